@@ -1,0 +1,46 @@
+# `make` lists the targets. The first call of one installs what it needs into .venv; later calls do no set-up.
+PYTHON ?= python3.11
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test lint format gate recipe clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+repro: .venv/runtime ## run the pipeline and print the fine-tuned model beside every baseline
+	@python -m finetune.params
+	@dvc repro
+	@python -m finetune.summary
+
+test: .venv/development lint ## lint, then run all tests
+	@pytest
+
+lint: .venv/development ## check style and format
+	@ruff check .
+	@ruff format --check .
+
+format: .venv/development ## mend style and format
+	@ruff check --fix .
+	@ruff format .
+
+gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml
+	@python -m finetune.gate
+
+recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-distilbert
+	@python -m finetune.recipe $(NAME)
+
+clean: ## remove .venv; data, models and DVC's cache stay
+	@rm -rf .venv
+
+# A set-up that was broken off leaves no stamp, so it is done again.
+.venv/runtime: requirements.txt constraints.txt
+	@command -v $(PYTHON) > /dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or name yours: make PYTHON=python3" >&2; exit 1; }
+	@echo "Installing the pinned versions into .venv (some minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+.venv/development: .venv/runtime requirements-dev.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""What the stages share: one module an idea. The README numbers the order in which to read them."""

@@ -1,0 +1,128 @@
+"""Pretrained encoders: loading them, and what they say about rows, in the order of the rows."""
+
+import contextlib
+import errno
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, set_seed
+from transformers.utils import logging
+
+from finetune.batches import length_order, padded
+from finetune.errors import UserError, one_line
+
+BATCH = 64  # rows; larger ones gain nothing on two cores
+
+
+@contextlib.contextmanager
+def loading(folder):
+    """Block that loads a model: the library's report about a fresh head is silenced, its errors told in one line."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"the model of {folder} does not load: {one_line(error)[:300]}") from None
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def fresh_classifier(folder, names: list[str], seed: int):
+    """The encoder of a checkpoint with a new classification head for these labels, weights in fp32.
+
+    The head depends on the seed alone. Label names go into the config.
+    """
+    set_seed(seed)
+    with loading(folder):
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={name: label for label, name in enumerate(names)},
+            # Without it, a regression loss is used for one label and a binary one for float labels.
+            problem_type="single_label_classification",
+            # A head that the checkpoint brings may have another number of classes.
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+        )
+
+
+def trained_classifier(folder):
+    """Classifier as it was saved, weights in fp32."""
+    with loading(folder):
+        return AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+
+
+def bare_encoder(folder):
+    """Encoder without a head, weights in fp32."""
+    with loading(folder):
+        return AutoModel.from_pretrained(folder, dtype=torch.float32)
+
+
+def mask_filler(folder):
+    """Encoder with its head for masked words, weights in fp32."""
+    with loading(folder):
+        return AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def save(model, tokenizer, folder: Path):
+    """Model and tokenizer as a Hugging Face folder; a full disk raises OSError as Python's own files do."""
+    from safetensors import SafetensorError
+
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except SafetensorError as error:
+        raise OSError(errno.ENOSPC, one_line(error), str(folder)) from error
+
+
+def predict(model, rows: Sequence[Sequence[int]], pad_id: int, answer: Callable, desc: str) -> np.ndarray:
+    """`answer(output, batch)` for every row, as float32 of shape [rows, …], in the order of the rows.
+
+    Rows are batched by length; each answer goes back to the place its row came from. `rows` are
+    token ids without padding. Memory runs out on the first batch or not at all. Raises UserError when
+    an answer is not finite.
+    """
+    model.eval()
+    answers = None
+    with torch.inference_mode(), tqdm(desc=desc, total=len(rows), unit=" rows", disable=None) as bar:
+        for places in length_order([len(row) for row in rows], BATCH):
+            batch = {
+                key: value.to(model.device) for key, value in padded([rows[place] for place in places], pad_id).items()
+            }
+            found = answer(model(**batch), batch).float().cpu().numpy()
+            if answers is None:
+                answers = np.empty((len(rows), *found.shape[1:]), np.float32)
+            answers[places] = found
+            bar.update(len(places))
+    if not np.isfinite(answers).all():
+        raise UserError(
+            "the model answers with numbers that are not finite: its weights are damaged, or training "
+            "diverged (then lower train.lr)"
+        )
+    return answers
+
+
+def logits(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str = "predict") -> np.ndarray:
+    """Logits of shape [rows, classes]."""
+    return predict(model, rows, pad_id, lambda output, _: output.logits, desc)
+
+
+def mean_embeddings(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str = "embed") -> np.ndarray:
+    """Mean of the last hidden states over the tokens of each row, of shape [rows, hidden]; Reimers & Gurevych 2019."""
+
+    def pool(output, batch):
+        mask = batch["attention_mask"].unsqueeze(-1)
+        return (output.last_hidden_state * mask).sum(1) / mask.sum(1)
+
+    return predict(model, rows, pad_id, pool, desc)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, in float64, so that the shares of a row add up to 1."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)

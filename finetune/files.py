@@ -1,0 +1,34 @@
+"""JSON and CSV as every stage writes them: the same values give the same bytes."""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+DIGITS = 6  # of metrics: finer than any interval, coarser than the noise of the last bits
+
+
+def rounded(value):
+    """Plain Python value with every float rounded, also inside lists and dictionaries; numpy scalars become Python's."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def write_json(path: Path, value):
+    """Value as indented JSON, floats rounded, keys in the order given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, header: list[str], rows: Iterable):
+    """Rows under a header as CSV, floats rounded."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rounded(list(row)) for row in rows)

@@ -1,0 +1,162 @@
+"""Clean, split and tokenise the rows, once; nothing is padded.
+
+    python -m stages.tokenize
+
+reads   data/raw/, models/base/
+writes  data/tokenized/: train, validation and test as Parquet, the tokenizer, source.json
+        metrics/data.json
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from finetune.errors import UserError, run
+from finetune.files import write_json
+from finetune.params import Tokenize, read_params
+from finetune.rows import TOKENIZED, row_features
+from finetune.splits import SPLITS, TRAIN, RowKeys, assign_splits
+from finetune.tokens import encode, load_tokenizer, longest_input, special_tokens, truncate
+
+RAW = Path("data/raw")
+BASE = Path("models/base")
+METRICS = Path("metrics/data.json")
+BATCH = 5_000  # rows; at 30 tokens each the lists of a batch take about 10 MB
+
+
+def raw_files() -> list[tuple[int, Path]]:
+    """Files of the source with the split that each stands for; a single table counts as train."""
+    if (RAW / "all.parquet").exists():
+        return [(TRAIN, RAW / "all.parquet")]
+    return [(part, RAW / f"{name}.parquet") for part, name in enumerate(SPLITS) if (RAW / f"{name}.parquet").exists()]
+
+
+def raw_batches() -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches of raw rows in the order of their ids, each with the split of its source."""
+    for part, path in raw_files():
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH):
+            yield part, batch
+
+
+def text_key(text: str | None) -> int:
+    """Hash of a text that ignores case and spacing; 0 where there is no text."""
+    normal = " ".join((text or "").casefold().split())
+    return number(normal) if normal else 0
+
+
+def number(text: str) -> int:
+    """64-bit hash: among ten million texts two collide with a chance of 3 in a million."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1
+
+
+def row_keys(ids: dict[str, int]) -> RowKeys:
+    """What splitting needs of every raw row: 21 bytes each, so that the texts need not be held."""
+    parts: list[tuple] = []
+    seen = 0
+    for part, batch in raw_batches():
+        texts, labels, groups = (batch.column(name).to_pylist() for name in ("text", "label", "group"))
+        parts.append(
+            (
+                np.full(len(texts), part, np.int8),
+                np.array([ids.get(label, -1) for label in labels], np.int32),
+                np.array([text_key(text) for text in texts], np.uint64),
+                # A row without a group is a group of its own.
+                np.array([number(group or f"row {seen + place}") for place, group in enumerate(groups)], np.uint64),
+            )
+        )
+        seen += len(texts)
+    return RowKeys(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def write_splits(split: np.ndarray, labels: np.ndarray, names: list[str], tokenizer, settings: Tokenize) -> np.ndarray:
+    """Tokenises the rows of each split into its Parquet file; length of each row before truncation, 0 where left out."""
+    features = row_features(names)
+    special = special_tokens(tokenizer)
+    lengths = np.zeros(len(split), np.int32)
+    writers = {
+        part: pq.ParquetWriter(TOKENIZED / f"{name}.parquet", features.arrow_schema) for part, name in enumerate(SPLITS)
+    }
+    start = 0
+    with tqdm(desc="tokenize", total=len(split), unit=" rows", disable=None) as bar:
+        for _, batch in raw_batches():
+            rows = np.arange(start, start + batch.num_rows)
+            kept = rows[split[rows] >= 0]
+            chosen = batch.take(pa.array(kept - start))
+            whole = encode(tokenizer, chosen.column("text").to_pylist())
+            lengths[kept] = [len(ids) for ids in whole]
+            table = pa.table(
+                [
+                    kept,
+                    chosen.column("text"),
+                    labels[kept].astype(np.int64),
+                    chosen.column("group"),
+                    [truncate(ids, settings.max_length, settings.truncation, special) for ids in whole],
+                    lengths[kept] > settings.max_length,
+                ],
+                schema=features.arrow_schema,
+            )
+            for part, writer in writers.items():
+                writer.write_table(table.filter(pa.array(split[kept] == part)))
+            start += batch.num_rows
+            bar.update(batch.num_rows)
+    for writer in writers.values():
+        writer.close()
+    return lengths
+
+
+def check_length(settings: Tokenize, tokenizer):
+    """Raises UserError when the encoder cannot take `tokenize.max_length` tokens."""
+    from transformers import AutoConfig
+
+    longest = longest_input(AutoConfig.from_pretrained(BASE), tokenizer)
+    if longest and settings.max_length > longest:
+        raise UserError(
+            f"tokenize.max_length must be at most {longest}, all that this encoder takes, found {settings.max_length}"
+        )
+    special = special_tokens(tokenizer)
+    if settings.max_length <= sum(special):
+        raise UserError(
+            f"tokenize.max_length must be at least {sum(special) + 1}, found {settings.max_length}: special tokens take {sum(special)}"
+        )
+
+
+def main():
+    split_settings, settings = read_params("split", "tokenize")
+    tokenizer = load_tokenizer(BASE)
+    check_length(settings, tokenizer)
+    source = json.loads((RAW / "source.json").read_text(encoding="utf-8"))
+    names = list(dict.fromkeys(source["labels"].values()))
+    keys = row_keys({value: names.index(name) for value, name in source["labels"].items()})
+    split, dropped = assign_splits(keys, split_settings, names)
+
+    TOKENIZED.mkdir(parents=True, exist_ok=True)
+    lengths = write_splits(split, keys.label, names, tokenizer, settings)
+    tokenizer.model_max_length = settings.max_length
+    tokenizer.save_pretrained(TOKENIZED / "tokenizer")
+    source = {
+        "data": source,
+        "model": json.loads((BASE / "source.json").read_text()),
+        "truncation": settings.truncation,
+    }
+    write_json(TOKENIZED / "source.json", source)
+
+    used = lengths[split >= 0]
+    metrics = {
+        "rows": {name: int((split == part).sum()) for part, name in enumerate(SPLITS)},
+        "labels": {name: int((keys.label[split >= 0] == label).sum()) for label, name in enumerate(names)},
+        "dropped": dropped,
+        "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95)},
+        "truncated": (used > settings.max_length).mean(),
+    }
+    write_json(METRICS, metrics)
+    print("data/tokenized: " + ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

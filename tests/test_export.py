@@ -1,0 +1,152 @@
+"""What ships: reloaded in a fresh process, compared on every test row, with a card of measured numbers."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from finetune.card import model_card
+from finetune.encoder import fresh_classifier, logits, save
+from finetune.errors import UserError
+from finetune.rows import row_features
+from finetune.tokens import load_tokenizer, special_tokens, truncate
+from stages import export
+from tests.project import PARAMS
+from tests.rows import tokenised
+from tests.tiny import reviews
+
+NAMES = ["负面", "正面", "中性"]
+BLOCK = {"precision": 0.8, "recall": 0.7, "f1": 0.75, "rows": 10, "accuracy": 0.8}
+TEST = {
+    "accuracy": 0.8125,
+    "f1": 0.8,
+    "interval": {"low": 0.75, "high": 0.875},
+    "rows": 160,
+    "per_class": {"a": BLOCK, "b": BLOCK},
+    "gain": {"value": 0.0625, "low": 0.01, "high": 0.11, "p_value": 0.012},
+    "log_loss": 0.4,
+    "brier": 0.12,
+    "ece": 0.051,
+    "roc_auc": 0.9,
+}
+BASELINE = {
+    name: TEST | {"accuracy": accuracy}
+    for name, accuracy in {
+        "majority": 0.5,
+        "tfidf": 0.75,
+        "embedding": 0.7,
+        "untrained": 0.4,
+        "zero_shot": 0.6,
+        "few_shot": 0.65,
+    }.items()
+} | {"best": "tfidf"}
+MEASURED = {
+    "source": {
+        "data": {"uri": "hf://datasets/owner/reviews@main"},
+        "model": {"uri": "hf://owner/encoder"},
+        "truncation": "head",
+    },
+    "data": {
+        "rows": {"train": 800, "validation": 100, "test": 160},
+        "labels": {"a": 500, "b": 560},
+        "dropped": {"empty": 1, "duplicate": 2, "unlabelled": 3, "group": 0},
+        "tokens": {"mean": 27.2, "p95": 50},
+        "truncated": 0.25,
+    },
+    "baseline": BASELINE,
+    "train": {
+        "validation": {"accuracy": 0.825, "f1": 0.8, "loss": 0.4},
+        "best_epoch": 2,
+        "epochs": 3,
+        "steps": 75,
+        "parameters": {"total": 1000, "trained": 900},
+        "precision": "bf16",
+    },
+    "test": TEST,
+    "reload": {"max_difference": 1e-6, "agreement": 1.0},
+}
+
+
+@pytest.fixture
+def evaluated(workdir, tiny_bert):
+    """A working folder as `evaluate` leaves it: three classes with Chinese names, texts cut at head and tail."""
+    tokenizer = load_tokenizer(tiny_bert)
+    rows = tokenised(tokenizer, [row | {"label": NAMES[place % 3]} for place, row in enumerate(reviews(40))], NAMES)
+    special = special_tokens(tokenizer)
+    cut = [truncate(ids, 12, "head_tail", special) for ids in rows["input_ids"]]
+    columns = {name: rows[name][:] for name in rows.column_names} | {
+        "input_ids": cut,
+        "truncated": [len(ids) > 12 for ids in rows["input_ids"]],
+    }
+    tokenizer.model_max_length = 12
+    model = fresh_classifier(tiny_bert, NAMES, seed=3)
+    save(model, tokenizer, workdir / "models/finetuned")
+    (workdir / "data/tokenized").mkdir(parents=True)
+    (workdir / "data/predictions").mkdir()
+    pq.write_table(pa.table(columns, schema=row_features(NAMES).arrow_schema), "data/tokenized/test.parquet")
+    source = MEASURED["source"] | {"truncation": "head_tail"}
+    (workdir / "data/tokenized/source.json").write_text(json.dumps(source))
+    found = logits(model, cut, tokenizer.pad_token_id)
+    pq.write_table(pa.table({"logits": pa.array(list(found))}), "data/predictions/test.parquet")
+    (workdir / "metrics").mkdir()
+    for name in ("data", "baseline", "train", "test"):
+        (workdir / f"metrics/{name}.json").write_text(json.dumps(MEASURED[name]))
+    (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    return workdir
+
+
+def test_the_exported_folder_answers_as_evaluated_and_with_label_names(evaluated):
+    from transformers import pipeline
+
+    assert any(pq.read_table("data/tokenized/test.parquet").column("truncated").to_pylist())
+    export.main()
+    metrics = json.loads((evaluated / "metrics/export.json").read_text())
+    assert metrics["reload"]["agreement"] == 1.0
+    assert metrics["reload"]["max_difference"] < 1e-5
+    weights = (evaluated / "models/export/model.safetensors").stat().st_size
+    assert metrics["megabytes"]["model"] == pytest.approx(weights / 1e6, abs=0.01)
+    # A copy alone, elsewhere, is all that an application needs.
+    shutil.move(evaluated / "models/export", evaluated / "shipped")
+    shutil.rmtree(evaluated / "models")
+    assert pipeline("text-classification", model=str(evaluated / "shipped"))("the film is great")[0]["label"] in NAMES
+    assert not list((evaluated / "shipped").glob("*.bin"))
+
+
+def test_a_model_that_answers_otherwise_than_evaluated_does_not_ship(evaluated):
+    table = pq.read_table("data/predictions/test.parquet")
+    other = np.array(table.column("logits").to_pylist(), np.float32) + np.float32([0.5, 0, 0])
+    pq.write_table(pa.table({"logits": pa.array(list(other))}), "data/predictions/test.parquet")
+    with pytest.raises(UserError, match=r"differ from the evaluated ones by up to .*export\.tolerance allows 0\.001"):
+        export.main()
+    assert not (evaluated / "metrics/export.json").exists()
+
+
+def test_agreement_and_difference_are_those_of_the_rows():
+    """Differences 0.1 and 0.2; the second row changes its label."""
+    found = export.compare(np.array([[0.7, 0.3], [0.6, 0.4]]), np.array([[0.6, 0.4], [0.4, 0.6]]))
+    assert found == {"max_difference": pytest.approx(0.2), "agreement": 0.5}
+
+
+def test_the_card_says_what_was_measured_and_its_metadata_is_the_hub_s():
+    card = model_card("reviews", **MEASURED)
+    assert "**81.2%** (95% interval 75.0% to 87.5%)" in card
+    assert "+6.2 points over the best baseline (TF-IDF and logistic regression; 95% interval" in card
+    assert "+1.0 to +11.0, McNemar's exact p = 0.012), which is a significant difference" in card
+    assert "| TF-IDF and logistic regression " in card
+    assert "800 to train on, 100 to choose the epoch with" in card
+    assert "1 empty, 2 duplicate, 3 unlabelled" in card
+    assert "25.0% of the texts were cut" in card
+    data = ModelCard(card).data
+    assert data.model_name == "reviews"
+    assert data.eval_results[0].dataset_type == "owner/reviews"
+    assert (data.eval_results[0].metric_type, data.eval_results[0].metric_value) == ("accuracy", 0.8125)
+
+
+def test_the_card_does_not_call_noise_a_gain():
+    noise = TEST | {"gain": {"value": 0.01, "low": -0.02, "high": 0.04, "p_value": 0.6}}
+    assert "which is no significant difference" in model_card("reviews", **MEASURED | {"test": noise})

@@ -1,0 +1,259 @@
+"""The promises of the design, through real `dvc` on a tiny configuration."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.imports import all_imports, parameter_sections
+from tests.project import STAGES, Project
+
+# One process builds the project once and copies it for each test.
+pytestmark = pytest.mark.xdist_group("pipeline")
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Project:
+    """The tiny project after its first `dvc repro`, committed; not to be changed."""
+    project = Project.create(tmp_path_factory.mktemp("built") / "project")
+    project.first_output = project.dvc("repro").stdout
+    project.commit("Run the pipeline")
+    return project
+
+
+@pytest.fixture
+def project(built, tmp_path) -> Project:
+    """A copy of the built project to change."""
+    return built.copy(tmp_path / "project")
+
+
+def stage_of_params() -> dict[str, str]:
+    """Each section of params.yaml with the stage whose `params` list it."""
+    return {section: stage for stage in STAGES for section in PIPELINE["stages"][stage]["params"]}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_modules_it_imports(stage):
+    script = ROOT / f"stages/{stage}.py"
+    code = {dep for dep in PIPELINE["stages"][stage]["deps"] if dep.endswith(".py")}
+    assert code == all_imports(ROOT, script) | {f"stages/{stage}.py"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_exactly_the_parameters_it_reads(stage):
+    assert sorted(PIPELINE["stages"][stage]["params"]) == sorted(parameter_sections(ROOT / f"stages/{stage}.py"))
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "download"])
+def test_every_stage_that_computes_depends_on_the_pinned_versions(stage):
+    assert "requirements.txt" in PIPELINE["stages"][stage]["deps"]
+
+
+def test_a_changed_score_or_report_cannot_retrain_the_model():
+    trained_by = PIPELINE["stages"]["train"]["deps"]
+    for module in ("scores", "intervals", "curves", "card", "baselines", "gate"):
+        assert f"finetune/{module}.py" not in trained_by
+
+
+def test_training_depends_on_no_test_row():
+    deps = PIPELINE["stages"]["train"]["deps"]
+    assert not any("test" in dep or dep == "data/tokenized" for dep in deps)
+
+
+def test_the_first_run_runs_every_stage_and_leaves_a_clean_status(built):
+    assert built.ran(built.first_output) == list(STAGES)
+    assert "up to date" in built.dvc("status").stdout
+    assert built.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_second_run_runs_nothing(built):
+    assert built.ran(built.dvc("repro").stdout) == []
+
+
+def test_the_metrics_have_the_keys_of_the_design(built):
+    metrics = {path.stem: json.loads(path.read_text()) for path in (built.folder / "metrics").glob("*.json")}
+    assert set(metrics["data"]["rows"]) == {"train", "validation", "test"}
+    assert set(metrics["data"]["dropped"]) >= {"empty", "duplicate", "unlabelled"}
+    assert set(metrics["data"]["tokens"]) == {"mean", "p95"}
+    assert 0 <= metrics["data"]["truncated"] <= 1
+    names = ("majority", "tfidf", "embedding", "untrained", "zero_shot", "few_shot")
+    for block in [metrics["baseline"][name] for name in names] + [metrics["test"]]:
+        assert set(block) >= {"accuracy", "precision", "recall", "f1", "per_class", "rows", "interval"}
+        assert set(block["per_class"]) == {"negative", "positive"}
+        assert set(block["per_class"]["positive"]) >= {"accuracy", "precision", "recall", "f1"}
+        assert block["rows"] == metrics["data"]["rows"]["test"]
+    assert metrics["baseline"]["best"] in names
+    assert set(metrics["train"]) == {"validation", "best_epoch", "epochs", "steps", "parameters", "precision"}
+    assert set(metrics["train"]["validation"]) == {"accuracy", "f1", "loss"}
+    assert set(metrics["test"]["gain"]) == {"value", "low", "high", "p_value"}
+    assert set(metrics["test"]) >= {"log_loss", "brier", "ece", "roc_auc"}
+    assert metrics["export"]["reload"]["agreement"] == 1.0
+    assert metrics["test"]["accuracy"] > 0.8  # two words in each review give its label away
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stage"),
+    [
+        ("data.group", None, "download"),
+        ("model.sha256", "0" * 64, "download"),
+        ("split.train_rows", 50, "tokenize"),
+        ("split.test_rows", 10, "tokenize"),
+        ("split.seed", 1, "tokenize"),
+        ("tokenize.max_length", 16, "tokenize"),
+        ("baseline.few_shot.draws", 4, "baseline_eval"),
+        ("train.lr", 0.001, "train"),
+        ("train.epochs", 1, "train"),
+        ("evaluate.bins", 5, "evaluate"),
+        ("export.name", "other", "export"),
+        ("gate", {"test.accuracy": {"min": 0.99}}, None),
+    ],
+)
+def test_a_changed_parameter_makes_its_own_stage_stale(project, key, value, stage):
+    project.set_param(key, value)
+    stale = json.loads(project.dvc("status", "--json").stdout)
+    assert list(stale) == ([stage] if stage else [])
+
+
+def test_every_section_but_the_gate_is_read_by_one_stage():
+    sections = set(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    assert set(stage_of_params()) == sections - {"gate"}
+    assert sum(len(PIPELINE["stages"][stage]["params"]) for stage in STAGES) == len(sections) - 1
+
+
+def test_a_changed_source_file_makes_exactly_the_stages_stale_that_import_it(project):
+    for path in sorted([*project.folder.glob("finetune/*.py"), *project.folder.glob("stages/*.py")]):
+        name, before = str(path.relative_to(project.folder)), path.read_bytes()
+        path.write_bytes(before + b"# changed\n")
+        stale = set(json.loads(project.dvc("status", "--json").stdout))
+        expected = {
+            stage for stage in STAGES if name in all_imports(project.folder, project.folder / f"stages/{stage}.py")
+        }
+        if name.startswith("stages/") and path.stem in STAGES:
+            expected.add(path.stem)
+        assert stale == expected, name
+        path.write_bytes(before)
+
+
+def test_another_learning_rate_reruns_training_and_what_follows_and_setting_it_back_runs_nothing(project):
+    before = project.read("dvc.lock")
+    accuracy = project.read("metrics/test.json")
+    project.set_param("train.lr", 1e-5)
+    assert project.ran(project.dvc("repro").stdout) == ["train", "evaluate", "export"]
+    assert project.read("dvc.lock") != before
+    assert project.read("metrics/test.json") != accuracy
+    project.set_param("train.lr", 0.003)
+    assert project.ran(project.dvc("repro").stdout) == []  # the run cache brings the results back
+    assert project.read("dvc.lock") == before
+    assert project.read("metrics/test.json") == accuracy
+
+
+def test_more_test_rows_do_not_retrain(project):
+    project.set_param("split.test_rows", 20)
+    assert project.ran(project.dvc("repro").stdout) == ["tokenize", "baseline_eval", "evaluate", "export"]
+    assert json.loads(project.read("metrics/test.json"))["rows"] == 20
+
+
+def test_a_forced_run_in_another_directory_gives_the_same_bytes(built, tmp_path):
+    other = built.copy(tmp_path / "elsewhere" / "another name")
+    shutil.rmtree(other.folder / ".dvc/cache")
+    shutil.rmtree(other.folder / ".dvc/tmp")
+    assert other.ran(other.dvc("repro", "--force").stdout) == list(STAGES)
+    assert other.run("git", "status", "--porcelain").stdout == ""  # dvc.lock, metrics and plots are in Git
+
+
+def test_an_experiment_trains_with_the_learning_rate_it_was_given(project):
+    found = project.dvc("exp", "run", "--name", "slow", "--set-param", "train.lr=3e-5")
+    assert project.ran(found.stdout) == ["train", "evaluate", "export"]
+    assert project.params()["train"]["lr"] == 3e-5
+    rates = project.read("metrics/plots/train/plots/metrics/train/learning_rate.tsv").split()
+    assert max(float(rate) for rate in rates[3::2]) <= 3e-5
+    shown = project.dvc("exp", "show", "--csv").stdout
+    assert "slow" in shown
+    assert "3e-05" in shown
+    # What it says against the branch it started from: the same model, trained 100 times more slowly.
+    compared = json.loads(project.dvc("metrics", "diff", "main", "--json").stdout)
+    assert compared["metrics/test.json"]["accuracy"]["diff"] < 0
+
+
+def test_branches_can_be_compared_from_a_clone_without_a_cache(project, tmp_path):
+    project.run("git", "checkout", "-q", "-b", "slower")
+    project.set_param("train.lr", 1e-5)
+    project.dvc("repro")
+    project.commit("Train more slowly")
+    project.run("git", "clone", "-q", str(project.folder), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    difference = json.loads(clone.dvc("metrics", "diff", "origin/main", "--json").stdout)
+    assert difference["metrics/test.json"]["accuracy"]["old"] > difference["metrics/test.json"]["accuracy"]["new"]
+    parameters = json.loads(clone.dvc("params", "diff", "origin/main", "--json").stdout)
+    assert parameters["params.yaml"]["train.lr"] == {"old": 0.003, "new": 1e-05, "diff": -0.00299}
+    plots = json.loads(clone.dvc("plots", "diff", "origin/main", "--json").stdout)
+    assert {"ROC curve", "Confusion matrix", "Training loss"} <= set(plots["data"])
+    assert not plots.get("errors")
+
+
+def test_plots_hold_data_of_model_and_baseline(built):
+    plots = json.loads(built.dvc("plots", "show", "--json").stdout)
+    assert not plots.get("errors")
+    titles = {next(iter(plot)) for plot in PIPELINE["plots"]}
+    assert titles <= set(plots["data"])
+    for title in titles:
+        assert plots["data"][title][0]["content"]["data"]["values"], title
+    roc = json.dumps(plots["data"]["ROC curve"][0]["content"]["data"]["values"])
+    assert "fine-tuned" in roc
+    assert "baseline" in roc
+
+
+def test_after_the_download_every_stage_works_with_the_network_off(project):
+    # A proxy that nobody listens at: whatever tries to leave the machine fails at once.
+    closed = "http://127.0.0.1:9"
+    names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    project.set_param("split.seed", 7)
+    found = project.dvc("repro", HF_ENDPOINT=closed, **dict.fromkeys(names, closed))
+    assert project.ran(found.stdout) == ["tokenize", "baseline_eval", "train", "evaluate", "export"]
+
+
+def test_no_text_and_no_group_stands_in_two_splits(built):
+    tables = [
+        pq.read_table(built.folder / f"data/tokenized/{name}.parquet") for name in ("train", "validation", "test")
+    ]
+    for column in ("text", "group", "row"):
+        sets = [set(table.column(column).to_pylist()) for table in tables]
+        assert sum(map(len, sets)) == len(set.union(*sets))
+    assert sum(table.num_rows for table in tables) == 160
+
+
+def test_a_failed_stage_leaves_results_that_can_be_brought_back(project):
+    lock, weights = project.read("dvc.lock"), project.folder / "models/finetuned/model.safetensors"
+    before = weights.read_bytes()
+    project.set_param("train.lr", 7.0)
+    assert project.dvc("repro", check=False).returncode != 0
+    assert not weights.exists()  # DVC clears a stage's outputs before it starts
+    assert project.read("dvc.lock") == lock
+    project.run("git", "restore", "params.yaml", "metrics")
+    project.dvc("checkout")
+    assert weights.read_bytes() == before
+    assert "up to date" in project.dvc("status").stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.lr", "fast", "train.lr must be a valid number, found 'fast'"),
+        ("tokenize.max_length", 65, "tokenize.max_length must be at most 64, all that this encoder takes, found 65"),
+        ("data.text", "review", "reviews.csv has no column 'review'; its columns are text, label, film"),
+        ("baseline.zero_shot.prompts", {"x": "y"}, "one prompt for each of the labels negative, positive"),
+    ],
+)
+def test_a_mistake_in_params_ends_in_one_line(project, key, value, message):
+    project.set_param(key, value)
+    failed = project.dvc("repro", check=False)
+    assert failed.returncode != 0
+    lines = [line for line in failed.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in failed.stdout + failed.stderr

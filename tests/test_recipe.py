@@ -1,0 +1,85 @@
+"""Recipes: the tutorials' own settings, applied in one command."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from finetune.errors import UserError
+from finetune.params import Loader, read_params
+from finetune.recipe import with_recipe
+from tests.conftest import ROOT
+
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+
+
+@pytest.fixture
+def project(workdir):
+    """The project's own parameters and recipes."""
+    shutil.copy(ROOT / "params.yaml", workdir)
+    shutil.copytree(ROOT / "recipes", workdir / "recipes")
+    return workdir
+
+
+def test_the_recipes_are_those_of_the_tutorials():
+    assert RECIPES == ["chinese-csv", "imdb-bert", "imdb-distilbert", "imdb-distilbert-quick"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "imdb-distilbert",
+            ("hf://datasets/stanfordnlp/imdb", "distilbert-base-uncased", 2000, 500, 128, 2e-5, 16, 2, 0.01),
+        ),
+        (
+            "imdb-distilbert-quick",
+            ("hf://datasets/stanfordnlp/imdb", "distilbert-base-uncased", 500, 100, 128, 2e-5, 16, 2, 0.01),
+        ),
+        ("imdb-bert", ("hf://datasets/stanfordnlp/imdb", "bert-base-uncased", None, None, 512, 2e-5, 16, 3, 0.01)),
+        ("chinese-csv", ("data/local/reviews.csv", "bert-base-chinese", None, None, 128, 5e-5, 16, 3, 0.01)),
+    ],
+)
+def test_a_recipe_gives_valid_parameters_with_the_tutorial_s_numbers(project, name, expected):
+    (project / "params.yaml").write_text(with_recipe(name))
+    data, model, split, tokenize, train = read_params("data", "model", "split", "tokenize", "train")
+    assert data.sha256 is None
+    found = (data.uri, model.uri.split("/")[-1], split.train_rows, split.test_rows, tokenize.max_length)
+    assert (*found, train.lr, train.batch_size, train.epochs, train.weight_decay) == expected
+
+
+def test_labels_in_chinese_stay_readable(project):  # noqa: ARG001, it is the current folder
+    text = with_recipe("chinese-csv")
+    assert "负面" in text
+    assert yaml.load(text, Loader)["data"]["labels"] == {"负面": "负面", "正面": "正面"}
+
+
+@pytest.mark.parametrize("first", RECIPES)
+@pytest.mark.parametrize("second", RECIPES)
+def test_nothing_of_a_former_recipe_remains(project, first, second):
+    alone = yaml.load(with_recipe(second), Loader)
+    (project / "params.yaml").write_text(with_recipe(first))
+    assert yaml.load(with_recipe(second), Loader) == alone
+
+
+def test_the_command_keeps_comments_and_says_what_it_did(project):
+    done = subprocess.run(
+        [sys.executable, "-m", "finetune.recipe", "imdb-distilbert"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "params.yaml now holds the settings of imdb-distilbert\n"
+    text = (project / "params.yaml").read_text()
+    assert "# share of the steps" in text
+    assert "lr: 2e-5" in text
+    assert not list(project.glob("*.tmp"))
+
+
+def test_an_unknown_recipe_is_refused_with_those_there_are(project):
+    before = (project / "params.yaml").read_text()
+    with pytest.raises(UserError, match="there is no recipe 'imdb'; there are chinese-csv, imdb-bert, imdb-distilbert"):
+        with_recipe("imdb")
+    (project / "recipes/wrong.yaml").write_text("train: {lrr: 1}\n")
+    with pytest.raises(UserError, match=r"params\.yaml with recipes/wrong\.yaml: train\.lrr is not a parameter"):
+        with_recipe("wrong")
+    assert (project / "params.yaml").read_text() == before

@@ -1,0 +1,163 @@
+"""Tiny but real: checkpoints of every encoder family with random weights, and reviews they can learn from."""
+
+import csv
+import random
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AlbertConfig,
+    AlbertTokenizer,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertTokenizer,
+    DebertaV2Config,
+    DebertaV2Tokenizer,
+    DistilBertConfig,
+    ElectraConfig,
+    ModernBertConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaTokenizer,
+    set_seed,
+)
+
+GOOD = ["great", "wonderful", "moving", "fresh", "clever", "joyful"]
+BAD = ["dull", "boring", "awful", "stale", "clumsy", "tedious"]
+FILLER = ["the", "film", "a", "story", "with", "an", "actor", "and", "its", "plot", "is", "was", "of", "this", "one"]
+WORDS = GOOD + BAD + FILLER
+LENGTH = 64  # positions of every tiny encoder
+SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 37}
+
+
+def reviews(rows: int, seed: int = 0, groups: int = 40) -> list[dict[str, str]]:
+    """Reviews with text, label (good, bad) and film; the label follows from the words, no text comes twice."""
+    chance = random.Random(seed)
+    found: dict[str, dict[str, str]] = {}
+    while len(found) < rows:
+        good = chance.random() < 0.5
+        words = chance.choices(FILLER, k=chance.randint(3, 24)) + chance.sample(GOOD if good else BAD, 2)
+        chance.shuffle(words)
+        text = " ".join(words)
+        found[text] = {"text": text, "label": "good" if good else "bad", "film": f"film {chance.randrange(groups)}"}
+    return list(found.values())
+
+
+def write_table(path: Path, rows: list[dict[str, str]], delimiter: str = ",") -> Path:
+    """Rows as a CSV file with a header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def bert_tokenizer() -> BertTokenizer:
+    """WordPiece over the words of the reviews."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "good", "bad", "it", ".", ":"]
+    return BertTokenizer(vocab={word: place for place, word in enumerate(words)}, model_max_length=LENGTH)
+
+
+def trained_bpe(special: list[str]) -> Tokenizer:
+    """Byte-level BPE trained on the words of the reviews."""
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([" ".join(["", *WORDS, "good", "bad"])] * 5, trainer)
+    return tokenizer
+
+
+def roberta_tokenizer() -> RobertaTokenizer:
+    """Byte-level BPE with RoBERTa's special tokens."""
+    import json
+
+    model = json.loads(trained_bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]).to_str())["model"]
+    merges = [tuple(pair) for pair in model["merges"]]
+    return RobertaTokenizer(vocab=model["vocab"], merges=merges, model_max_length=LENGTH)
+
+
+def modernbert_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE with ModernBERT's special tokens."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = trained_bpe(special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", special.index("[CLS]")), ("[SEP]", special.index("[SEP]"))]
+    )
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=LENGTH, **names)
+
+
+def unigram_pieces(special: list[str]) -> list[tuple[str, float]]:
+    """Pieces of a SentencePiece unigram model over the words of the reviews, and single letters for all others."""
+    letters = "▁abcdefghijklmnopqrstuvwxyz.:"
+    return (
+        [(piece, 0.0) for piece in special]
+        + [(f"▁{word}", -3.0) for word in WORDS]
+        + [(letter, -9.0) for letter in letters]
+    )
+
+
+def albert_tokenizer() -> AlbertTokenizer:
+    """Unigram pieces with ALBERT's special tokens."""
+    return AlbertTokenizer(
+        vocab=unigram_pieces(["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]), model_max_length=LENGTH
+    )
+
+
+def deberta_tokenizer() -> DebertaV2Tokenizer:
+    """Unigram pieces with DeBERTa's special tokens."""
+    return DebertaV2Tokenizer(
+        vocab=unigram_pieces(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]), model_max_length=LENGTH
+    )
+
+
+FAMILIES = {
+    "bert": (bert_tokenizer, lambda **v: BertConfig(**SIZE, max_position_embeddings=LENGTH, **v)),
+    "distilbert": (
+        bert_tokenizer,
+        lambda **v: DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=37, max_position_embeddings=LENGTH, **v),
+    ),
+    "electra": (
+        bert_tokenizer,
+        lambda **v: ElectraConfig(**SIZE, embedding_size=16, max_position_embeddings=LENGTH, **v),
+    ),
+    "roberta": (roberta_tokenizer, lambda **v: RobertaConfig(**SIZE, max_position_embeddings=LENGTH + 2, **v)),
+    "albert": (
+        albert_tokenizer,
+        lambda **v: AlbertConfig(**SIZE, embedding_size=16, max_position_embeddings=LENGTH, **v),
+    ),
+    "deberta-v2": (
+        deberta_tokenizer,
+        lambda **v: DebertaV2Config(
+            **SIZE, max_position_embeddings=LENGTH, relative_attention=True, pos_att_type=["p2c", "c2p"], **v
+        ),
+    ),
+    "modernbert": (
+        modernbert_tokenizer,
+        lambda **v: ModernBertConfig(**SIZE, max_position_embeddings=LENGTH, local_attention=8, **v),
+    ),
+}
+
+
+def tiny_checkpoint(folder: Path, family: str = "bert", masked: bool = False) -> Path:
+    """Checkpoint of a family with random weights (the same on every call), with its masked-word head or without."""
+    make_tokenizer, make_config = FAMILIES[family]
+    tokenizer = make_tokenizer()
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "cls_token_id", "sep_token_id")}
+    if family == "roberta":
+        ids |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = make_config(vocab_size=len(tokenizer), **{name: value for name, value in ids.items() if value is not None})
+    set_seed(0)
+    auto = AutoModelForMaskedLM if masked else AutoModelForSequenceClassification
+    model = auto.from_config(config)
+    if not masked:
+        # A published encoder comes without a head for our labels.
+        model = model.base_model
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
