@@ -94,6 +94,7 @@ class Project:
         (folder / ".dvc").mkdir()
         shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
         shutil.copy(ROOT / ".dvc/.gitignore", folder / ".dvc/.gitignore")
+        shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
         project.commit("Start")
         return project
 
