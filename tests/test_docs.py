@@ -1,0 +1,224 @@
+"""The README against the project: it misses nothing that there is, and invents nothing."""
+
+import re
+import shlex
+from importlib.util import find_spec
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from docs.readme import ROW, SCORES, defaults, shown, with_numbers
+from finetune.errors import UserError
+from finetune.gate import CANNOT_TELL, FALLS_SHORT, HOLDS
+from finetune.metrics import read_metrics
+from finetune.params import Loader, check_params, parse_yaml
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PARAMS = parse_yaml(ROOT / "params.yaml")
+PIPELINE = yaml.load((ROOT / "dvc.yaml").read_text(encoding="utf-8"), Loader)
+FENCED = re.compile(r"^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`([^`\n]+)`")
+OUT_OF_DATE = "the README is behind params.yaml or metrics/; run `make readme`"
+
+
+def section(title: str) -> str:
+    """Text under one heading."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE)
+    assert found, f"no heading {title!r}"
+    return found[1]
+
+
+def code(text: str) -> list[str]:
+    """Text in backticks."""
+    return INLINE.findall(text)
+
+
+def table(title: str, first: str) -> list[list[str]]:
+    """Cells of the rows of the table under a heading whose first column is called `first`."""
+    found = re.search(rf"^\| {re.escape(first)} \|.*\n\|[ |-]+\|\n((?:\|.*\n)+)", section(title), re.MULTILINE)
+    assert found, f"no table {first!r} under {title!r}"
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in found[1].splitlines()]
+
+
+def first_column(title: str, first: str) -> list[str]:
+    """What stands in backticks in the first column of a table."""
+    return [name for row in table(title, first) for name in code(row[0])]
+
+
+def commands(program: str) -> list[str]:
+    """Commands that the README shows, in blocks or in the text, without what follows a #."""
+    lines = [line for block in FENCED.finditer(README) for line in block["text"].splitlines()]
+    shown = [line.split("  #")[0].strip() for line in [*lines, *code(FENCED.sub("", README))]]
+    return [line for line in shown if line.split(" ")[0] == program]
+
+
+def tree() -> dict[str, list[str]]:
+    """Names in each folder of the tree; a top-level line that is no folder is in the folder ""."""
+    folders: dict[str, list[str]] = {"": []}
+    current = ""
+    for line in FENCED.search(section("Files"))["text"].splitlines():
+        name, told = line.split(maxsplit=1) if len(line.split()) > 1 else (line.strip(), "")
+        if line.startswith("  "):
+            assert told, f"{name} has no line"
+            folders[current].append(name)
+        elif name.endswith("/"):
+            current = name.rstrip("/")
+            folders[current] = []
+        else:
+            folders[""].append(name)
+    return folders
+
+
+def files(folder: str, pattern: str = "*") -> set[str]:
+    """Names of the files in a folder that are written by hand and tell something."""
+    return {
+        path.name
+        for path in (ROOT / folder).glob(pattern)
+        if path.is_file() and not path.name.startswith((".", "__init"))
+    }
+
+
+def test_every_make_target_is_shown_and_no_other():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)) - {"help"}
+    listed = {name.split()[1] for name in first_column("Two commands", "command") if name != "make"}
+    assert listed == targets
+    assert {command.split()[1] for command in commands("make") if command != "make"} <= targets
+
+
+def test_every_stage_is_shown_with_all_that_it_writes():
+    assert first_column("What you get", "stage") == list(PIPELINE["stages"])
+    for name, _, written in table("What you get", "stage"):
+        stage = PIPELINE["stages"][name.strip("`")]
+        metrics = [path for entry in stage.get("metrics", []) for path in entry]
+        assert [path.rstrip("/") for path in code(written)] == [*stage["outs"], *metrics]
+
+
+def test_every_parameter_is_explained_and_no_other():
+    assert first_column("Every parameter", "key") == list(defaults(PARAMS))
+
+
+def test_scores_and_defaults_are_those_of_the_last_run_and_of_params_yaml():
+    assert SCORES.search(README), "no block with the scores"
+    assert len(ROW.findall(section("Every parameter"))) == len(defaults(PARAMS))
+    assert with_numbers(README, PARAMS, read_metrics(ROOT / "metrics")) == README, OUT_OF_DATE
+
+
+def test_wrong_numbers_are_replaced_and_other_ways_to_write_the_same_stay():
+    params = {"train": {"lr": 3e-5, "epochs": 3}, "gate": {"test.f1": {"min": 0.5}}}
+    text = "| `train.lr` | `3.0e-5` | x |\n| `train.epochs` | `2` | of `n` |\n| `gate.test.f1` | `{min: 0.50}` | y |\n"
+    metrics = read_metrics(ROOT / "metrics")
+    assert with_numbers(text, params, metrics) == text.replace("`2`", "`3`")
+    assert shown("a" * 99) == "a" * 59 + "…"
+
+
+def test_every_recipe_is_shown_and_no_other():
+    recipes = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+    assert set(first_column("Recipes", "recipe")) == recipes
+    named = re.findall(r"(?:NAME=|finetune\.recipe )([a-z][a-z0-9-]*)", README)
+    assert named
+    assert set(named) <= recipes
+
+
+def test_every_metrics_file_is_explained_and_no_other():
+    listed = first_column("What to read in the metrics", "file")
+    assert listed == [
+        path for stage in PIPELINE["stages"].values() for entry in stage.get("metrics", []) for path in entry
+    ]
+
+
+def test_the_tree_has_a_line_for_every_file_and_no_other():
+    folders = tree()
+    for folder, pattern in (("docs", "*"), ("finetune", "*.py"), ("recipes", "*"), ("stages", "*.py")):
+        assert len(folders[folder]) == len(set(folders[folder]))
+        assert set(folders[folder]) == files(folder, pattern), folder
+    nested = {name for name in folders[""] if "/" in name}
+    assert set(folders[""]) - nested == files("")
+    assert all((ROOT / name).is_file() for name in nested)
+    assert all((ROOT / folder).is_dir() for folder in folders)
+
+
+def test_the_reading_order_names_every_module_once_and_no_other():
+    named = re.findall(r"`((?:finetune|stages)/\w+\.py)`", section("In which order to read"))
+    assert len(named) == len(set(named))
+    assert set(named) == {f"{folder}/{name}" for folder in ("finetune", "stages") for name in files(folder, "*.py")}
+
+
+def test_a_stage_is_read_after_all_that_it_imports():
+    from tests.imports import all_imports
+
+    order = re.findall(r"`((?:finetune|stages)/\w+\.py)`", section("In which order to read"))
+    for place, module in enumerate(order):
+        if module.startswith("stages/"):
+            assert all_imports(ROOT, ROOT / module) <= set(order[:place]), module
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(commands("dvc")))
+def test_a_dvc_command_is_one_that_dvc_takes(command):
+    from dvc.cli import parse_args
+
+    words = shlex.split(command)[1:]
+    assert parse_args(words).func
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(commands("python")))
+def test_a_python_command_names_a_module_there_is(command):
+    assert command.startswith("python -m ")
+    assert find_spec(command.split()[2])
+
+
+def test_every_link_leads_to_a_file():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_exit_statuses_of_the_gate_are_explained():
+    told = {int(status.strip("`")): meaning for status, meaning in table("The gate and CI", "exit status")}
+    assert set(told) == {HOLDS, FALLS_SHORT, CANNOT_TELL}
+    assert "holds" in told[HOLDS]
+    assert "falls short" in told[FALLS_SHORT]
+    assert "could not tell" in told[CANNOT_TELL]
+
+
+def test_the_error_that_is_shown_is_the_one_that_is_told():
+    wrong = PARAMS | {"train": PARAMS["train"] | {"batch_size": 0}}
+    with pytest.raises(UserError) as error:
+        check_params(wrong, source="params.yaml")
+    assert f"\nerror: {error.value}\n" in section("When something fails")
+
+
+def test_the_settings_that_are_shown_are_valid():
+    blocks = [block["text"] for block in FENCED.finditer(section("Your own data")) if block["language"] == "yaml"]
+    assert len(blocks) == 2
+    for block in blocks:
+        params = parse_yaml(ROOT / "params.yaml")
+        for name, values in yaml.load(block, Loader).items():
+            for key, value in values.items():
+                params[name][key] = params[name][key] | value if name == "baseline" else value
+        check_params(params, source="README.md")
+
+
+def texts_of_picture(path) -> list[str]:
+    """Words and numbers in an SVG file, sorted."""
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+    return sorted("".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text"))
+
+
+def test_the_picture_shows_the_accuracy_of_every_classifier():
+    metrics = read_metrics(ROOT / "metrics")
+    blocks = [metrics["test"], *(block for block in metrics["baseline"].values() if isinstance(block, dict))]
+    found = [text for text in texts_of_picture(ROOT / "docs/scores.svg") if re.fullmatch(r"\d+\.\d%", text)]
+    assert found == sorted(f"{100 * block['accuracy']:.1f}%" for block in blocks), OUT_OF_DATE
+
+
+def test_the_picture_can_be_drawn_again(tmp_path, monkeypatch):
+    pytest.importorskip("altair")
+    from docs import picture
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(picture, "PICTURE", tmp_path / "scores.svg")
+    picture.main()
+    assert texts_of_picture(tmp_path / "scores.svg") == texts_of_picture(ROOT / "docs/scores.svg")
