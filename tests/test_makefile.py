@@ -1,0 +1,136 @@
+"""`make` itself: its list, its set-up, and what it says without Python. Nothing is installed."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = re.findall(r"^([a-z]+):.*## (.+)$", MAKEFILE, re.MULTILINE)
+# Stands for Python and for each tool that pip would bring: writes down how it was called, and makes what they would make.
+STUB = """#!/bin/sh
+echo "$(basename "$0") $*" >> "$LOG"
+case "$*" in
+  "-m venv .venv")
+    mkdir -p .venv/bin
+    for name in python dvc ruff pytest; do cp "$0" .venv/bin/$name; done ;;
+  "-m pip install"*)
+    if [ -e broken ]; then rm broken; echo "the network is gone" >&2; exit 1; fi ;;
+esac
+"""
+RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt"
+DEVELOPMENT = "python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt"
+
+
+class Workshop:
+    """A folder with the Makefile, the lists of versions, and a stub for Python."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.log = folder, folder / "log"
+        for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "constraints.txt"):
+            shutil.copy(ROOT / name, folder)
+        self.stub = folder / "stub"
+        self.stub.write_text(STUB)
+        self.stub.chmod(0o755)
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Real make, with the stub as its Python; nothing of a make around this test reaches it."""
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        return subprocess.run(
+            ["make", f"PYTHON={self.stub}", *arguments],
+            cwd=self.folder,
+            env=outside | {"LOG": str(self.log), "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def calls(self) -> list[str]:
+        """What was called since the last time."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def workshop(tmp_path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+def test_make_alone_lists_every_target_and_does_nothing(workshop):
+    done = workshop.make()
+    assert done.returncode == 0
+    listed = [tuple(line.removeprefix("make ").split(maxsplit=1)) for line in done.stdout.splitlines()]
+    assert listed == TARGETS
+    assert {name for name, _ in TARGETS} == set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[1].split())
+    assert workshop.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("target", "set_up", "work"),
+    [
+        ("repro", [RUNTIME], ["python -m finetune.params", "dvc repro", "python -m finetune.summary"]),
+        ("gate", [RUNTIME], ["python -m finetune.gate"]),
+        ("test", [RUNTIME, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
+        ("readme", [RUNTIME, DEVELOPMENT], ["python -m docs.readme"]),
+    ],
+)
+def test_the_first_call_sets_up_and_later_ones_only_work(workshop, target, set_up, work):
+    assert workshop.make(target).returncode == 0
+    assert workshop.calls() == ["stub -m venv .venv", *set_up, *work]
+    assert workshop.make(target).returncode == 0
+    assert workshop.calls() == work
+
+
+@pytest.mark.parametrize(
+    ("changed", "set_up"),
+    [("requirements-dev.txt", [DEVELOPMENT]), ("constraints.txt", ["stub -m venv .venv", RUNTIME, DEVELOPMENT])],
+)
+def test_changed_versions_are_installed_again(workshop, changed, set_up):
+    workshop.make("lint")
+    workshop.calls()
+    later = (workshop.folder / ".venv/development").stat().st_mtime + 10
+    os.utime(workshop.folder / changed, (later, later))
+    assert workshop.make("lint").returncode == 0
+    assert workshop.calls() == [*set_up, "ruff check .", "ruff format --check ."]
+
+
+def test_a_set_up_that_was_broken_off_is_done_again(workshop):
+    (workshop.folder / "broken").touch()
+    first = workshop.make("gate")
+    assert first.returncode == 2
+    assert "the network is gone" in first.stderr
+    assert workshop.calls() == ["stub -m venv .venv", RUNTIME]
+    assert workshop.make("gate").returncode == 0
+    assert workshop.calls() == ["stub -m venv .venv", RUNTIME, "python -m finetune.gate"]
+
+
+def test_a_missing_python_ends_in_one_line(workshop):
+    done = workshop.make("PYTHON=python0.9", "gate")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    told, *by_make = done.stderr.splitlines()
+    assert told == "error: python0.9 not found; install Python 3.11 or name yours: make PYTHON=python3"
+    assert all(line.startswith("make: *** ") for line in by_make)
+    assert workshop.calls() == []
+
+
+def test_a_recipe_is_handed_on_by_its_name(workshop):
+    workshop.make("gate")
+    workshop.calls()
+    assert workshop.make("recipe", "NAME=imdb-bert").returncode == 0
+    assert workshop.calls() == ["python -m finetune.recipe imdb-bert"]
+
+
+def test_clean_removes_the_environment_and_nothing_else(workshop):
+    before = {path.name for path in workshop.folder.iterdir()}
+    workshop.make("gate")
+    workshop.log.unlink()
+    assert workshop.make("clean").returncode == 0
+    assert {path.name for path in workshop.folder.iterdir()} == before
