@@ -24,7 +24,7 @@ WIDTH = 60  # characters of a default that the table has room for; a longer one 
 
 
 def defaults(values: dict, schema: type[BaseModel] = Params, prefix: str = "") -> dict:
-    """Every parameter by its dotted name: {"train": {"lr": 0.1}} -> {"train.lr": 0.1}. A threshold of the gate is one value."""
+    """Every parameter by its dotted name, a threshold of the gate whole: {"train": {"lr": 1}} -> {"train.lr": 1}."""
     found = {}
     for name, value in values.items():
         section = schema.model_fields[name].annotation
@@ -50,7 +50,7 @@ def means(text: str, value) -> bool:
 
 
 def with_numbers(readme: str, params: dict, metrics: dict) -> str:
-    """README with the scores of the last run and the values of params.yaml in its table; keys not in it are left out."""
+    """README with the scores of the last run and the values of params.yaml; a key that its table lacks stays out."""
     values = defaults(params)
 
     def row(match: re.Match) -> str:

@@ -202,6 +202,8 @@ def test_the_settings_that_are_shown_are_valid():
             for key, value in values.items():
                 params[name][key] = params[name][key] | value if name == "baseline" else value
         check_params(params, source="README.md")
+    recipe = parse_yaml(ROOT / "recipes/chinese-csv.yaml")
+    assert all(recipe[name] == values for name, values in yaml.load(blocks[1], Loader).items())
 
 
 def texts_of_picture(path) -> list[str]:

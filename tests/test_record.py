@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 LOCK = yaml.load((ROOT / "dvc.lock").read_text(encoding="utf-8"), Loader)["stages"]
 PIPELINE = yaml.load((ROOT / "dvc.yaml").read_text(encoding="utf-8"), Loader)["stages"]
-# What is in DVC's cache is missing from a fresh clone; so is what DVC is told to ignore, and what users put into data/local.
+# A fresh clone has nothing of what is in DVC's cache, and nothing of what you put into data/local.
 CACHED = [out for stage in PIPELINE.values() for out in stage["outs"]] + ["data/local"]
 RUN_AGAIN = "changed since the last run; run `make repro` and commit dvc.lock and metrics/"
 
