@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint format gate recipe clean
+.PHONY: help repro test lint format gate recipe bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml
 
 recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-distilbert
 	@python -m finetune.recipe $(NAME)
+
+bench: .venv/runtime ## measure speed and memory beside what bounds them
+	@python -m benchmarks
 
 clean: ## remove .venv; data, models and DVC's cache stay
 	@rm -rf .venv
