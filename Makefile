@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint format gate recipe readme clean
+.PHONY: help repro test lint format gate recipe readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,8 @@ recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-di
 
 readme: .venv/development ## put the last run's numbers and picture into README.md
 	@python -m docs.readme
+bench: .venv/runtime ## measure speed and memory beside what bounds them
+	@python -m benchmarks
 
 clean: ## remove .venv; data, models and DVC's cache stay
 	@rm -rf .venv

@@ -66,18 +66,18 @@ def dropped_rows(rows: RowKeys) -> tuple[np.ndarray, dict[str, int]]:
     unlabelled = rows.label < 0
     empty = ~unlabelled & (rows.text == 0)
     split[unlabelled | empty] = LEFT_OUT
+    usable = np.flatnonzero(split != LEFT_OUT)
     # Test first: a text that also stands in train must leave train, not test.
-    order = np.lexsort((np.arange(len(split)), -split))
-    order = order[split[order] != LEFT_OUT]
-    first = order[np.unique(rows.text[order], return_index=True)[1]]
-    duplicate = np.setdiff1d(order, first)
-    split[duplicate] = LEFT_OUT
+    order = usable[np.lexsort((-split[usable], rows.text[usable]))]
+    repeated = rows.text[order[1:]] == rows.text[order[:-1]]
+    split[order[1:][repeated]] = LEFT_OUT
     shared = np.zeros(len(split), bool)
     for part in (VALIDATION, TRAIN):
         later = np.unique(rows.group[split > part])
-        shared |= (split == part) & np.isin(rows.group, later)
+        if len(later):
+            shared |= (split == part) & np.isin(rows.group, later)
     split[shared] = LEFT_OUT
-    counts = {"empty": empty.sum(), "duplicate": len(duplicate), "unlabelled": unlabelled.sum(), "group": shared.sum()}
+    counts = {"empty": empty.sum(), "duplicate": repeated.sum(), "unlabelled": unlabelled.sum(), "group": shared.sum()}
     return split, {why: int(count) for why, count in counts.items()}
 
 

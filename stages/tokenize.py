@@ -57,21 +57,19 @@ def number(text: str) -> int:
 
 def row_keys(ids: dict[str, int]) -> RowKeys:
     """What splitting needs of every raw row: 21 bytes each, so that the texts need not be held."""
-    parts: list[tuple] = []
-    seen = 0
+    count = sum(pq.read_metadata(path).num_rows for _, path in raw_files())
+    keys = RowKeys(*(np.empty(count, kind) for kind in (np.int8, np.int32, np.uint64, np.uint64)))
+    start = 0
     for part, batch in raw_batches():
+        place = slice(start, start + batch.num_rows)
         texts, labels, groups = (batch.column(name).to_pylist() for name in ("text", "label", "group"))
-        parts.append(
-            (
-                np.full(len(texts), part, np.int8),
-                np.array([ids.get(label, -1) for label in labels], np.int32),
-                np.array([text_key(text) for text in texts], np.uint64),
-                # A row without a group is a group of its own.
-                np.array([number(group or f"row {seen + place}") for place, group in enumerate(groups)], np.uint64),
-            )
-        )
-        seen += len(texts)
-    return RowKeys(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        keys.source[place] = part
+        keys.label[place] = [ids.get(label, -1) for label in labels]
+        keys.text[place] = [text_key(text) for text in texts]
+        # A row without a group is a group of its own.
+        keys.group[place] = [number(group or f"row {row}") for row, group in enumerate(groups, start)]
+        start += batch.num_rows
+    return keys
 
 
 def write_splits(split: np.ndarray, labels: np.ndarray, names: list[str], tokenizer, settings: Tokenize) -> np.ndarray:

@@ -1,0 +1,18 @@
+"""All benchmarks one after another, with one table of their ratios at the end.
+
+python -m benchmarks       (make bench)
+"""
+
+from benchmarks import repro, tokenization
+from benchmarks.measure import table
+from finetune.errors import run
+
+BENCHMARKS = (tokenization, repro)  # each has ratios(), which measures with its own defaults
+
+
+def main():
+    print(table([row for benchmark in BENCHMARKS for row in benchmark.ratios()]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

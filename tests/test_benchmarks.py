@@ -1,0 +1,63 @@
+"""Each benchmark runs, on a tiny size, and prints its ratio."""
+
+import re
+import sys
+
+from benchmarks.measure import Ratio, median_seconds, table
+from benchmarks.repro import trivial_repository
+from tests.conftest import ROOT
+from tests.project import Project
+from tests.test_tokenize import review_rows, write_raw
+
+
+def benchmark(folder, *arguments: str) -> str:
+    """What `python -m benchmarks.…` prints in a folder."""
+    return Project(folder).run(sys.executable, "-m", *arguments, PYTHONPATH=str(ROOT)).stdout
+
+
+def shown_ratio(output: str, what: str) -> float:
+    """Ratio in the line of the table that begins so."""
+    line = next(line for line in output.splitlines() if line.startswith(what))
+    return float(re.split(" {2,}", line)[4])  # what, found, beside, unit, ratio
+
+
+def test_tokenization_is_compared_with_the_tokenizer_and_its_memory_with_fewer_rows(workdir, tiny_bert):
+    write_raw(workdir, tiny_bert, review_rows(60))
+    output = benchmark(workdir, "benchmarks.tokenization", "--rows", "200", "--rounds", "1")
+    assert shown_ratio(output, "stage tokenize") > 0
+    assert 0.9 < shown_ratio(output, "peak memory of tokenize") < 1.5
+
+
+def test_a_no_op_repro_is_compared_with_dvc_s_own_and_a_whole_one_shows_its_stages(workdir):
+    trivial_repository(workdir)
+    Project(workdir).run("git", "add", "-A")
+    Project(workdir).run("git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "-qm", "Start")
+    output = benchmark(workdir, "benchmarks.repro", "--rounds", "1", "--full")
+    assert 0.2 < shown_ratio(output, "dvc repro with nothing to do") < 5  # the same work on both sides
+    assert [line.split()[0] for line in output.splitlines()[-3:]] == ["start", "copy", "whole"]
+
+
+def test_a_project_that_is_not_up_to_date_is_not_measured(workdir):
+    trivial_repository(workdir)
+    (workdir / "one").write_text("2\n")
+    failed = Project(workdir).run(sys.executable, "-m", "benchmarks.repro", check=False, PYTHONPATH=str(ROOT))
+    assert failed.returncode == 1
+    assert failed.stderr == "error: the pipeline is not up to date; run `dvc repro` first\n"
+
+
+def test_tasks_take_turns_and_the_first_round_does_not_count():
+    calls = []
+    median_seconds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
+    assert "".join(calls) == "ababab"
+
+
+def test_the_table_shows_what_was_found_over_what_it_is_compared_with():
+    assert table([Ratio("reading", 3.0, 2.0, "s", "<= 2")]).splitlines()[-1].split() == [
+        "reading",
+        "3",
+        "2",
+        "s",
+        "1.50",
+        "<=",
+        "2",
+    ]
