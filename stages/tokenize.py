@@ -153,7 +153,9 @@ def main():
         "truncated": (used > settings.max_length).mean(),
     }
     write_json(METRICS, metrics)
-    print("data/tokenized: " + ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items()))
+    left_out = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
+    rows = ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items())
+    print(f"data/tokenized: {rows}" + (f"; dropped {left_out}" if left_out else ""))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def test_rows_are_stored_unpadded_with_their_place_in_the_source(workdir, tiny_b
         assert split["row"][:] == sorted(split["row"])
 
 
-def test_dropped_rows_are_counted_and_ids_still_lead_back(workdir, tiny_bert):
+def test_dropped_rows_are_counted_and_told_and_ids_still_lead_back(workdir, tiny_bert, capsys):
     """Case and spacing make no new text; texts that are numbers are texts."""
     odd = [
         ("", "good", None),
@@ -70,6 +70,7 @@ def test_dropped_rows_are_counted_and_ids_still_lead_back(workdir, tiny_bert):
     tokenize.main()
     metrics = json.loads((workdir / "metrics/data.json").read_text())
     assert metrics["dropped"] == {"empty": 3, "duplicate": 1, "unlabelled": 2, "group": 0}
+    assert "; dropped 3 empty, 1 duplicate, 2 unlabelled\n" in capsys.readouterr().out
     assert sum(metrics["rows"].values()) == len(rows) - 6 == sum(metrics["labels"].values())
     texts = {row["row"]: row["text"] for name in ("train", "validation", "test") for row in read_rows(name)}
     assert texts == {place: text for place, (text, *_) in enumerate(rows) if place not in (0, 1, 2, 3, 4, 8)}
