@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,16 @@ def test_the_bytes_are_the_same_on_every_run_and_for_every_batch_size(workdir, t
 def test_impossible_settings_are_refused(workdir, tiny_bert, changes, message):
     write_raw(workdir, tiny_bert, review_rows(60), **changes)
     with pytest.raises(UserError, match=message):
+        tokenize.main()
+
+
+@pytest.mark.parametrize("config", ["{}", '{"model_type": "nonesuch"}'])
+def test_an_encoder_that_transformers_does_not_know_is_refused(workdir, tiny_bert, config):
+    base = workdir / "models/base"
+    shutil.copytree(tiny_bert, base)
+    write_raw(workdir, tiny_bert, review_rows(60))
+    (base / "config.json").write_text(config)
+    with pytest.raises(UserError, match=r"models/base/config\.json is of no model that transformers \S+ knows"):
         tokenize.main()
 
 
