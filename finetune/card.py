@@ -51,7 +51,13 @@ def card_metadata(name: str, source: dict, test: dict) -> ModelCardData:
 def model_card(name: str, source: dict, data: dict, baseline: dict, train: dict, test: dict, reload: dict) -> str:
     """Card in Markdown; every number comes from the metrics handed in."""
     gain = test["gain"]
-    verdict = "a significant difference" if gain["low"] > 0 else "no significant difference"
+    verdict = (
+        "a significant gain"
+        if gain["low"] > 0
+        else "a significant loss"
+        if gain["high"] < 0
+        else "no significant difference"
+    )
     labels = ", ".join(f"`{label}` ({count} rows)" for label, count in data["labels"].items())
     rows = data["rows"]
     dropped = ", ".join(f"{count} {why}" for why, count in data["dropped"].items())

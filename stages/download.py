@@ -78,8 +78,12 @@ def label_names(counts: Counter, data: Data) -> dict[str, str]:
     )
     if data.labels is not None:
         for name in dict.fromkeys(data.labels.values()):
-            if not any(counts[value] for value, known in data.labels.items() if known == name):
-                raise UserError(f"data.labels: no row has the label {name!r}; column {data.label!r} holds {shown}")
+            values = [value for value, known in data.labels.items() if known == name]
+            if not any(counts[value] for value in values):
+                wanted = " or ".join(map(repr, values))
+                raise UserError(
+                    f"data.labels: no row holds {wanted}, which stands for {name!r}; column {data.label!r} holds {shown}"
+                )
         names = data.labels
     else:
         if len(found) > 1000:

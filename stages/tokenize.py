@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from finetune.errors import UserError, run
+from finetune.errors import UserError, one_line, run
 from finetune.files import write_json
 from finetune.params import Tokenize, read_params
 from finetune.rows import TOKENIZED, row_features
@@ -108,11 +108,22 @@ def write_splits(split: np.ndarray, labels: np.ndarray, names: list[str], tokeni
     return lengths
 
 
+def encoder_config():
+    """Configuration of the encoder; raises UserError when transformers knows no such model."""
+    import transformers
+
+    try:
+        return transformers.AutoConfig.from_pretrained(BASE)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{BASE}/config.json is of no model that transformers {transformers.__version__} knows "
+            f"({one_line(error)[:100]}…); name another in model.uri"
+        ) from None
+
+
 def check_length(settings: Tokenize, tokenizer):
     """Raises UserError when the encoder cannot take `tokenize.max_length` tokens."""
-    from transformers import AutoConfig
-
-    longest = longest_input(AutoConfig.from_pretrained(BASE), tokenizer)
+    longest = longest_input(encoder_config(), tokenizer)
     if longest and settings.max_length > longest:
         raise UserError(
             f"tokenize.max_length must be at most {longest}, all that this encoder takes, found {settings.max_length}"
@@ -153,7 +164,9 @@ def main():
         "truncated": (used > settings.max_length).mean(),
     }
     write_json(METRICS, metrics)
-    print("data/tokenized: " + ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items()))
+    left_out = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
+    rows = ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items())
+    print(f"data/tokenized: {rows}" + (f"; dropped {left_out}" if left_out else ""))
 
 
 if __name__ == "__main__":

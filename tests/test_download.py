@@ -133,7 +133,7 @@ def test_several_raw_values_may_share_a_name(project):
         (
             labels_of("good", "good", "bad", ""),
             {"labels": {"good": "positive", "bda": "negative"}},
-            "data.labels: no row has the label 'negative'; column 'label' holds 'good' (2), 'bad' (1)",
+            "data.labels: no row holds 'bda', which stands for 'negative'; column 'label' holds 'good' (2), 'bad' (1)",
         ),
         (labels_of("a", "a"), {}, "a classifier needs at least two labels; column 'label' holds 'a' (2)"),
         (labels_of("a", "b"), {"labels": {"a": "x", "b": "x"}}, "a classifier needs at least two labels"),

@@ -136,7 +136,7 @@ def test_the_card_says_what_was_measured_and_its_metadata_is_the_hub_s():
     card = model_card("reviews", **MEASURED)
     assert "**81.2%** (95% interval 75.0% to 87.5%)" in card
     assert "+6.2 points over the best baseline (TF-IDF and logistic regression; 95% interval" in card
-    assert "+1.0 to +11.0, McNemar's exact p = 0.012), which is a significant difference" in card
+    assert "+1.0 to +11.0, McNemar's exact p = 0.012), which is a significant gain" in card
     assert "| TF-IDF and logistic regression " in card
     assert "800 to train on, 100 to choose the epoch with" in card
     assert "1 empty, 2 duplicate, 3 unlabelled" in card
@@ -147,6 +147,14 @@ def test_the_card_says_what_was_measured_and_its_metadata_is_the_hub_s():
     assert (data.eval_results[0].metric_type, data.eval_results[0].metric_value) == ("accuracy", 0.8125)
 
 
-def test_the_card_does_not_call_noise_a_gain():
-    noise = TEST | {"gain": {"value": 0.01, "low": -0.02, "high": 0.04, "p_value": 0.6}}
-    assert "which is no significant difference" in model_card("reviews", **MEASURED | {"test": noise})
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.11, "a significant gain"),
+        (-0.02, 0.04, "no significant difference"),
+        (-0.6, -0.2, "a significant loss"),
+    ],
+)
+def test_the_card_calls_neither_noise_a_gain_nor_a_loss_noise(low, high, verdict):
+    test = TEST | {"gain": {"value": (low + high) / 2, "low": low, "high": high, "p_value": 0.5}}
+    assert f"which is {verdict}." in model_card("reviews", **MEASURED | {"test": test})

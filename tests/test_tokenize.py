@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_rows_are_stored_unpadded_with_their_place_in_the_source(workdir, tiny_b
         assert split["row"][:] == sorted(split["row"])
 
 
-def test_dropped_rows_are_counted_and_ids_still_lead_back(workdir, tiny_bert):
+def test_dropped_rows_are_counted_and_told_and_ids_still_lead_back(workdir, tiny_bert, capsys):
     """Case and spacing make no new text; texts that are numbers are texts."""
     odd = [
         ("", "good", None),
@@ -70,6 +71,7 @@ def test_dropped_rows_are_counted_and_ids_still_lead_back(workdir, tiny_bert):
     tokenize.main()
     metrics = json.loads((workdir / "metrics/data.json").read_text())
     assert metrics["dropped"] == {"empty": 3, "duplicate": 1, "unlabelled": 2, "group": 0}
+    assert "; dropped 3 empty, 1 duplicate, 2 unlabelled\n" in capsys.readouterr().out
     assert sum(metrics["rows"].values()) == len(rows) - 6 == sum(metrics["labels"].values())
     texts = {row["row"]: row["text"] for name in ("train", "validation", "test") for row in read_rows(name)}
     assert texts == {place: text for place, (text, *_) in enumerate(rows) if place not in (0, 1, 2, 3, 4, 8)}
@@ -136,6 +138,16 @@ def test_the_bytes_are_the_same_on_every_run_and_for_every_batch_size(workdir, t
 def test_impossible_settings_are_refused(workdir, tiny_bert, changes, message):
     write_raw(workdir, tiny_bert, review_rows(60), **changes)
     with pytest.raises(UserError, match=message):
+        tokenize.main()
+
+
+@pytest.mark.parametrize("config", ["{}", '{"model_type": "nonesuch"}'])
+def test_an_encoder_that_transformers_does_not_know_is_refused(workdir, tiny_bert, config):
+    base = workdir / "models/base"
+    shutil.copytree(tiny_bert, base)
+    write_raw(workdir, tiny_bert, review_rows(60))
+    (base / "config.json").write_text(config)
+    with pytest.raises(UserError, match=r"models/base/config\.json is of no model that transformers \S+ knows"):
         tokenize.main()
 
 
