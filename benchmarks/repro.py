@@ -69,6 +69,7 @@ def stage_seconds(folder: Path) -> dict[str, float]:
         for line in process.stdout:
             if found := STAGE.match(line):
                 times.append((found[1], time.perf_counter()))
+                print(f"{times[-1][1] - times[0][1]:6.1f} s: {found[1]} starts", file=sys.stderr)
     if process.returncode:
         raise UserError(f"dvc repro failed in {folder}; what it said stands above")
     ends = [moment for _, moment in times[1:]] + [time.perf_counter()]
