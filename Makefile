@@ -3,10 +3,10 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint format gate recipe readme bench clean
+.PHONY: help repro test lint format gate recipe learning-curve readme bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: .venv/runtime ## run the pipeline and print the fine-tuned model beside every baseline
 	@python -m finetune.params
@@ -30,8 +30,12 @@ gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml
 recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-distilbert
 	@python -m finetune.recipe $(NAME)
 
+learning-curve: .venv/development ## train on 250, 500, … all rows and draw how the score grows
+	@python -m finetune.learning_curve
+
 readme: .venv/development ## put the last run's numbers and picture into README.md
 	@python -m docs.readme
+
 bench: .venv/runtime ## measure speed and memory beside what bounds them
 	@python -m benchmarks
 

@@ -13,6 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
+from finetune.batches import TokenRows
 from finetune.encoder import (
     bare_encoder,
     fresh_classifier,
@@ -177,7 +178,7 @@ def filled_mask(base: Path, tokenizer, test: Dataset, settings: ZeroShot, max_le
         places = ends - offset if place is None else np.full(len(ends), place)
         return output.logits[range(len(ends)), places][:, words]
 
-    return probabilities(predict(mask_filler(base), rows, tokenizer.pad_token_id, at_mask, desc="zero-shot"))
+    return probabilities(predict(mask_filler(base), TokenRows(rows, tokenizer.pad_token_id), at_mask, desc="zero-shot"))
 
 
 def encoder_features(base: Path, splits: dict[str, list], pad_id: int) -> dict[str, np.ndarray]:

@@ -2,19 +2,47 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, set_seed
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    set_seed,
+)
 from transformers.utils import logging
 
-from finetune.batches import length_order, padded
+from finetune.batches import FeatureRows, TokenRows, length_order
 from finetune.errors import UserError, one_line
 
+DROPOUTS = (  # what the families call them
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "seq_classif_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "classifier_dropout",
+    "pooler_dropout",
+)
 BATCH = 64  # rows; larger ones gain nothing on two cores
+
+
+def device() -> torch.device:
+    """Where models compute: the first GPU, or the one of this process among several, or the processor."""
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
 
 
 @contextlib.contextmanager
@@ -31,15 +59,22 @@ def loading(folder):
         logging.set_verbosity(verbosity)
 
 
-def fresh_classifier(folder, names: list[str], seed: int):
+def fresh_classifier(folder, names: list[str], seed: int, dropout: float | None = None):
     """The encoder of a checkpoint with a new classification head for these labels, weights in fp32.
 
-    The head depends on the seed alone. Label names go into the config.
+    The head depends on the seed alone. Label names go into the config. `dropout` replaces each
+    dropout of the encoder's config; None leaves them.
     """
     set_seed(seed)
     with loading(folder):
+        config = AutoConfig.from_pretrained(folder)
+        changed = {key: dropout for key in DROPOUTS if dropout is not None and hasattr(config, key)}
         return AutoModelForSequenceClassification.from_pretrained(
             folder,
+            **changed,
+            # Plain products beat the fused attention on a processor: their backward pass took a third of the
+            # time at 26 tokens and half at 256 (docs/benchmarks.md). On a GPU the fused one wins.
+            attn_implementation=None if torch.cuda.is_available() else "eager",
             num_labels=len(names),
             id2label=dict(enumerate(names)),
             label2id={name: label for label, name in enumerate(names)},
@@ -48,25 +83,25 @@ def fresh_classifier(folder, names: list[str], seed: int):
             # A head that the checkpoint brings may have another number of classes.
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
-        )
+        ).to(device())
 
 
 def trained_classifier(folder):
     """Classifier as it was saved, weights in fp32."""
     with loading(folder):
-        return AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        return AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(device())
 
 
 def bare_encoder(folder):
     """Encoder without a head, weights in fp32."""
     with loading(folder):
-        return AutoModel.from_pretrained(folder, dtype=torch.float32)
+        return AutoModel.from_pretrained(folder, dtype=torch.float32).to(device())
 
 
 def mask_filler(folder):
     """Encoder with its head for masked words, weights in fp32."""
     with loading(folder):
-        return AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32)
+        return AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32).to(device())
 
 
 def save(model, tokenizer, folder: Path):
@@ -80,23 +115,20 @@ def save(model, tokenizer, folder: Path):
         raise OSError(errno.ENOSPC, one_line(error), str(folder)) from error
 
 
-def predict(model, rows: Sequence[Sequence[int]], pad_id: int, answer: Callable, desc: str) -> np.ndarray:
+def predict(model, rows: TokenRows | FeatureRows, answer: Callable, desc: str) -> np.ndarray:
     """`answer(output, batch)` for every row, as float32 of shape [rows, …], in the order of the rows.
 
-    Rows are batched by length; each answer goes back to the place its row came from. `rows` are
-    token ids without padding. Memory runs out on the first batch or not at all. Raises UserError when
-    an answer is not finite.
+    Rows are batched by length; each answer goes back to the place its row came from. Memory runs out
+    on the first batch or not at all. Raises UserError when an answer is not finite.
     """
     model.eval()
     answers = None
-    with torch.inference_mode(), tqdm(desc=desc, total=len(rows), unit=" rows", disable=None) as bar:
-        for places in length_order([len(row) for row in rows], BATCH):
-            batch = {
-                key: value.to(model.device) for key, value in padded([rows[place] for place in places], pad_id).items()
-            }
+    with torch.inference_mode(), tqdm(desc=desc, total=len(rows.lengths), unit=" rows", disable=None) as bar:
+        for places in length_order(rows.lengths, BATCH):
+            batch = {key: value.to(model.device) for key, value in rows.batch(places).items()}
             found = answer(model(**batch), batch).float().cpu().numpy()
             if answers is None:
-                answers = np.empty((len(rows), *found.shape[1:]), np.float32)
+                answers = np.empty((len(rows.lengths), *found.shape[1:]), np.float32)
             answers[places] = found
             bar.update(len(places))
     if not np.isfinite(answers).all():
@@ -109,7 +141,7 @@ def predict(model, rows: Sequence[Sequence[int]], pad_id: int, answer: Callable,
 
 def logits(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str = "predict") -> np.ndarray:
     """Logits of shape [rows, classes]."""
-    return predict(model, rows, pad_id, lambda output, _: output.logits, desc)
+    return predict(model, TokenRows(rows, pad_id), lambda output, _: output.logits, desc)
 
 
 def mean_embeddings(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str = "embed") -> np.ndarray:
@@ -119,7 +151,7 @@ def mean_embeddings(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str
         mask = batch["attention_mask"].unsqueeze(-1)
         return (output.last_hidden_state * mask).sum(1) / mask.sum(1)
 
-    return predict(model, rows, pad_id, pool, desc)
+    return predict(model, TokenRows(rows, pad_id), pool, desc)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     python -m finetune.gate          (make gate)
 
-Exit status: 0 all hold, 1 one falls short, 2 one is missing or is not a number.
+Exit status: 0 all hold, 1 one falls short, 2 it could not tell: one is missing, is no number, or cannot be read.
 """
 
 import math
@@ -56,4 +56,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, mistake=CANNOT_TELL))

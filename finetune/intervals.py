@@ -33,6 +33,22 @@ def mean_interval(values: np.ndarray) -> dict[str, float]:
     return {"low": float(found.low), "high": float(found.high)}
 
 
+def crossed_interval(values: np.ndarray) -> dict[str, float]:
+    """Interval {low, high} of the mean of values of shape [draws, rows], over other draws and other rows.
+
+    Both are resampled at once (Owen 2007, "The pigeonhole bootstrap").
+    """
+    values = np.asarray(values, float)
+    random = np.random.default_rng(SEED)
+    draws, rows = values.shape
+    means = []
+    for _ in range(RESAMPLES):
+        times = np.bincount(random.integers(draws, size=draws), minlength=draws)
+        means.append((times @ values)[random.integers(rows, size=rows)].mean() / draws)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return {"low": float(low), "high": float(high)}
+
+
 def paired_gain(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     """Gain in accuracy of ours over theirs on the same rows: value, low, high, p_value.
 

@@ -136,16 +136,29 @@ class Baseline(Section):
     few_shot: FewShot
 
 
+class Lora(Section):
+    rank: Annotated[int, Field(ge=1)]
+    alpha: Annotated[float, Field(gt=0)]
+    targets: Annotated[list[Name], Field(min_length=1)] | None
+
+
 class Train(Section):
-    engine: Literal["trainer"]
-    strategy: Literal["full"]
+    engine: Literal["trainer", "loop"]
+    strategy: Literal["full", "head", "gradual", "lora"]
     lr: Annotated[float, Field(gt=0, le=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    freeze_embeddings: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None
+    unfrozen_after: Annotated[float, Field(ge=0, le=1)]
+    lora: Lora
     epochs: Annotated[int, Field(ge=1, le=1000)]
+    patience: Annotated[int, Field(ge=1)] | None
     batch_size: Annotated[int, Field(ge=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     warmup: Annotated[float, Field(ge=0, lt=1)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     precision: Literal["auto", "bf16", "fp32"]
+    processes: Annotated[int, Field(ge=1)]
     seed: Seed
 
 
@@ -246,7 +259,9 @@ def suggestion(path: list[str]) -> str:
     known = list(model.model_fields)
     prefix = "".join(f"{part}." for part in path[:-1])
     close = difflib.get_close_matches(path[-1], known, n=1)
-    return (f"did you mean {prefix}{close[0]}? " if close else "") + f"{prefix or 'the file '}takes {', '.join(known)}"
+    return (
+        f"did you mean {prefix}{close[0]}? " if close else ""
+    ) + f"{prefix.rstrip('.') or 'the file'} takes {', '.join(known)}"
 
 
 if __name__ == "__main__":

@@ -34,7 +34,11 @@ def load_tokenizer(folder):
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(f"the tokenizer of {folder} does not load: {' '.join(str(error).split())[:300]}") from None
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the tokenizer of {folder} does not load ({type(error).__name__}: {reason}); its files are damaged or "
+            "not of this encoder, fetch them again"
+        ) from None
 
 
 def special_tokens(tokenizer) -> SpecialTokens:

@@ -12,16 +12,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from datasets import Dataset
 from transformers import AutoConfig
 
 from finetune import baselines
 from finetune.baselines import Labelled
 from finetune.curves import precision_recall, roc
+from finetune.encoder import device
 from finetune.errors import run
 from finetune.files import write_csv, write_json
-from finetune.intervals import mean_interval
+from finetune.intervals import crossed_interval
 from finetune.params import Baseline, read_params
+from finetune.precision import chosen_precision
 from finetune.rows import TOKENIZED, label_names, read_rows
 from finetune.scores import score_block
 from finetune.tokens import encode, load_tokenizer, special_tokens, truncate
@@ -64,19 +67,21 @@ def mean_block(blocks: list[dict]) -> dict:
     return {
         key: mean_block([block[key] for block in blocks])
         if isinstance(value, dict)
+        else value
+        if isinstance(value, int)  # numbers of rows, the same in all
         else float(np.mean([block[key] for block in blocks]))
         for key, value in blocks[0].items()
     }
 
 
 def few_shot_block(labels: np.ndarray, draws: np.ndarray, names: list[str]) -> dict:
-    """Mean score block over draws, the standard deviation of their accuracies, and the interval of the mean over rows."""
+    """Mean score block over draws, the standard deviation of their accuracies, and the interval over draws and rows."""
     block = mean_block([score_block(labels, draw.argmax(1), names) for draw in draws])
     right = draws.argmax(2) == labels
     return {
         **block,
         "rows": len(labels),
-        "interval": mean_interval(right.mean(0)),
+        "interval": crossed_interval(right),
         "std": right.mean(1).std(ddof=1),
         "draws": len(draws),
     }
@@ -87,7 +92,10 @@ def main():
     splits = {name: read_rows(name) for name in ("train", "validation", "test")}
     test = splits["test"]
     names, labels = label_names(test), np.asarray(test["label"][:])
-    found = baseline_probabilities(splits, load_tokenizer(TOKENIZED / "tokenizer"), settings)
+    tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
+    # As training computes: the frozen encoder reads every training row, which is most of this stage's time.
+    with torch.autocast(device().type, torch.bfloat16, enabled=chosen_precision("auto") == "bf16"):
+        found = baseline_probabilities(splits, tokenizer, settings)
 
     metrics = {"few_shot": few_shot_block(labels, found["few_shot"], names)}
     # Row by row the strongest draw stands for all, so that a gain over it is a gain over any.

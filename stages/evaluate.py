@@ -23,6 +23,7 @@ from finetune.errors import UserError, run
 from finetune.files import write_csv, write_json
 from finetune.intervals import paired_gain
 from finetune.params import read_params
+from finetune.resume import clear
 from finetune.rows import label_names, read_rows
 from finetune.scores import score_block
 from finetune.tokens import load_tokenizer
@@ -79,11 +80,11 @@ def write_plots(labels: np.ndarray, shares: np.ndarray, names: list[str], bins: 
         ["confidence", "accuracy", "calibrated"],
         ([mean, right, mean] for mean, right, *_ in filled),
     )
-    edges = np.arange(len(bins)) / len(bins)
+    middles = (np.arange(len(bins)) + 0.5) / len(bins)
     write_csv(
         PLOTS / "confidence.csv",
         ["confidence", "right", "wrong"],
-        np.column_stack([edges, bins[:, 2:]])[edges + 1 / len(bins) > 1 / len(names)],
+        np.column_stack([middles, bins[:, 2:]])[middles > 1 / len(names)],
     )
     write_csv(
         PLOTS / "accuracy.csv",
@@ -94,6 +95,7 @@ def write_plots(labels: np.ndarray, shares: np.ndarray, names: list[str], bins: 
 
 def main():
     settings = read_params("evaluate")
+    clear()  # the checkpoints: DVC has tracked the model by now
     test = read_rows("test")
     names, labels = label_names(test), np.asarray(test["label"][:])
     baseline = pq.read_table(BASELINE)

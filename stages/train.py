@@ -5,11 +5,15 @@
 reads   data/tokenized/train.parquet, validation.parquet and tokenizer, models/base/
 writes  models/finetuned/
         metrics/train.json, metrics/plots/train/
+
+Killed or stopped, it goes on from its last checkpoint (checkpoints/) with the same outcome to the byte.
 """
 
+import os
 import time
 from pathlib import Path
 
+import torch
 from dvclive import Live
 
 from finetune.encoder import fresh_classifier, save
@@ -17,6 +21,8 @@ from finetune.errors import run
 from finetune.files import write_json
 from finetune.params import read_params
 from finetune.precision import chosen_precision
+from finetune.processes import launch, rank
+from finetune.resume import Checkpoints, stage_key
 from finetune.rows import TOKENIZED, label_names, read_rows
 from finetune.tokens import load_tokenizer
 from finetune.training import fine_tune
@@ -29,18 +35,29 @@ PLOTS = Path("metrics/plots/train")
 
 def main():
     settings = read_params("train")
+    if settings.processes > 1 and "RANK" not in os.environ:
+        return launch("stages.train", settings.processes)
+    first = rank() == 0
     train, validation = read_rows("train"), read_rows("validation")
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
-    model = fresh_classifier(BASE, label_names(train), settings.seed)
+    model = fresh_classifier(BASE, label_names(train), settings.seed, settings.dropout)
     precision = chosen_precision(settings.precision)
-    print(f"train: {len(train)} rows, {settings.epochs} epochs, {precision}")
+    key = stage_key("train", settings=settings.model_dump(), precision=precision, threads=torch.get_num_threads())
+    checkpoints = Checkpoints(key)
+    lock = checkpoints.lock() if first else None
+    if first:
+        print(f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs, {precision}")
 
-    started = time.perf_counter()
     # DVCLive must leave dvc.yaml alone and make no experiment of its own: `dvc exp run` does both.
-    with Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) as live:
-        best = fine_tune(model, tokenizer, train, validation, settings, precision, live)
+    live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if first else None
+    started = time.perf_counter()
+    model, fit = fine_tune(model, tokenizer, train, validation, settings, precision, live, checkpoints)
     spent = time.perf_counter() - started
-    print(f"train: {len(train) * settings.epochs / spent:.0f} rows a second, best epoch {best.epoch}")
+    if not first:
+        return None
+    live.end()
+    best = fit.progress.best
+    print(f"train: {len(train) * fit.progress.epoch / spent:.0f} rows a second, best epoch {best.epoch}")
 
     save(model, tokenizer, FINETUNED)
     write_json(
@@ -48,15 +65,17 @@ def main():
         {
             "validation": best.scores,
             "best_epoch": best.epoch,
-            "epochs": settings.epochs,
-            "steps": -(-len(train) // settings.batch_size) * settings.epochs,
+            "epochs": fit.progress.epoch,
+            "steps": fit.progress.step,
             "parameters": {
                 "total": sum(weights.numel() for weights in model.parameters()),
-                "trained": sum(weights.numel() for weights in model.parameters() if weights.requires_grad),
+                "trained": fit.trained_count,
             },
             "precision": precision,
         },
     )
+    lock.release()
+    return None
 
 
 if __name__ == "__main__":

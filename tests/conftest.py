@@ -30,3 +30,20 @@ def tiny_bert(tmp_path_factory) -> Path:
     from tests.tiny import tiny_checkpoint
 
     return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "bert")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The tiny project after its first `dvc repro`, committed; not to be changed."""
+    from tests.project import Project
+
+    project = Project.create(tmp_path_factory.mktemp("built") / "project")
+    project.first_output = project.dvc("repro").stdout
+    project.commit("Run the pipeline")
+    return project
+
+
+@pytest.fixture
+def project(built, tmp_path):
+    """A copy of the built project to change."""
+    return built.copy(tmp_path / "project")

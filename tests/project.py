@@ -38,12 +38,19 @@ PARAMS = {
         "engine": "trainer",
         "strategy": "full",
         "lr": 0.003,
+        "layer_decay": 1.0,
+        "freeze_embeddings": False,
+        "dropout": None,
+        "unfrozen_after": 0.5,
+        "lora": {"rank": 4, "alpha": 8, "targets": None},
         "epochs": 3,
+        "patience": None,
         "batch_size": 8,
         "weight_decay": 0.01,
         "warmup": 0.1,
         "max_grad_norm": 1.0,
         "precision": "fp32",
+        "processes": 1,
         "seed": 42,
     },
     "evaluate": {"bins": 10, "mistakes": 5},
@@ -87,7 +94,8 @@ class Project:
             shutil.rmtree(cache)
         write_table(folder / "data/local/reviews.csv", reviews(160))
         tiny_checkpoint(folder / "data/local/model")
-        project.write_params(PARAMS)
+        # A few epochs more than other tests need: three are not enough to learn what is in these reviews.
+        project.write_params(PARAMS | {"train": PARAMS["train"] | {"epochs": 6}})
         project.run("git", "init", "-q", "-b", "main")
         project.run("git", "config", "user.email", "test@example.com")
         project.run("git", "config", "user.name", "Test")

@@ -81,6 +81,10 @@ def test_few_shot_draws_other_examples_each_time_and_reports_their_spread():
     assert block["accuracy"] == pytest.approx(np.mean(accuracies))
     assert block["std"] == pytest.approx(np.std(accuracies, ddof=1))
     assert (block["rows"], block["draws"]) == (100, 5)
+    assert all(isinstance(part["rows"], int) for part in block["per_class"].values())
+    # Other draws would have moved the mean, too: by their spread over the root of their number, twice on either side.
+    spread = block["interval"]["high"] - block["interval"]["low"]
+    assert spread > 3 * block["std"] / 5**0.5
 
 
 def test_zero_shot_takes_the_most_similar_prompt():

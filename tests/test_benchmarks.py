@@ -3,6 +3,8 @@
 import re
 import sys
 
+import pytest
+
 from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
 from tests.conftest import ROOT
@@ -61,3 +63,15 @@ def test_the_table_shows_what_was_found_over_what_it_is_compared_with():
         "<=",
         "2",
     ]
+
+
+@pytest.mark.xdist_group("interrupted")
+def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(built):
+    script = (
+        "from benchmarks.measure import table; from benchmarks.training import comparison;"
+        "print(table(comparison('tiny', rows=16, rounds=1, length=None, target='')))"
+    )
+    output = Project(built.folder).run(sys.executable, "-c", script, PYTHONPATH=str(ROOT)).stdout
+    assert shown_ratio(output, "training beside the tutorials' recipe") > 0
+    assert 0.3 < shown_ratio(output, "its peak memory") < 3
+    assert shown_ratio(output, "its share of the matrix-product peak") < 1

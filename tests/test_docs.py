@@ -83,7 +83,7 @@ def files(folder: str, pattern: str = "*") -> set[str]:
 
 def test_every_make_target_is_shown_and_no_other():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)) - {"help"}
+    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)) - {"help"}
     listed = {name.split()[1] for name in first_column("Two commands", "command") if name != "make"}
     assert listed == targets
     assert {command.split()[1] for command in commands("make") if command != "make"} <= targets

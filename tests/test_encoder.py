@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from dvclive import Live
 
 from finetune.batches import padded
 from finetune.encoder import (
@@ -17,6 +16,7 @@ from finetune.encoder import (
 )
 from finetune.errors import UserError
 from finetune.params import Train
+from finetune.resume import Checkpoints
 from finetune.rows import label_names
 from finetune.tokens import encode, load_tokenizer
 from finetune.training import fine_tune
@@ -38,9 +38,11 @@ def test_every_family_learns_and_answers_the_same_after_saving(family, tmp_path)
     train, validation = rows.select(range(90)), rows.select(range(90, 120))
     model = fresh_classifier(folder, label_names(rows), seed=1)
     before = logits(model, validation["input_ids"][:], tokenizer.pad_token_id)
-    with Live(str(tmp_path / "live"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
-        best = fine_tune(model, tokenizer, train, validation, train_settings(epochs=2), "fp32", live)
-    assert best.scores["accuracy"] > 0.5
+    checkpoints = Checkpoints("key", tmp_path / "checkpoints")
+    model, training = fine_tune(
+        model, tokenizer, train, validation, train_settings(epochs=2), "fp32", None, checkpoints
+    )
+    assert training.progress.best.scores["accuracy"] > 0.5
     after = logits(model, validation["input_ids"][:], tokenizer.pad_token_id)
     assert np.abs(after - before).max() > 0.1
 

@@ -82,6 +82,6 @@ def test_a_metrics_file_that_is_no_json_is_named(workdir):
     (workdir / "metrics/test.json").write_text("{")
     (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     done = subprocess.run([sys.executable, "-m", "finetune.gate"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: metrics/test.json is no JSON")
     assert "git restore metrics/test.json" in done.stderr

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-TARGETS = re.findall(r"^([a-z]+):.*## (.+)$", MAKEFILE, re.MULTILINE)
+TARGETS = re.findall(r"^([a-z-]+):.*## (.+)$", MAKEFILE, re.MULTILINE)
 # Stands for Python and for each tool that pip would bring: writes down how it was called, and makes what they make.
 STUB = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$LOG"

@@ -31,8 +31,8 @@ def write_raw(workdir, base, rows, labels=None, name="all", **changes):
     (raw / "source.json").write_text(json.dumps(source))
     (workdir / "models").mkdir(exist_ok=True)
     if not (workdir / "models/base").exists():
-        (workdir / "models/base").symlink_to(base)
-        (base / "source.json").write_text('{"uri": "tiny"}')
+        shutil.copytree(base, workdir / "models/base")
+        (workdir / "models/base/source.json").write_text('{"uri": "tiny"}')
     params = PARAMS | {"split": PARAMS["split"] | changes.pop("split", {}), "tokenize": PARAMS["tokenize"] | changes}
     (workdir / "params.yaml").write_text(yaml.safe_dump(params))
 

@@ -1,0 +1,64 @@
+"""Every strategy trained in full on the project's data with several seeds: the table of docs/strategies.md.
+
+    python -m benchmarks.strategies [--seeds 3] [--only full head]
+
+Rates were chosen on validation. Run by hand (an hour on two cores), not with `make bench`.
+"""
+
+import argparse
+import json
+import statistics
+
+from tabulate import tabulate
+
+from benchmarks.training import one_training
+from finetune.errors import run
+
+# What each strategy needs beside its name; the rest is as in params.yaml.
+CHANGES = {
+    "full": {},
+    "full, embeddings too": {"freeze_embeddings": False},
+    "full, layer_decay 0.85": {"layer_decay": 0.85, "lr": 2e-4},
+    "gradual": {"strategy": "gradual"},
+    "lora": {"strategy": "lora", "lr": 1e-3},
+    "head": {"strategy": "head", "lr": 1e-3, "epochs": 20},
+}
+SEEDS = 3
+
+
+def row(name: str, found: list[dict], seconds: float) -> list[str]:
+    """One line of the table: mean and range of the accuracies, trained weights, time relative to full, memory."""
+
+    def spread(split: str) -> str:
+        values = [measured[split] for measured in found]
+        return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+    time = statistics.median(measured["seconds"] for measured in found)
+    memory = max(measured["megabytes"] for measured in found)
+    return [
+        name,
+        spread("validation"),
+        spread("test"),
+        f"{found[0]['trained']:,}",
+        f"{time / seconds:.2f}",
+        f"{memory:,.0f}",
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.strategies", description="Measure the strategies.")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES))
+    arguments = parser.parse_args()
+    found: dict[str, list[dict]] = {name: [] for name in arguments.only}
+    for seed in range(1, arguments.seeds + 1):  # in turns, so that another load meets all of them
+        for name, measured in found.items():
+            measured.append(one_training(recipe="ours", score=True, train=CHANGES[name] | {"seed": seed}))
+            print(f"{name}, seed {seed}: {json.dumps(measured[-1])}", flush=True)
+    whole = statistics.median(measured["seconds"] for measured in found[arguments.only[0]])
+    head = ["strategy", "validation accuracy", "test accuracy", "trained weights", "time", "peak MB"]
+    print(tabulate([row(name, measured, whole) for name, measured in found.items()], head, tablefmt="github"))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,100 @@
+"""How the score grows with the number of training rows, and whether more rows would still help.
+
+python -m finetune.learning_curve       (make learning-curve)
+
+Each size is a DVC experiment of its own, run beside the workspace; one that is there is not run again, so the
+command can be stopped and started. Writes metrics/learning_curve.csv and metrics/learning_curve.svg.
+"""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from finetune.errors import UserError, run
+from finetune.files import write_csv
+from finetune.metrics import read_metrics
+from finetune.params import PARAMS, parse_yaml, read_params
+
+SIZES = (250, 500, 1000, 2000, 4000)
+CURVE = Path("metrics/learning_curve.csv")
+PICTURE = Path("metrics/learning_curve.svg")
+COLUMNS = ["rows", "classifier", "accuracy", "low", "high"]
+
+
+def sizes(rows: int) -> list[int | None]:
+    """Numbers of training rows to try, None for all of them."""
+    return [size for size in SIZES if size < rows] + [None]
+
+
+def experiment_name(size: int | None) -> str:
+    """Name that says the size and, in a hash, all other settings."""
+    params = parse_yaml(PARAMS)
+    params["split"]["train_rows"] = None
+    params.pop("gate")
+    digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
+    return f"rows-{size or 'all'}-{digest}"
+
+
+def run_experiment(name: str, size: int | None):
+    """Runs one size in a folder of its own; raises UserError when it fails."""
+    command = ["dvc", "exp", "run", "--temp", "--name", name]
+    # Git leaves the user's own data out, and with it DVC's copy of the workspace.
+    untracked = ["git", "ls-files", "-z", "--others", "data/local"]
+    for path in subprocess.run(untracked, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
+        command += ["--copy-paths", path]
+    setting = f"split.train_rows={'null' if size is None else size}"
+    if subprocess.run([*command, "--set-param", setting], check=False).returncode:
+        raise UserError(f"the experiment with {size or 'all'} rows failed; what it said stands above")
+
+
+def points(metrics: dict[str, dict]) -> list[list]:
+    """Rows of the curve from the metrics of one experiment: the fine-tuned model and the best baseline."""
+    rows = metrics["data"]["rows"]["train"]
+    best = metrics["baseline"]["best"]
+    blocks = {"fine-tuned": metrics["test"], "best baseline": metrics["baseline"][best]}
+    return [[rows, name, block["accuracy"], *block["interval"].values()] for name, block in blocks.items()]
+
+
+def draw(curve: Path, picture: Path):
+    """The curve with its intervals as SVG."""
+    import altair as alt
+    import pandas as pd
+
+    data = pd.read_csv(curve)
+    chart = alt.Chart(data).encode(
+        x=alt.X("rows:Q", title="training rows", scale=alt.Scale(type="log")),
+        color=alt.Color("classifier:N", title=None, scale=alt.Scale(range=["#8c959f", "#1f6feb"])),
+    )
+    scale = alt.Scale(zero=False)
+    band = chart.mark_area(opacity=0.2).encode(
+        y=alt.Y("low:Q", title="test accuracy, with 95% interval", scale=scale), y2="high:Q"
+    )
+    line = chart.mark_line(point=True).encode(y=alt.Y("accuracy:Q", scale=scale))
+    (band + line).properties(width=480, height=300).configure(background="white", padding=16).save(picture)
+
+
+def main():
+    split = read_params("split")
+    if "data" not in (metrics := read_metrics()):
+        raise UserError("metrics/data.json is missing; run `make repro` first")
+    if split.train_rows is not None:
+        raise UserError(f"split.train_rows must be null for a learning curve, found {split.train_rows}")
+    import dvc.api
+
+    found = []
+    for size in sizes(metrics["data"]["rows"]["train"]):
+        name = experiment_name(size)
+        listed = subprocess.run(["dvc", "exp", "list", "--name-only"], capture_output=True, text=True, check=True)
+        if name not in listed.stdout.split():
+            run_experiment(name, size)
+        texts = {key: dvc.api.read(f"metrics/{key}.json", rev=name) for key in ("data", "baseline", "test")}
+        found += points({key: json.loads(text) for key, text in texts.items()})
+        write_csv(CURVE, COLUMNS, found)
+        print(f"{found[-2][0]} rows: accuracy {found[-2][2]:.3f}, best baseline {found[-1][2]:.3f}")
+    draw(CURVE, PICTURE)
+    print(f"learning curve: {CURVE} and {PICTURE}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

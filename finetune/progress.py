@@ -1,0 +1,113 @@
+"""What a training has reached: its curves, its best epoch, whether to go on. The same for both engines."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from dvclive import Live
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+CURVE_POINTS = 100  # of the training curves: smooth enough to see, few enough to read
+
+
+@dataclass
+class Best:
+    """The epoch with the highest validation accuracy (the lower loss decides a tie), and its trained weights."""
+
+    epoch: int
+    scores: dict[str, float]
+    weights: dict[str, torch.Tensor] = field(repr=False)
+
+
+def rank(scores: dict[str, float]) -> tuple[float, float]:
+    """Order of epochs: accuracy first, then the lower loss."""
+    return scores["accuracy"], -scores["loss"]
+
+
+class Progress:
+    """Curves through DVCLive, the best epoch so far, and the bar; restored from a checkpoint to the last digit.
+
+    `trained` names the weights that train at some time, `steps` and `rows` count all epochs. Losses are
+    averaged over `every` steps. Without `live` (all processes but the first) nothing is drawn.
+    """
+
+    def __init__(self, live: Live | None, trained: set[str], steps: int, rows: int, patience: int | None):
+        self.live, self.trained, self.steps, self.patience = live, trained, steps, patience
+        self.every = max(1, steps // CURVE_POINTS)
+        self.points: list[tuple[int, dict[str, float]]] = []
+        self.losses: list[float] = []
+        self.step = self.epoch = 0
+        self.scores: dict[str, float] = {}
+        self.best: Best | None = None
+        self.bar = tqdm(
+            desc="train",
+            total=rows,
+            unit=" rows",
+            disable=live is None or not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
+
+    def stepped(self, rows: int, loss: float, learning_rate: float, gradient_norm: float):
+        """Takes in one step of the optimizer on that many rows."""
+        self.step += 1
+        self.losses.append(loss)
+        self.bar.update(min(rows, self.bar.total - self.bar.n))
+        if self.step % self.every == 0 or self.step == self.steps:
+            mean = sum(self.losses) / len(self.losses)
+            self.losses.clear()
+            self.bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
+            self.draw(
+                {
+                    "train/loss": mean,
+                    "train/learning_rate": learning_rate,
+                    "train/gradient_norm": gradient_norm,
+                }
+            )
+
+    def validated(self, scores: dict[str, float], model: torch.nn.Module):
+        """Takes in the validation after an epoch; the weights of a better one are kept in memory."""
+        self.epoch += 1
+        self.scores = scores
+        if self.live is not None:
+            words = ", ".join(f"validation {name} {value:.4f}" for name, value in scores.items())
+            self.bar.write(f"epoch {self.epoch}: {words}", file=sys.stdout)
+        self.draw({f"validation/{name}": value for name, value in scores.items()})
+        if self.best is None or rank(scores) > rank(self.best.scores):
+            state = model.state_dict()
+            weights = {name: state[name].detach().cpu().clone() for name in sorted(self.trained)}
+            self.best = Best(self.epoch, scores, weights)
+
+    def draw(self, values: dict[str, float]):
+        """One point on each of the named curves, at the present step; times are left out, they differ between runs."""
+        self.points.append((self.step, values))
+        if self.live is not None:
+            self.live.step = self.step
+            for name, value in values.items():
+                self.live.log_metric(name, round(value, 6))
+            self.live.make_summary()
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the validation has not improved for `patience` epochs."""
+        return self.patience is not None and self.best is not None and self.epoch - self.best.epoch >= self.patience
+
+    def save(self, folder: Path, name: str, weights_name: str):
+        """State as JSON, and the best epoch's weights beside it."""
+        state = {key: getattr(self, key) for key in ("points", "losses", "step", "epoch")}
+        if self.best is not None:
+            state["best"] = {"epoch": self.best.epoch, "scores": self.best.scores}
+            save_file(self.best.weights, folder / weights_name)
+        (folder / name).write_text(json.dumps(state), encoding="utf-8")
+
+    def load(self, folder: Path, name: str, weights_name: str):
+        """State as `save` left it; the curves are drawn again up to there."""
+        state = json.loads((folder / name).read_text(encoding="utf-8"))
+        if "best" in state:
+            self.best = Best(**state["best"], weights=load_file(folder / weights_name))
+        for self.step, values in state["points"]:
+            self.draw(values)
+        self.losses, self.step, self.epoch = state["losses"], state["step"], state["epoch"]
+        self.bar.update(self.bar.total * self.step // self.steps)

@@ -1,0 +1,202 @@
+"""Training under real `dvc`: killed at any moment, told to stop, in several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+# One process builds the project once and copies it for each test; another one does so for test_pipeline.py.
+pytestmark = pytest.mark.xdist_group("interrupted")
+
+OUTPUTS = ("dvc.lock", "metrics", "models/finetuned", "models/export", "data/predictions")
+# Checkpoints at every chance: the tiny training is over before the first would be due.
+EAGER = "import finetune.resume as r; r.SECONDS = 0; r.SHARE = 1e9"
+
+
+@pytest.fixture
+def training(project):
+    """The built project with a longer training that is still to be done, and a checkpoint after each step."""
+    project.set_param("train.epochs", 12)
+    sitecustomize = project.folder / "sitecustomize.py"
+    sitecustomize.write_text(
+        "import sys\n"
+        "class Eager:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'finetune.fit':\n"
+        f"            {EAGER}\n"
+        "sys.meta_path.insert(0, Eager())\n",
+        encoding="utf-8",
+    )
+    with (project.folder / ".git/info/exclude").open("a") as file:
+        file.write("sitecustomize.py\n")
+    return project
+
+
+def contents(project) -> dict[str, bytes]:
+    """Bytes of every output and of dvc.lock."""
+    found = {}
+    for name in OUTPUTS:
+        path = project.folder / name
+        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+            if file.is_file():
+                found[str(file.relative_to(project.folder))] = file.read_bytes()
+    return found
+
+
+def start(project, *command: str) -> subprocess.Popen:
+    """A command in a process group of its own, as a terminal would start it."""
+    return subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def steps_done(project) -> int:
+    """Step of the newest complete checkpoint, 0 without one."""
+    notes = project.folder.glob("checkpoints/*/checkpoint-*/complete.json")
+    return max((int(note.parent.name.removeprefix("checkpoint-")) for note in notes), default=0)
+
+
+def wait_for(condition, seconds: float = 120):
+    """Returns when the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(built, tmp_path_factory) -> dict[str, bytes]:
+    """Outputs of the longer training when nobody disturbs it."""
+    project = built.copy(tmp_path_factory.mktemp("undisturbed") / "project")
+    project.set_param("train.epochs", 12)
+    project.dvc("repro")
+    return contents(project)
+
+
+def training_outputs(found: dict[str, bytes]) -> dict[str, bytes]:
+    """What training alone makes of these outputs."""
+    return {name: content for name, content in found.items() if "finetuned" in name or "train" in name}
+
+
+def kill_when(project, condition):
+    """Starts `dvc repro` and sends SIGKILL to all of it as soon as the condition holds."""
+    repro = start(project, "dvc", "repro")
+    wait_for(condition)
+    os.killpg(repro.pid, signal.SIGKILL)
+    repro.communicate()
+
+
+def test_a_killed_repro_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(training, undisturbed):
+    """SIGKILL to all of `dvc repro` while it trains, early and late, and just before DVC has tracked the model."""
+    weights = training.folder / "models/finetuned/model.safetensors"
+    kill_when(training, lambda: steps_done(training) >= 1)
+    kill_when(training, lambda: steps_done(training) >= 90)
+    assert steps_done(training) >= 90
+    kill_when(training, weights.exists)
+    last = training.dvc("repro").stdout
+    assert "goes on from step 144 of 144" in last
+    assert contents(training) == undisturbed
+    assert not list(training.folder.glob("checkpoints/*/*"))
+    assert "up to date" in training.dvc("status").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_repro_that_is_told_to_stop_saves_first(training, undisturbed, number):
+    repro = start(training, "dvc", "repro")
+    wait_for(lambda: steps_done(training) >= 10)
+    os.killpg(repro.pid, number)
+    output, _ = repro.communicate(timeout=60)
+    assert repro.returncode != 0
+    wait_for(lambda: not running(training))
+    assert "Traceback" not in output
+    done = steps_done(training)
+    found = training.dvc("repro", "train").stdout
+    assert f"goes on from step {done} of" in found
+    assert training_outputs(contents(training)) == training_outputs(undisturbed)
+
+
+def test_a_stage_whose_dvc_was_killed_stops_by_itself(training, undisturbed):
+    repro = start(training, "dvc", "repro")
+    wait_for(lambda: steps_done(training) >= 10)
+    os.kill(repro.pid, signal.SIGKILL)  # not the stage, which is now nobody's child
+    repro.communicate()  # until the stage has closed its end
+    found = training.dvc("repro", "train").stdout
+    assert "goes on from step" in found
+    assert training_outputs(contents(training)) == training_outputs(undisturbed)
+
+
+def running(project) -> list[int]:
+    """Processes of the stage `train` of this project."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"stages.train" in (entry / "cmdline").read_bytes() and (entry / "cwd").resolve() == project.folder:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_two_processes_give_the_result_of_one(project):
+    """The same global batch; without dropout, whose masks differ between processes. 92 rows in batches of 7: one is left."""
+    for key, value in {"train.epochs": 3, "train.dropout": 0.0, "train.batch_size": 7}.items():
+        project.set_param(key, value)
+
+    def trained(engine: str, processes: int):
+        project.set_param("train.engine", engine)
+        project.set_param("train.processes", processes)
+        project.run("python", "-m", "stages.train")
+        weights = load_file(project.folder / "models/finetuned/model.safetensors")
+        return weights, json.loads(project.read("metrics/train.json"))
+
+    one, alone = trained("trainer", 1)
+    for engine in ("trainer", "loop"):
+        two, together = trained(engine, 2)
+        assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-3
+        assert together["validation"]["loss"] == pytest.approx(alone["validation"]["loss"], abs=1e-4)
+        same = ("steps", "best_epoch", "parameters")
+        assert [together[key] for key in same] == [alone[key] for key in same]
+
+
+def test_more_processes_than_cores_are_refused_in_one_line(project):
+    project.set_param("train.processes", 1000)
+    failed = project.run("python", "-m", "stages.train", check=False)
+    assert failed.returncode == 1
+    cores = len(os.sched_getaffinity(0))
+    assert f"error: train.processes must be at most {cores}, the cores of this machine, found 1000\n" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_mistake_in_several_processes_is_told_once(project):
+    project.set_param("train.processes", 2)
+    project.set_param("train.batch_size", 1000)
+    failed = project.run("python", "-m", "stages.train", check=False)
+    assert failed.returncode == 1
+    lines = [line for line in failed.stderr.splitlines() if "train.batch_size must be at most" in line]
+    assert len(lines) == 1
+    assert "Traceback" not in failed.stderr
+
+
+def test_two_processes_that_are_told_to_stop_go_on_together(training):
+    training.set_param("train.processes", 2)
+    training.set_param("train.epochs", 4)
+    stage = start(training, "python", "-m", "stages.train")
+    wait_for(lambda: steps_done(training) >= 10)
+    stage.send_signal(signal.SIGTERM)
+    output, _ = stage.communicate(timeout=60)
+    assert stage.returncode != 0
+    assert "Traceback" not in output
+    wait_for(lambda: not running(training))
+    done = steps_done(training)
+    assert f"goes on from step {done} of" in training.run("python", "-m", "stages.train").stdout
