@@ -1,6 +1,7 @@
 """Mistakes a user can mend, told in one line and without a traceback."""
 
 import errno
+import gc
 import os
 import sys
 import time
@@ -33,6 +34,9 @@ def run(main, mistake: int = 1) -> int:
 
     Errors that are ours (a bug) keep their traceback. 130 follows Ctrl-C, as shells expect.
     """
+    if not gc.isenabled():  # finetune/__init__.py says why
+        gc.freeze()
+        gc.enable()
     try:
         return main() or 0
     except UserError as error:

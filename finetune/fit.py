@@ -18,7 +18,7 @@ from finetune.encoder import predict, probabilities
 from finetune.errors import UserError
 from finetune.interrupts import Interrupts
 from finetune.params import Train
-from finetune.processes import from_all, from_first, processes, rank, wait
+from finetune.processes import from_all, from_first, leave, processes, rank, wait
 from finetune.progress import Progress
 from finetune.resume import FINISHED, Checkpoints
 from finetune.strategies import FeaturesAsEncoder, Unfreezing, encoder_features, freeze, parameter_groups, with_adapters
@@ -181,6 +181,7 @@ class Fit:
             self.checkpoints.complete(path, started)
         wait()
         if any(from_all(self.interrupts.asked())):
+            leave()
             raise self.interrupts.stopped(self.progress.step, self.steps)
 
     def resume(self) -> Path | None:

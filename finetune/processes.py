@@ -26,6 +26,12 @@ def wait():
         torch.distributed.barrier()
 
 
+def leave():
+    """Ends what the processes had in common; threads that still wait for others would abort a process at its end."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def from_first(value):
     """The first process's value, in every process."""
     values = [value]

@@ -15,6 +15,7 @@ from transformers import pipeline
 
 from finetune.batches import length_order
 from finetune.encoder import loading, logits, probabilities, trained_classifier
+from finetune.errors import run
 from finetune.rows import TOKENIZED, label_names, read_rows
 from finetune.tokens import load_tokenizer
 
@@ -51,4 +52,4 @@ def main(folder: str, output: str):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    raise SystemExit(run(lambda: main(*sys.argv[1:])))

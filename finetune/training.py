@@ -14,6 +14,7 @@ from finetune.errors import UserError, one_line
 from finetune.fit import Fit
 from finetune.interrupts import Interrupts
 from finetune.params import Train
+from finetune.processes import leave
 from finetune.resume import Checkpoints
 
 ENGINES = {"trainer": train_with_trainer, "loop": train_with_loop}
@@ -41,6 +42,7 @@ def fine_tune(
         try:
             ENGINES[settings.engine](fit)
             fit.finish()
+            leave()
         except (RuntimeError, MemoryError, SafetensorError) as error:
             if isinstance(error, SafetensorError) or "PytorchStreamWriter" in str(error):
                 # Both writers hide the system's error number; it is nearly always a full disk.

@@ -111,10 +111,13 @@ class Project:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
 
-    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
-        """A command in the project's folder; stdout and stderr as text."""
+    def run(
+        self, *command: str, check: bool = True, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess:
+        """A command in the project's folder, with this text on its stdin; stdout and stderr as text."""
         done = subprocess.run(
             command,
+            input=stdin,
             cwd=self.folder,
             env=self.environment | environment,
             text=True,
