@@ -21,7 +21,7 @@ CHANGES = {
     "full, layer_decay 0.85": {"layer_decay": 0.85, "lr": 2e-4},
     "gradual": {"strategy": "gradual"},
     "lora": {"strategy": "lora", "lr": 1e-3},
-    "head": {"strategy": "head", "lr": 1e-3, "epochs": 20},
+    "head": {"strategy": "head", "lr": 3e-3, "epochs": 20, "batch_size": 256},
 }
 SEEDS = 3
 
