@@ -4,6 +4,7 @@ All see the training rows, choose what they choose on validation, and are scored
 the same test rows.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,22 +63,31 @@ def majority(train_labels: np.ndarray, rows: int, classes: int) -> np.ndarray:
     return np.tile(np.bincount(train_labels, minlength=classes) / len(train_labels), (rows, 1))
 
 
-def tfidf(train: Dataset, validation: Dataset, test: Dataset) -> np.ndarray:
-    """Logistic regression on TF-IDF of words and word pairs; Wang & Manning 2012 show how far bigrams go.
+def has_spaces(texts: Sequence[str]) -> bool:
+    """Whether texts put spaces between words: in English every sixth character is one, in Chinese hardly any."""
+    return sum(sum(map(str.isspace, text)) for text in texts) > 0.05 * sum(map(len, texts))
+
+
+def term_weights(texts: Sequence[str]) -> TfidfVectorizer:
+    """TF-IDF of words and word pairs, not yet fitted; Wang & Manning 2012 show how far bigrams go.
 
     Words are runs of letters or digits; where texts have hardly any spaces (Chinese, Japanese), single
     characters and their pairs take their place.
     """
-    texts = train["text"][:]
-    # In English every sixth character is a space.
-    spaced = sum(map(str.isspace, "".join(texts))) > 0.05 * sum(map(len, texts))
-    vectorizer = TfidfVectorizer(
+    spaced = has_spaces(texts)
+    return TfidfVectorizer(
         analyzer="word" if spaced else "char",
         # The default drops one-letter words, which in many languages say something.
         token_pattern=r"(?u)\b\w+\b" if spaced else None,
         ngram_range=(1, 2),
         sublinear_tf=True,
     )
+
+
+def tfidf(train: Dataset, validation: Dataset, test: Dataset) -> np.ndarray:
+    """Logistic regression on TF-IDF of words and word pairs."""
+    texts = train["text"][:]
+    vectorizer = term_weights(texts)
     labels = np.asarray(train["label"][:])
     features = vectorizer.fit_transform(texts)
     model, _ = best_regression(

@@ -1,4 +1,4 @@
-"""How far a score can be trusted: bootstrap intervals and an exact test.
+"""How far a score can be trusted: bootstrap intervals, Wilson's for shares, and an exact test.
 
 One confidence and one number of resamples for everything, so that intervals can be compared
 across branches.
@@ -31,6 +31,21 @@ def mean_interval(values: np.ndarray) -> dict[str, float]:
         rng=np.random.default_rng(SEED),
     ).confidence_interval
     return {"low": float(found.low), "high": float(found.high)}
+
+
+def share_interval(count: int, rows: int, confidence: float = CONFIDENCE) -> dict[str, float]:
+    """Wilson's interval {low, high} of a share of rows, such as 0 of 300 -> 0 to 0.0126; Wilson 1927.
+
+    For few rows or shares near 0 and 1, where resampling finds no spread and so no doubt.
+    """
+    found = binomtest(count, rows).proportion_ci(confidence, method="wilson")
+    return {"low": float(found.low), "high": float(found.high)}
+
+
+def accuracy_entry(right: np.ndarray) -> dict:
+    """Accuracy, rows and interval of rows answered right (True) or wrong (False)."""
+    count = int(right.sum())
+    return {"accuracy": count / len(right), "rows": len(right), "interval": share_interval(count, len(right))}
 
 
 def crossed_interval(values: np.ndarray) -> dict[str, float]:

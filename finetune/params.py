@@ -162,9 +162,27 @@ class Train(Section):
     seed: Seed
 
 
+class Slices(Section):
+    min_rows: Annotated[int, Field(ge=1)]
+    negations: list[Name]
+
+
+class Behaviour(Section):
+    rows: Annotated[int, Field(ge=0)]
+    neutral: list[Name]
+    negation_flips: bool
+
+
+class Checks(Section):
+    similarity: Annotated[float, Field(ge=0.5, le=1)]  # below, unrelated texts would be compared one by one
+
+
 class Evaluate(Section):
     bins: Annotated[int, Field(ge=2, le=100)]
     mistakes: Annotated[int, Field(ge=0)]
+    slices: Slices
+    behaviour: Behaviour
+    checks: Checks
 
 
 class Export(Section):

@@ -1,11 +1,11 @@
-"""Score the fine-tuned model on the test rows, with intervals, beside the best baseline.
+"""Score the fine-tuned model on the test rows, with intervals, beside the best baseline; look where it fails.
 
     python -m stages.evaluate
 
-reads   data/tokenized/test.parquet, models/finetuned/
+reads   data/tokenized/, models/finetuned/
         data/predictions/baseline.parquet, metrics/baseline.json
-writes  data/predictions/test.parquet, data/predictions/mistakes.csv
-        metrics/test.json, metrics/plots/evaluate/
+writes  data/predictions/: test.parquet, mistakes.csv, behaviour.csv, near_duplicates.csv, suspicious_labels.csv
+        metrics/test.json, slices.json, behaviour.json, checks.json, metrics/plots/evaluate/
 """
 
 import json
@@ -15,88 +15,62 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from finetune.curves import confidence_bins, expected_calibration_error, one_vs_rest, precision_recall, roc
+from finetune.behaviour import all_edits, failed_rows, failure_entry
+from finetune.calibration import fitted_temperature
+from finetune.checks import held_out_probabilities
 from finetune.encoder import logits, probabilities, trained_classifier
 from finetune.errors import UserError, run
 from finetune.files import write_csv, write_json
-from finetune.intervals import paired_gain
-from finetune.params import read_params
+from finetune.headline import test_metrics
+from finetune.listings import doubtful_rows, duplicate_rows, mistake_rows
+from finetune.params import Behaviour, read_params
+from finetune.plots import write_plots
 from finetune.resume import clear
-from finetune.rows import label_names, read_rows
-from finetune.scores import score_block
-from finetune.tokens import load_tokenizer
+from finetune.rows import TOKENIZED, label_names, read_rows
+from finetune.slices import slices_of, worst_slice
+from finetune.tokens import encode, load_tokenizer, special_tokens, truncate
 
 FINETUNED = Path("models/finetuned")
 BASELINE = Path("data/predictions/baseline.parquet")
 BASELINE_METRICS = Path("metrics/baseline.json")
-PREDICTIONS = Path("data/predictions/test.parquet")
-MISTAKES = Path("data/predictions/mistakes.csv")
-METRICS = Path("metrics/test.json")
+PREDICTIONS = Path("data/predictions")
+METRICS = Path("metrics")
 PLOTS = Path("metrics/plots/evaluate")
 
 
-def test_metrics(
-    labels: np.ndarray, shares: np.ndarray, best_baseline: np.ndarray, names: list[str], bins: np.ndarray
-) -> dict:
-    """Score block, calibration and the gain over the best baseline; `shares` and `best_baseline` are probabilities."""
-    predicted = shares.argmax(1)
-    classes = range(len(names))
-    return {
-        **score_block(labels, predicted, names),
-        "gain": paired_gain(predicted == labels, best_baseline.argmax(1) == labels),
-        "log_loss": log_loss(labels, shares, labels=classes),
-        # Mean squared distance from the truth, over two so that it lies between 0 and 1 for any number of classes.
-        "brier": brier_score_loss(labels, shares, labels=classes, scale_by_half=True),
-        "ece": expected_calibration_error(bins),
-        "roc_auc": np.mean([roc_auc_score(truth, score) for truth, score in one_vs_rest(labels, shares)]),
-    }
-
-
-def mistake_rows(rows: Dataset, shares: np.ndarray, count: int) -> list[list]:
-    """Wrong rows, the most confident first: row id, confidence, true label, predicted label, text."""
-    names, labels, predicted = label_names(rows), np.asarray(rows["label"][:]), shares.argmax(1)
-    confidence = shares.max(1)
-    wrong = np.flatnonzero(predicted != labels)
-    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
-    ids, texts = rows["row"][:], rows["text"][:]
-    return [
-        [ids[place], confidence[place], names[labels[place]], names[predicted[place]], texts[place]] for place in wrong
-    ]
-
-
-def write_plots(labels: np.ndarray, shares: np.ndarray, names: list[str], bins: np.ndarray, accuracy: dict):
-    """Data of the plots that dvc.yaml declares."""
-    pairs = sorted(zip(labels, shares.argmax(1), strict=True))  # sorted, they take hardly any room in Git
-    write_csv(
-        PLOTS / "confusion.csv", ["actual", "predicted"], ([names[actual], names[found]] for actual, found in pairs)
-    )
-    write_csv(PLOTS / "roc.csv", ["false_positive_rate", "fine-tuned"], roc(labels, shares))
-    write_csv(PLOTS / "precision_recall.csv", ["recall", "fine-tuned"], precision_recall(labels, shares))
-    filled = bins[bins[:, 2:].sum(1) > 0]
-    write_csv(
-        PLOTS / "reliability.csv",
-        ["confidence", "accuracy", "calibrated"],
-        ([mean, right, mean] for mean, right, *_ in filled),
-    )
-    middles = (np.arange(len(bins)) + 0.5) / len(bins)
-    write_csv(
-        PLOTS / "confidence.csv",
-        ["confidence", "right", "wrong"],
-        np.column_stack([middles, bins[:, 2:]])[middles > 1 / len(names)],
-    )
-    write_csv(
-        PLOTS / "accuracy.csv",
-        ["classifier", "accuracy", "low", "high"],
-        [["fine-tuned", accuracy["accuracy"], *accuracy["interval"].values()]],
-    )
+def behaviour_of(model, tokenizer, rows: Dataset, predicted: np.ndarray, settings: Behaviour) -> tuple[dict, list]:
+    """Failure rates by edit; and of each failed row the edit, row id, labels and texts before and after."""
+    names, texts, ids = label_names(rows), rows["text"][:], rows["row"][:]
+    right = predicted == np.asarray(rows["label"][:])
+    flips = settings.negation_flips and len(names) == 2
+    edits = all_edits(texts, right, settings.rows, settings.neutral, flips)
+    mode = json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))["truncation"]
+    special, length, before = special_tokens(tokenizer), tokenizer.model_max_length, rows["input_ids"][:]
+    rates, failures = {}, []
+    for edit, edited in edits.items():
+        places = np.array(list(edited))
+        tokens = [truncate(one, length, mode, special) for one in encode(tokenizer, list(edited.values()))]
+        after = predicted[places]
+        # To some models some edits are none: an uncased one sees the same tokens.
+        seen = [row for row, place in enumerate(places.tolist()) if tokens[row] != before[place]]
+        if seen:
+            edited_tokens = [tokens[row] for row in seen]
+            after[seen] = logits(model, edited_tokens, tokenizer.pad_token_id, desc=edit).argmax(1)
+        failed = failed_rows(edit, predicted[places], after)
+        rates[edit] = failure_entry(failed)
+        failures += [
+            [edit, ids[place], names[predicted[place]], names[label], texts[place], edited[place]]
+            for place, label in zip(places[failed].tolist(), after[failed], strict=True)
+        ]
+    return rates, failures
 
 
 def main():
     settings = read_params("evaluate")
     clear()  # the checkpoints: DVC has tracked the model by now
-    test = read_rows("test")
+    splits = {name: read_rows(name) for name in ("train", "validation", "test")}
+    train, validation, test = splits.values()
     names, labels = label_names(test), np.asarray(test["label"][:])
     baseline = pq.read_table(BASELINE)
     if baseline.column("row").to_pylist() != test["row"][:]:
@@ -105,20 +79,60 @@ def main():
         )
     best = json.loads(BASELINE_METRICS.read_text(encoding="utf-8"))["best"]
 
-    tokenizer = load_tokenizer(FINETUNED)
-    found = logits(trained_classifier(FINETUNED), test["input_ids"][:], tokenizer.pad_token_id, desc="test")
-    shares = probabilities(found)
-    bins = confidence_bins(labels, shares, settings.bins)
-    metrics = test_metrics(labels, shares, np.array(baseline.column(best).to_pylist()), names, bins)
-
-    PREDICTIONS.parent.mkdir(parents=True, exist_ok=True)
-    columns = {"row": test["row"][:], "label": labels, "predicted": shares.argmax(1), "logits": pa.array(list(found))}
-    pq.write_table(pa.table(columns), PREDICTIONS)
-    write_csv(
-        MISTAKES, ["row", "confidence", "label", "predicted", "text"], mistake_rows(test, shares, settings.mistakes)
+    tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
+    found = {
+        name: logits(model, splits[name]["input_ids"][:], tokenizer.pad_token_id, desc=name)
+        for name in ("validation", "test")
+    }
+    temperature = fitted_temperature(np.asarray(validation["label"][:]), found["validation"])
+    shares = probabilities(found["test"])
+    scaled = {name: probabilities(rows / temperature) for name, rows in found.items()}
+    predicted = shares.argmax(1)
+    metrics = test_metrics(
+        labels, found["test"], temperature, np.array(baseline.column(best).to_pylist()), names, settings.bins
     )
-    write_json(METRICS, metrics)
-    write_plots(labels, shares, names, bins, metrics)
+    slices = slices_of(test, predicted == labels, settings.slices)
+    rates, failures = behaviour_of(model, tokenizer, test, predicted, settings.behaviour)
+    # The model was fitted on the training rows: it believes their labels, the wrong ones too.
+    held_out = held_out_probabilities(train["text"][:], np.asarray(train["label"][:]), train["group"][:], len(names))
+    doubtful, doubtful_list = doubtful_rows(splits, {"train": held_out} | scaled)
+    duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
+
+    PREDICTIONS.mkdir(parents=True, exist_ok=True)
+    columns = {"row": test["row"][:], "label": labels, "predicted": predicted, "logits": pa.array(list(found["test"]))}
+    pq.write_table(pa.table(columns), PREDICTIONS / "test.parquet")
+    tables = {
+        "mistakes": (
+            "row confidence label predicted text",
+            mistake_rows(test, shares, settings.mistakes),
+        ),
+        "behaviour": ("edit row label_before label_after before after", failures),
+        "near_duplicates": ("split row other_split other_row similarity text other_text", duplicate_list),
+        "suspicious_labels": ("split row label suggested confidence text", doubtful_list),
+    }
+    for name, (header, rows) in tables.items():
+        write_csv(PREDICTIONS / f"{name}.csv", header.split(), rows)
+    write_json(METRICS / "test.json", metrics)
+    worst = worst_slice(slices, settings.slices.min_rows)
+    listed = {kind: entries for kind, entries in slices.items() if kind != "group"}
+    write_json(METRICS / "slices.json", listed | ({"worst": worst} if worst else {}))
+    write_json(METRICS / "behaviour.json", rates)
+    write_json(METRICS / "checks.json", {"near_duplicates": duplicates, "suspicious_labels": doubtful})
+    write_plots(PLOTS, labels, shares, scaled["test"], names, settings.bins)
+    write_csv(
+        PLOTS / "accuracy.csv",
+        ["classifier", "accuracy", "low", "high"],
+        [["fine-tuned", metrics["accuracy"], *metrics["interval"].values()]],
+    )
+    write_csv(
+        PLOTS / "slices.csv",
+        ["kind", "slice", "rows", "accuracy", "low", "high"],
+        (
+            [kind, name, entry["rows"], entry["accuracy"], *entry["interval"].values()]
+            for kind, entries in slices.items()
+            for name, entry in entries.items()
+        ),
+    )
     gain = metrics["gain"]
     print(
         f"test accuracy {metrics['accuracy']:.3f} [{metrics['interval']['low']:.3f}, {metrics['interval']['high']:.3f}], "

@@ -53,7 +53,13 @@ PARAMS = {
         "processes": 1,
         "seed": 42,
     },
-    "evaluate": {"bins": 10, "mistakes": 5},
+    "evaluate": {
+        "bins": 10,
+        "mistakes": 5,
+        "slices": {"min_rows": 5, "negations": ["no", "not", "n't"]},
+        "behaviour": {"rows": 20, "neutral": ["this is a story"], "negation_flips": True},
+        "checks": {"similarity": 0.8},
+    },
     "export": {"name": "tiny", "tolerance": 0.001},
     "gate": {"test.accuracy": {"min": 0.5}},
 }

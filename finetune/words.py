@@ -1,0 +1,29 @@
+"""Words in any language: scripts that put spaces between them, and scripts that do not."""
+
+import re
+from collections.abc import Iterable
+
+# Thai and Lao, Burmese, Khmer, kana, Han with its extensions.
+SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+
+
+def any_of(words: Iterable[str]) -> re.Pattern:
+    """Pattern that finds any of the words, whatever their case.
+
+    A word of a script with spaces is found whole ("no", not "know"), one with an apostrophe also as the
+    end of another ("n't" in "isn't"), one of a script without spaces anywhere ("不" in "不好").
+    Without words nothing is found. Texts must come through `plain_apostrophes`.
+    """
+    parts = []
+    for word in sorted(map(plain_apostrophes, words), key=len, reverse=True):
+        start = "" if "'" in word or re.match(f"[{SPACELESS}]", word) else r"(?<!\w)"
+        end = "" if re.search(f"[{SPACELESS}]$", word) else r"(?!\w)"
+        parts.append(start + re.escape(word) + end)
+    return re.compile("|".join(parts) or r"(?!)", re.IGNORECASE)
+
+
+def plain_apostrophes(text: str) -> str:
+    """Text with typographic apostrophes as plain ones: "isn’t" -> "isn't"."""
+    return text.replace("’", "'")
