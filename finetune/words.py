@@ -12,14 +12,14 @@ SPACELESS = (
 def any_of(words: Iterable[str]) -> re.Pattern:
     """Pattern that finds any of the words, whatever their case.
 
-    A word of a script with spaces is found whole ("no", not "know"), one with an apostrophe also as the
-    end of another ("n't" in "isn't"), one of a script without spaces anywhere ("不" in "不好").
+    A word of a script with spaces is found whole ("no", not "know"), one with an apostrophe also as a
+    part of another ("n't" in "isn't", "n'" in "n'est"), one of a script without spaces anywhere ("不" in "不好").
     Without words nothing is found. Texts must come through `plain_apostrophes`.
     """
     parts = []
     for word in sorted(map(plain_apostrophes, words), key=len, reverse=True):
         start = "" if "'" in word or re.match(f"[{SPACELESS}]", word) else r"(?<!\w)"
-        end = "" if re.search(f"[{SPACELESS}]$", word) else r"(?!\w)"
+        end = "" if re.search(f"['{SPACELESS}]$", word) else r"(?!\w)"
         parts.append(start + re.escape(word) + end)
     return re.compile("|".join(parts) or r"(?!)", re.IGNORECASE)
 

@@ -76,7 +76,10 @@ def test_the_metrics_have_the_keys_of_the_design(built):
     assert set(metrics["train"]) == {"validation", "best_epoch", "epochs", "steps", "parameters", "precision"}
     assert set(metrics["train"]["validation"]) == {"accuracy", "f1", "loss"}
     assert set(metrics["test"]["gain"]) == {"value", "low", "high", "p_value"}
-    assert set(metrics["test"]) >= {"log_loss", "brier", "ece", "roc_auc"}
+    assert set(metrics["test"]) >= {"log_loss", "brier", "ece", "roc_auc", "intervals", "calibration", "selective"}
+    assert set(metrics["slices"]) >= {"length", "truncated", "negation", "label"}
+    assert set(metrics["behaviour"]) >= {"typos", "case", "neutral"}
+    assert set(metrics["checks"]) == {"near_duplicates", "suspicious_labels"}
     assert metrics["export"]["reload"]["agreement"] == 1.0
     assert metrics["test"]["accuracy"] > 0.8  # two words in each review give its label away
 
@@ -93,6 +96,7 @@ CHANGES = [
     ("train.epochs", 1, "train"),
     ("train.strategy", "head", "train"),
     ("evaluate.bins", 5, "evaluate"),
+    ("evaluate.checks.similarity", 0.9, "evaluate"),
     ("export.name", "other", "export"),
     ("gate", {"test.accuracy": {"min": 0.99}}, None),
 ]
