@@ -10,15 +10,20 @@ METRICS = Path("metrics")
 
 def read_metrics(folder: Path = METRICS) -> dict[str, dict]:
     """Content of every metrics file by its name: {"test": {"accuracy": …}, …}; raises UserError for one that is no JSON."""
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(
-                f"{path} is no JSON ({error}); bring it back with `git restore {path}` or run `dvc repro`"
-            ) from None
-    return found
+    return {
+        path.stem: parse_metrics(path.read_text(encoding="utf-8"), str(path), path)
+        for path in sorted(folder.glob("*.json"))
+    }
+
+
+def parse_metrics(text: str, source: str, path: Path):
+    """Content of a metrics file; raises UserError, which names the source, for what is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(
+            f"{source} is no JSON ({error}); bring it back with `git restore {path}` or run `dvc repro`"
+        ) from None
 
 
 def look_up(metrics: dict, key: str):

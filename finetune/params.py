@@ -226,11 +226,19 @@ def read_params(*sections: str, path: Path = PARAMS):
 def parse_yaml(path: Path):
     """Content of a YAML file; raises UserError when it is missing or no YAML."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader)
+        return parse_yaml_text(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run this from the project's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error)}") from None
+
+
+def parse_yaml_text(text: str, source: str):
+    """Content of a YAML text; raises UserError, which names the source, when it is no YAML."""
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{source} is not valid YAML: {one_line(error)}") from None
 
 
 def check_params(values, source: str) -> Params:
