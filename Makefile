@@ -1,9 +1,10 @@
 # `make` lists the targets. The first call of one installs what it needs into .venv; later calls do no set-up.
 PYTHON ?= python3.11
+K ?= 5
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint format gate recipe learning-curve readme bench clean
+.PHONY: help repro test lint format gate recipe learning-curve seeds readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,14 +25,17 @@ format: .venv/development ## mend style and format
 	@ruff check --fix .
 	@ruff format .
 
-gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml
-	@python -m finetune.gate
+gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml, with AGAINST=main also with that branch
+	@python -m finetune.gate $(if $(AGAINST),--against '$(AGAINST)')
 
 recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-distilbert
 	@python -m finetune.recipe $(NAME)
 
 learning-curve: .venv/development ## train on 250, 500, … all rows and draw how the score grows
 	@python -m finetune.learning_curve
+
+seeds: .venv/runtime ## train with several seeds and tell how far the scores differ: make seeds K=5
+	@python -m finetune.seeds $(K)
 
 readme: .venv/development ## put the last run's numbers and picture into README.md
 	@python -m docs.readme

@@ -28,10 +28,10 @@ def defaults(values: dict, schema: type[BaseModel] = Params, prefix: str = "") -
     found = {}
     for name, value in values.items():
         section = schema.model_fields[name].annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            found |= defaults(value, section, f"{prefix}{name}.")
-        elif name == "gate":
+        if name == "gate":
             found |= {f"gate.{metric}": threshold for metric, threshold in value.items()}
+        elif isinstance(section, type) and issubclass(section, BaseModel):
+            found |= defaults(value, section, f"{prefix}{name}.")
         else:
             found[prefix + name] = value
     return found

@@ -6,12 +6,10 @@ Each size is a DVC experiment of its own, run beside the workspace; one that is 
 command can be stopped and started. Writes metrics/learning_curve.csv and metrics/learning_curve.svg.
 """
 
-import hashlib
-import json
-import subprocess
 from pathlib import Path
 
 from finetune.errors import UserError, run
+from finetune.experiments import experiment_metrics, settings_digest
 from finetune.files import write_csv
 from finetune.metrics import read_metrics
 from finetune.params import PARAMS, parse_yaml, read_params
@@ -19,7 +17,7 @@ from finetune.params import PARAMS, parse_yaml, read_params
 SIZES = (250, 500, 1000, 2000, 4000)
 CURVE = Path("metrics/learning_curve.csv")
 PICTURE = Path("metrics/learning_curve.svg")
-COLUMNS = ["rows", "classifier", "accuracy", "low", "high"]
+COLUMNS = ["rows", "classifier", "accuracy", "low", "high", "settings"]
 
 
 def sizes(rows: int) -> list[int | None]:
@@ -29,23 +27,7 @@ def sizes(rows: int) -> list[int | None]:
 
 def experiment_name(size: int | None) -> str:
     """Name that says the size and, in a hash, all other settings."""
-    params = parse_yaml(PARAMS)
-    params["split"]["train_rows"] = None
-    params.pop("gate")
-    digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
-    return f"rows-{size or 'all'}-{digest}"
-
-
-def run_experiment(name: str, size: int | None):
-    """Runs one size in a folder of its own; raises UserError when it fails."""
-    command = ["dvc", "exp", "run", "--temp", "--name", name]
-    # Git leaves the user's own data out, and with it DVC's copy of the workspace.
-    untracked = ["git", "ls-files", "-z", "--others", "data/local"]
-    for path in subprocess.run(untracked, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
-        command += ["--copy-paths", path]
-    setting = f"split.train_rows={'null' if size is None else size}"
-    if subprocess.run([*command, "--set-param", setting], check=False).returncode:
-        raise UserError(f"the experiment with {size or 'all'} rows failed; what it said stands above")
+    return f"rows-{size or 'all'}-{settings_digest(parse_yaml(PARAMS), without=('split.train_rows',))}"
 
 
 def points(metrics: dict[str, dict]) -> list[list]:
@@ -80,16 +62,10 @@ def main():
         raise UserError("metrics/data.json is missing; run `make repro` first")
     if split.train_rows is not None:
         raise UserError(f"split.train_rows must be null for a learning curve, found {split.train_rows}")
-    import dvc.api
-
-    found = []
+    found, digest = [], settings_digest(parse_yaml(PARAMS))
     for size in sizes(metrics["data"]["rows"]["train"]):
-        name = experiment_name(size)
-        listed = subprocess.run(["dvc", "exp", "list", "--name-only"], capture_output=True, text=True, check=True)
-        if name not in listed.stdout.split():
-            run_experiment(name, size)
-        texts = {key: dvc.api.read(f"metrics/{key}.json", rev=name) for key in ("data", "baseline", "test")}
-        found += points({key: json.loads(text) for key, text in texts.items()})
+        files = experiment_metrics(experiment_name(size), {"split.train_rows": size}, ("data", "baseline", "test"))
+        found += [[*point, digest] for point in points(files)]
         write_csv(CURVE, COLUMNS, found)
         print(f"{found[-2][0]} rows: accuracy {found[-2][2]:.3f}, best baseline {found[-1][2]:.3f}")
     draw(CURVE, PICTURE)

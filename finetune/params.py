@@ -7,7 +7,7 @@ gets back only the sections that it names, which are the ones `dvc.yaml` lists f
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, get_args, get_origin
+from typing import Annotated, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -201,6 +201,18 @@ class Threshold(Section):
         return self
 
 
+class Gate(Section):
+    """Thresholds by the dotted name of a metric, and what is asked of the gain over the best baseline."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Threshold] = Field(init=False)
+    min_gain: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @property
+    def thresholds(self) -> dict[str, Threshold]:
+        return self.__pydantic_extra__
+
+
 class Params(Section):
     data: Data
     model: Model
@@ -210,7 +222,7 @@ class Params(Section):
     train: Train
     evaluate: Evaluate
     export: Export
-    gate: dict[str, Threshold]
+    gate: Gate
 
 
 def read_params(*sections: str, path: Path = PARAMS):
@@ -273,6 +285,7 @@ def explain(problem: dict, values: dict) -> str:
             return f"{key} must match {problem['ctx']['pattern']}, found {problem['input']!r}"
     # "Input should be at least 1", "Dictionary should have at least 2 items after validation, not 1"
     message = re.sub(r"^\w+ should", "must", problem["msg"]).replace(" after validation", "")
+    message = re.sub(r" or instance of \w+", "", message)  # a class of ours means nothing in a file
     return f"{key} {message}, found {problem['input']!r}"
 
 
@@ -280,8 +293,8 @@ def suggestion(path: list[str]) -> str:
     """The parameter that a misspelt one was meant to be, and those that stand beside it."""
     model = Params
     for part in path[:-1]:
-        # A dictionary such as gate: has keys of its own; what they hold is the second part of its type.
-        model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
+        # A metric's name is a key of gate: that no schema knows.
+        model = model.model_fields[part].annotation if part in model.model_fields else Threshold
     known = list(model.model_fields)
     prefix = "".join(f"{part}." for part in path[:-1])
     close = difflib.get_close_matches(path[-1], known, n=1)

@@ -10,13 +10,32 @@ from finetune.errors import UserError, run
 from finetune.metrics import read_metrics
 
 
+def ranked(test: dict, baseline: dict) -> dict[str, dict]:
+    """Score blocks of all classifiers by their names, the best first."""
+    blocks = {"fine-tuned": test} | {name: baseline[name] for name in NAMES}
+    return {name: blocks[name] for name in sorted(blocks, key=lambda name: -blocks[name]["accuracy"])}
+
+
+def gain_sentence(test: dict, baseline: dict) -> str:
+    """Whether fine-tuning helps, and how surely."""
+    gain = test["gain"]
+    found = (
+        "Fine-tuning helps"
+        if gain["low"] > 0
+        else "Fine-tuning hurts"
+        if gain["high"] < 0
+        else "Fine-tuning makes no significant difference"
+    )
+    return (
+        f"{found}: {100 * gain['value']:+.1f} points over {baseline['best']} on {test['rows']} test rows "
+        f"(95% interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}, McNemar p = {gain['p_value']:.2g})."
+    )
+
+
 def summary(test: dict, baseline: dict) -> str:
     """Table of all classifiers, the best first, and a sentence about the gain."""
-    blocks = {"fine-tuned": test} | {name: baseline[name] for name in NAMES}
-    ranked = sorted(blocks, key=lambda name: -blocks[name]["accuracy"])
     rows = []
-    for name in ranked:
-        block = blocks[name]
+    for name, block in ranked(test, baseline).items():
         low, high = block["interval"].values()
         rows.append(
             [
@@ -28,18 +47,7 @@ def summary(test: dict, baseline: dict) -> str:
             ]
         )
     table = tabulate(rows, ["classifier", "accuracy", "95% interval", "macro F1", ""], disable_numparse=True)
-    gain = test["gain"]
-    found = (
-        "Fine-tuning helps"
-        if gain["low"] > 0
-        else "Fine-tuning hurts"
-        if gain["high"] < 0
-        else "Fine-tuning makes no significant difference"
-    )
-    return (
-        f"{table}\n\n{found}: {100 * gain['value']:+.1f} points over {baseline['best']} on {test['rows']} test rows "
-        f"(95% interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}, McNemar p = {gain['p_value']:.2g})."
-    )
+    return f"{table}\n\n{gain_sentence(test, baseline)}"
 
 
 def main():

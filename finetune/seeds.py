@@ -1,0 +1,60 @@
+"""How far training runs differ that differ by their seed only.
+
+    python -m finetune.seeds 5       (make seeds K=5)
+
+Each seed is a DVC experiment of its own, run beside the workspace; one that is there is not run again, so the
+command can be stopped and started. Writes metrics/seeds.json.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t
+
+from finetune.compare import METRICS
+from finetune.errors import UserError, run
+from finetune.experiments import experiment_metrics, settings_digest
+from finetune.files import write_json
+from finetune.intervals import CONFIDENCE
+from finetune.params import PARAMS, parse_yaml, read_params
+
+SEEDS = Path("metrics/seeds.json")
+
+
+def mean_and_spread(values: list[float]) -> dict:
+    """Mean over runs, standard deviation between runs (n - 1), and Student's interval of the mean; Student 1908.
+
+    [0.80, 0.82, 0.84] -> mean 0.82, spread 0.02, interval 0.82 ± 4.303 * 0.02 / √3.
+    """
+    count, mean, spread = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * spread / count**0.5
+    return {"mean": mean, "spread": spread, "interval": {"low": mean - half, "high": mean + half}, "values": values}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="python -m finetune.seeds", description="Train with several seeds, and tell how far the scores differ."
+    )
+    parser.add_argument("count", type=int, help="number of seeds, at least 2: that of params.yaml and those after it")
+    count = parser.parse_args().count
+    if count < 2:
+        raise UserError(f"one run has no spread; the number of seeds must be at least 2, found {count}")
+    first = read_params("train").seed
+    digest = settings_digest(parse_yaml(PARAMS))
+    # The largest seed that the parameters take is followed by 0.
+    seeds = [(first + place) % 2**32 for place in range(count)]
+    tests = []
+    for seed in seeds:
+        tests.append(experiment_metrics(f"seed-{seed}-{digest}", {"train.seed": seed}, ("test",))["test"])
+        print(f"seed {seed}: accuracy {tests[-1]['accuracy']:.3f}")
+    found = {name: mean_and_spread([test[name] for test in tests]) for name in METRICS}
+    write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **found})
+    for name, score in found.items():
+        low, high = score["interval"].values()
+        print(f"{name}: mean {score['mean']:.4f} [{low:.4f}, {high:.4f}], spread {score['spread']:.4f}")
+    print(f"{count} seeds: {SEEDS}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
