@@ -1,0 +1,91 @@
+"""Two revisions side by side: metrics, parameters that differ, curves, and the rows that only one of them gets right."""
+
+from finetune import browser, charts
+from finetune.compare import METRICS, changed_params, compare, paired_predictions, why_unpaired
+from finetune.revisions import Revision
+from finetune.sections import EVALUATE, TRAIN, line, shown
+
+HERE = "this revision"
+SHARES, NUMBERS = (True, True), (False, False)
+CURVES = (  # title, file, its two columns, their names on the axes, and whether these are shares
+    (
+        "ROC curve",
+        EVALUATE / "roc.csv",
+        "false_positive_rate",
+        "fine-tuned",
+        ("false positive rate", "true positive rate"),
+        SHARES,
+    ),
+    (
+        "Precision and recall",
+        EVALUATE / "precision_recall.csv",
+        "recall",
+        "fine-tuned",
+        ("recall", "precision"),
+        SHARES,
+    ),
+    (
+        "Reliability",
+        EVALUATE / "reliability.csv",
+        "confidence",
+        "accuracy",
+        ("confidence", "share that is right"),
+        SHARES,
+    ),
+    ("Training loss", TRAIN / "plots/metrics/train/loss.tsv", "step", "loss", ("step", "cross-entropy"), NUMBERS),
+    (
+        "Validation loss",
+        TRAIN / "plots/metrics/validation/loss.tsv",
+        "step",
+        "loss",
+        ("step", "cross-entropy"),
+        NUMBERS,
+    ),
+)
+
+
+def overlaid(base: Revision, head: Revision) -> list[tuple[str, charts.Figure]]:
+    """Curves that both revisions have, by their titles, in one chart each."""
+    found = []
+    for title, path, x, y, axes, shares in CURVES:
+        series = {HERE: line(head, path, x, y), str(base): line(base, path, x, y)}
+        if all(series.values()):
+            label = f"{title} of {HERE} and of {base}"
+            found.append((title, charts.curves(series, *axes, label, shares=shares, dots=title == "Reliability")))
+    return found
+
+
+def rows_apart(base: Revision, head: Revision, names: list[str]) -> dict:
+    """Rows that one gets right and the other wrong, or one line that says why they cannot be had."""
+    pair = paired_predictions(base, head)
+    if pair is None:
+        return {"missing": f"Rows cannot be compared: {why_unpaired(base, head)}."}
+    if not browser.TEXTS.is_file():
+        return {"missing": f"Rows cannot be shown without {browser.TEXTS}; `dvc pull` or `make repro` brings it."}
+    return {"browser": browser.disagreements(*pair, browser.texts_by_row(), names, str(base))}
+
+
+def sentence(differences: list, base: Revision) -> str:
+    """What the verdicts come to, in one sentence."""
+    words = {word: [found.metric for found in differences if found.verdict == word] for word in ("better", "worse")}
+    told = [f"{word} in {', '.join(names)}" for word, names in words.items() if names]
+    return (
+        f"This revision is {' and '.join(told)}; what else differs is within the noise of rows and seeds."
+        if told
+        else f"No metric differs from {base} by more than the noise of rows and seeds."
+    )
+
+
+def against(base: Revision, head: Revision, names: list[str]) -> dict:
+    """What the report says about a revision beside another one."""
+    differences = compare(base, head)
+    return {
+        "name": str(base),
+        "commit": base.commit,
+        "sentence": sentence(differences, base),
+        "higher": METRICS,
+        "differences": differences,
+        "parameters": [(key, shown(old), shown(new)) for key, old, new in changed_params(base, head)],
+        "curves": overlaid(base, head),
+        "rows": rows_apart(base, head, names),
+    }

@@ -1,0 +1,88 @@
+"""Rows that a reader of the report can search: the model's mistakes, and what two revisions judge differently."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TEXTS = Path("data/tokenized/test.parquet")
+ROWS = 2_000  # more would make a page of megabytes that no one reads
+CHARACTERS = 600
+
+
+def texts_by_row(path: Path = TEXTS) -> dict[int, str]:
+    """Text of each test row by its row id."""
+    table = pq.read_table(path, columns=["row", "text"])
+    return dict(zip(table.column("row").to_pylist(), table.column("text").to_pylist(), strict=True))
+
+
+def confidences(logits: np.ndarray) -> np.ndarray:
+    """Probability of the predicted class of each row, from logits of shape [rows, classes]."""
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return shares.max(1) / shares.sum(1)
+
+
+def outcomes(predictions: pa.Table) -> dict[int, tuple[int, int, float]]:
+    """True label, predicted label and confidence of each test row by its row id."""
+    columns = {name: predictions.column(name).to_pylist() for name in ("row", "label", "predicted")}
+    sure = confidences(np.array(predictions.column("logits").to_pylist(), float))
+    return {
+        row: (label, predicted, float(confidence))
+        for row, label, predicted, confidence in zip(*columns.values(), sure, strict=True)
+    }
+
+
+def shortened(text: str) -> str:
+    """A text of at most CHARACTERS characters, the cut marked."""
+    return text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "…"
+
+
+def browsable(columns: list[dict], rows: list[list], texts: list[str]) -> dict:
+    """What the page's script reads: columns, rows with their texts at the end, and how much was left out."""
+    kept = rows[:ROWS]
+    return {
+        "columns": [*columns, {"name": "Text", "kind": "text"}],
+        "rows": [[*row, shortened(text)] for row, text in zip(kept, texts, strict=False)],
+        "left_out": len(rows) - len(kept),
+        "cut": sum(len(text) > CHARACTERS for text in texts[: len(kept)]),
+    }
+
+
+def mistakes(predictions: pa.Table, texts: dict[int, str], names: list[str]) -> dict:
+    """Wrong rows, the most confident first: row, true label, predicted label, confidence, text."""
+    wrong = [(row, *told) for row, told in outcomes(predictions).items() if told[0] != told[1]]
+    wrong.sort(key=lambda row: -row[3])
+    columns = [
+        {"name": "Row", "kind": "number"},
+        {"name": "True label", "kind": "choice", "options": names},
+        {"name": "Predicted", "kind": "choice", "options": names},
+        {"name": "Confidence", "kind": "share"},
+    ]
+    rows = [[row, label, predicted, round(confidence, 4)] for row, label, predicted, confidence in wrong]
+    return browsable(columns, rows, [texts.get(row, "") for row, *_ in wrong])
+
+
+def disagreements(base: pa.Table, head: pa.Table, texts: dict[int, str], names: list[str], base_name: str) -> dict:
+    """Rows of two revisions that only one of them gets right, the most confident of this one first.
+
+    Both tables hold the same rows. `common` counts them, `won` those that only this revision gets right, `lost` the others.
+    """
+    theirs, ours = outcomes(base), outcomes(head)
+    found = []
+    for row, (label, predicted, confidence) in ours.items():
+        before = theirs[row][1]
+        if (predicted == label) != (before == label):
+            found.append([row, int(predicted != label), label, before, predicted, round(confidence, 4)])
+    found.sort(key=lambda row: -row[5])
+    columns = [
+        {"name": "Row", "kind": "number"},
+        {"name": "Right", "kind": "choice", "options": ["this revision", base_name]},
+        {"name": "True label", "kind": "choice", "options": names},
+        {"name": f"Predicted by {base_name}", "kind": "choice", "options": names},
+        {"name": "Predicted here", "kind": "choice", "options": names},
+        {"name": "Confidence here", "kind": "share"},
+    ]
+    won = sum(row[1] == 0 for row in found)
+    counts = {"common": len(ours), "won": won, "lost": len(found) - won}
+    return browsable(columns, found, [texts.get(row[0], "") for row in found]) | counts
