@@ -4,12 +4,12 @@ K ?= 5
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint format gate recipe learning-curve seeds readme bench clean
+.PHONY: help repro test lint format gate report recipe learning-curve seeds readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-repro: .venv/runtime ## run the pipeline and print the fine-tuned model beside every baseline
+repro: .venv/runtime .dvc/plots.html ## run the pipeline and print the fine-tuned model beside every baseline
 	@python -m finetune.params
 	@dvc repro
 	@python -m finetune.summary
@@ -28,10 +28,13 @@ format: .venv/development ## mend style and format
 gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml, with AGAINST=main also with that branch
 	@python -m finetune.gate $(if $(AGAINST),--against '$(AGAINST)')
 
+report: .venv/runtime ## write report.html about the last run, with AGAINST=main beside that branch
+	@python -m finetune.report $(if $(AGAINST),--against '$(AGAINST)')
+
 recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-distilbert
 	@python -m finetune.recipe $(NAME)
 
-learning-curve: .venv/development ## train on 250, 500, … all rows and draw how the score grows
+learning-curve: .venv/runtime ## train on 250, 500, … all rows and draw how the score grows
 	@python -m finetune.learning_curve
 
 seeds: .venv/runtime ## train with several seeds and tell how far the scores differ: make seeds K=5
@@ -47,12 +50,16 @@ clean: ## remove .venv; data, models and DVC's cache stay
 	@rm -rf .venv
 
 # A set-up that was broken off leaves no stamp, so it is done again.
-.venv/runtime: requirements.txt constraints.txt
+.venv/runtime: requirements.txt requirements-report.txt constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or name yours: make PYTHON=python3" >&2; exit 1; }
 	@echo "Installing the pinned versions into .venv (some minutes, once)"
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-report.txt -c constraints.txt
 	@touch $@
+
+# With the chart libraries in it, so that `dvc plots show` needs no network.
+.dvc/plots.html: .venv/runtime
+	@python -m finetune.plots_page
 
 .venv/development: .venv/runtime requirements-dev.txt
 	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt

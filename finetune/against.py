@@ -1,7 +1,7 @@
 """Two revisions side by side: metrics, parameters that differ, curves, and the rows that only one of them gets right."""
 
 from finetune import browser, charts
-from finetune.compare import METRICS, changed_params, compare, paired_predictions, why_unpaired
+from finetune.compare import Difference, changed_params, compare, paired_predictions, why_unpaired
 from finetune.revisions import Revision
 from finetune.sections import EVALUATE, TRAIN, line, shown
 
@@ -65,14 +65,17 @@ def rows_apart(base: Revision, head: Revision, names: list[str]) -> dict:
     return {"browser": browser.disagreements(*pair, browser.texts_by_row(), names, str(base))}
 
 
-def sentence(differences: list, base: Revision) -> str:
-    """What the verdicts come to, in one sentence."""
-    words = {word: [found.metric for found in differences if found.verdict == word] for word in ("better", "worse")}
-    told = [f"{word} in {', '.join(names)}" for word, names in words.items() if names]
-    return (
-        f"This revision is {' and '.join(told)}; what else differs is within the noise of rows and seeds."
-        if told
-        else f"No metric differs from {base} by more than the noise of rows and seeds."
+def sentence(differences: list[Difference], base: Revision) -> str:
+    """What the verdicts come to: "Better in accuracy; 7 metrics differ by no more than noise." """
+    names = {}
+    for found in differences:
+        names.setdefault(found.verdict, []).append(found.metric)
+    told = [f"{word} in {', '.join(names[word])}" for word in ("better", "worse") if word in names]
+    if not told:
+        return f"No metric differs from {base} by more than the noise of rows and seeds."
+    rest = len(names.get("within noise", []))
+    return f"This revision is {' and '.join(told)}" + (
+        f"; {rest} other metrics differ by no more than noise." if rest else "."
     )
 
 
@@ -83,7 +86,6 @@ def against(base: Revision, head: Revision, names: list[str]) -> dict:
         "name": str(base),
         "commit": base.commit,
         "sentence": sentence(differences, base),
-        "higher": METRICS,
         "differences": differences,
         "parameters": [(key, shown(old), shown(new)) for key, old, new in changed_params(base, head)],
         "curves": overlaid(base, head),

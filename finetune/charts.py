@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import altair as alt
 import vl_convert
 
-WIDTH = 400  # units of an SVG, about the pixels it gets on a phone: texts stay readable without a second drawing
+WIDTH = 340  # units of an SVG, not many more than the pixels it gets on a phone, so that texts stay readable there
 OURS, THEIRS, THIRD, INK, MUTED, GRID, BAD = (
     f"var(--{name})" for name in ("ours", "theirs", "third", "ink", "muted", "grid", "bad")
 )
@@ -47,7 +47,7 @@ def percent(value: float) -> str:
 
 def drawn(chart: alt.TopLevelMixin, height: int, label: str) -> str:
     """SVG of a chart: scalable, named, in the font of its surroundings, with tooltips."""
-    axis = {"labelColor": MUTED, "titleColor": MUTED, "labelFontSize": 12, "titleFontSize": 12, "gridColor": GRID}
+    axis = {"labelColor": MUTED, "titleColor": MUTED, "labelFontSize": 11.5, "titleFontSize": 11.5, "gridColor": GRID}
     chart = chart.properties(width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit", contains="padding"))
     chart = chart.configure(
         background="transparent",
@@ -105,7 +105,7 @@ def forest(points: list[Point], label: str, reference: float | None = None) -> F
         scale=scale,
         axis=alt.Axis(format="%", tickCount=5, gridDash=[1, 3]),
     )
-    text = {"yOffset": -9, "fontSize": 12.5, "baseline": "middle", "aria": False}
+    text = {"yOffset": -9, "fontSize": 12, "baseline": "middle", "aria": False}
     layers = [
         chart.mark_rule(strokeWidth=3, strokeCap="round", yOffset=8, opacity=0.55, aria=False).encode(
             x=alt.X("low:Q", title=None, scale=scale), x2="high:Q", color=colour
@@ -113,7 +113,7 @@ def forest(points: list[Point], label: str, reference: float | None = None) -> F
         chart.mark_point(filled=True, size=80, yOffset=8, opacity=1).encode(x=x, color=colour),
         *(
             chart.transform_filter(f"datum.strong == {str(strong).lower()}")
-            .mark_text(align="left", color=INK, limit=225, fontWeight=weight, **text)
+            .mark_text(align="left", color=INK, limit=190, fontWeight=weight, **text)
             .encode(x=alt.value(0), text="name:N")
             for strong, weight in ((True, 600), (False, 400))
         ),
@@ -178,7 +178,7 @@ def curves(
     legend = list(zip(names, COLOURS, dashes, strict=False)) if len(names) > 1 or diagonal else []
     if diagonal:
         legend.append(("perfect" if dots else "by chance", MUTED, "2 3"))
-    return Figure(drawn(alt.layer(*layers), 280, label), legend)
+    return Figure(drawn(alt.layer(*layers), 240, label), legend)
 
 
 def stacked(rows: list[tuple[float, float, float]], x: str, y: str, label: str) -> Figure:
@@ -210,4 +210,4 @@ def stacked(rows: list[tuple[float, float, float]], x: str, y: str, label: str) 
             description="told:N",
         )
     )
-    return Figure(drawn(chart, 280, label), [("right", OURS, ""), ("wrong", BAD, "")])
+    return Figure(drawn(chart, 240, label), [("right", OURS, ""), ("wrong", BAD, "")])

@@ -238,6 +238,7 @@ def data(revision: Revision, metrics: dict) -> dict:
     duplicates, suspicious = table(revision, NEAR_DUPLICATES), table(revision, SUSPICIOUS)
     return {
         "data": metrics.get("data"),
+        "dropped": [f"{count} {why}" for why, count in metrics.get("data", {}).get("dropped", {}).items() if count],
         "checks": checks,
         "duplicates": sorted(duplicates, key=lambda row: -float(row["similarity"]))[:LISTED],
         "all_duplicates": len(duplicates),

@@ -19,11 +19,13 @@ case "$*" in
   "-m venv .venv")
     mkdir -p .venv/bin
     for name in python dvc ruff pytest; do cp "$0" .venv/bin/$name; done ;;
+  "-m finetune.plots_page")
+    mkdir -p .dvc; touch .dvc/plots.html ;;
   "-m pip install"*)
     if [ -e broken ]; then rm broken; echo "the network is gone" >&2; exit 1; fi ;;
 esac
 """
-RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt"
+RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-report.txt -c constraints.txt"
 DEVELOPMENT = "python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt"
 
 
@@ -32,7 +34,7 @@ class Workshop:
 
     def __init__(self, folder: Path):
         self.folder, self.log = folder, folder / "log"
-        for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "constraints.txt"):
+        for name in ("Makefile", "constraints.txt", *(f"requirements{part}.txt" for part in ("", "-report", "-dev"))):
             shutil.copy(ROOT / name, folder)
         self.stub = folder / "stub"
         self.stub.write_text(STUB)
@@ -75,8 +77,13 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
 @pytest.mark.parametrize(
     ("target", "set_up", "work"),
     [
-        ("repro", [RUNTIME], ["python -m finetune.params", "dvc repro", "python -m finetune.summary"]),
+        (
+            "repro",
+            [RUNTIME, "python -m finetune.plots_page"],
+            ["python -m finetune.params", "dvc repro", "python -m finetune.summary"],
+        ),
         ("gate", [RUNTIME], ["python -m finetune.gate"]),
+        ("report", [RUNTIME], ["python -m finetune.report"]),
         ("test", [RUNTIME, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
         ("readme", [RUNTIME, DEVELOPMENT], ["python -m docs.readme"]),
     ],

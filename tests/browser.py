@@ -1,0 +1,75 @@
+"""A real headless Chromium without a network, for the pages that must open without one."""
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def chromium():
+    """A running browser; the test is skipped where there is none, and fails in CI."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        told = f"no browser: none of {', '.join(NAMES)} is on PATH"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        # Chromium's sandbox does not start for root.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A file in a page of its own; `problems` are what it asked the network for and what went wrong in it."""
+
+    def __init__(self, browser, path: Path, width: int = 1280, scheme: str = "light"):
+        self.problems: list[str] = []
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce", offline=True
+        )
+        self.context.route("**/*", self._route)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.goto(path.as_uri())
+
+    def _route(self, route):
+        if route.request.url.startswith(("file:", "data:", "blob:")):
+            route.continue_()
+        else:
+            self.problems.append(f"request: {route.request.url}")
+            route.abort()
+
+    def _console(self, message):
+        if message.type == "error":
+            self.problems.append(f"console: {message.text}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+    def charts(self) -> list[int]:
+        """Of each chart, how many of its marks have a size on the screen."""
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll("figure > svg, .vega-embed svg")].map((svg) =>
+                [...svg.querySelectorAll("[role=graphics-symbol]")].filter((mark) => {
+                    const {width, height} = mark.getBoundingClientRect();
+                    return width > 0 || height > 0;
+                }).length)"""
+        )
+
+    def is_too_wide(self) -> bool:
+        """Whether the page itself scrolls sideways."""
+        return self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
