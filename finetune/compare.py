@@ -196,10 +196,13 @@ def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tup
         theirs, ours = (scores(labels, share, times.astype(float), bins) for share in shares)
         for name in METRICS:
             drawn[name].append(ours[name] - theirs[name])
-    return {
-        name: (float(old[name][0]), float(new[name][0]), float(np.nanvar(np.concatenate(drawn[name]), ddof=1)))
-        for name in METRICS
-    }
+    found = {}
+    for name in METRICS:
+        differences = np.concatenate(drawn[name])
+        differences = differences[np.isfinite(differences)]  # without two classes among the rows there is no ROC curve
+        if len(differences) > RESAMPLES / 2:
+            found[name] = float(old[name][0]), float(new[name][0]), float(differences.var(ddof=1))
+    return found
 
 
 def scores(labels: np.ndarray, shares: np.ndarray, times: np.ndarray, bins: int) -> dict[str, np.ndarray]:
@@ -221,16 +224,23 @@ def scores(labels: np.ndarray, shares: np.ndarray, times: np.ndarray, bins: int)
     # As scikit-learn does, a share of 0 counts as the smallest number there is.
     losses = -np.log(np.maximum(shares[np.arange(len(labels)), labels], np.finfo(shares.dtype).eps))
     chosen = [1] if classes == 2 else range(classes)
+    areas = np.array([roc_auc(labels == label, shares[:, label], times) for label in chosen])
     return {
         "accuracy": times @ right / count,
         "precision": precision.mean(1),
         "recall": recall.mean(1),
         "f1": f1.mean(1),
-        "roc_auc": np.nanmean([roc_auc(labels == label, shares[:, label], times) for label in chosen], axis=0),
+        "roc_auc": mean_of_known(areas),
         "log_loss": times @ losses / count,
         "brier": times @ ((shares - known) ** 2).sum(1) / 2 / count,
         "ece": np.abs(gaps).sum(1) / count,
     }
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is not NaN; NaN where nothing is known."""
+    known = np.isfinite(values)
+    return np.where(known.any(0), np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
 def roc_auc(truth: np.ndarray, score: np.ndarray, times: np.ndarray) -> np.ndarray:

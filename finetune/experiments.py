@@ -44,7 +44,7 @@ def experiment_metrics(name: str, settings: dict, files: tuple[str, ...]) -> dic
             command += ["--copy-paths", path]
         for key, value in settings.items():
             command += ["--set-param", f"{key}={json.dumps(value)}"]
-        if run_dvc(*command).returncode:
+        if run_dvc(*command, "evaluate").returncode:  # export adds no score
             raise UserError(f"the experiment {name} failed; what it said stands above")
     import dvc.api
 

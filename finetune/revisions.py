@@ -39,9 +39,12 @@ def commit_of(rev: str) -> str:
     from dvc.scm import SCM, RevError, resolve_rev
 
     try:  # Git does not know the short names of DVC's experiments
-        return resolve_rev(SCM("."), rev)
+        commit = resolve_rev(SCM("."), rev)
     except RevError:
-        raise UserError(f"Git knows no revision {rev!r}; `git branch --all` lists the branches") from None
+        commit = None
+    if not commit or git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        raise UserError(f"Git knows no revision {rev!r}; `git branch --all` lists the branches")
+    return commit
 
 
 def merge_base(rev: str) -> str:
@@ -123,9 +126,9 @@ class Revision:
 
     @cached_property
     def _predictions(self) -> pa.Table | None:
-        content = self._bytes(PREDICTIONS) if self.commit is None else self._fetched(PREDICTIONS)
+        here = self.commit is None and PREDICTIONS.is_file()
+        content = PREDICTIONS.read_bytes() if here else self._fetched(PREDICTIONS)
         if content is None:
-            self.why_no_predictions = self.why_no_predictions or f"there is no {PREDICTIONS} at {self}; run `dvc pull`"
             return None
         try:
             table = pq.read_table(io.BytesIO(content))
@@ -146,7 +149,8 @@ class Revision:
         """
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / path.name
-            command = [sys.executable, "-m", "dvc", "get", ".", str(path), "--rev", self.commit, "--out", str(target)]
+            command = [sys.executable, "-m", "dvc", "get", ".", str(path), "--out", str(target)]
+            command += ["--rev", self.commit] if self.commit else []
             try:
                 done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=REMOTE_WAITS)
             except subprocess.TimeoutExpired:
