@@ -147,6 +147,9 @@ class Revision:
 
         In a process of its own: a remote's library may fail with any exception of its own, or wait for ever.
         """
+        if not self.has("dvc.lock"):
+            self.why_no_predictions = f"there is no dvc.lock at {self}, by which DVC would know {path}"
+            return None
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / path.name
             command = [sys.executable, "-m", "dvc", "get", ".", str(path), "--out", str(target)]

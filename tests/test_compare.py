@@ -216,11 +216,11 @@ class Trained:
 
 def test_a_worse_model_fails_the_gate_and_another_seed_passes(tmp_path, monkeypatch):
     trained = Trained(tmp_path / "project", monkeypatch)
-    project = trained.project
+    project, base = trained.project, Revision("HEAD")
     for seed in (1, 2):
         project.set_param("train.seed", seed)
         trained.run("train", "evaluate")
-        found = compare(Revision("HEAD"), Revision())
+        found = compare(base, Revision())
         assert {difference.metric: difference.verdict for difference in found} == dict.fromkeys(METRICS, "within noise")
         assert {difference.how for difference in found} == {"paired on 155 rows"}
         assert any(difference.base != difference.head for difference in found)

@@ -135,6 +135,19 @@ def test_a_recipe_is_handed_on_by_its_name(workshop):
     assert workshop.calls() == ["python -m finetune.recipe imdb-bert"]
 
 
+def test_a_branch_to_compare_with_and_a_number_of_seeds_are_handed_on(workshop):
+    workshop.make("gate")
+    workshop.calls()
+    assert workshop.make("gate", "AGAINST=origin/main").returncode == 0
+    assert workshop.make("seeds").returncode == 0
+    assert workshop.make("seeds", "K=3").returncode == 0
+    assert workshop.calls() == [
+        "python -m finetune.gate --against origin/main",
+        "python -m finetune.seeds 5",
+        "python -m finetune.seeds 3",
+    ]
+
+
 def test_clean_removes_the_environment_and_nothing_else(workshop):
     before = {path.name for path in workshop.folder.iterdir()}
     workshop.make("gate")

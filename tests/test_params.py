@@ -83,6 +83,8 @@ def test_yaml_is_read_as_version_1_2_has_it(text, value):
             "It was {label}.",
             r"baseline\.zero_shot must hold \{text\} and \{label\} in its template",
         ),
+        ("gate", {"min_gain": 2}, r"gate\.min_gain must be less than 1, found 2"),
+        ("gate", {"min_gian": 0.1}, r"gate\.min_gian must be a valid dictionary, found 0\.1"),
         ("gate", {"test.accuracy": {}}, r"gate\.test\.accuracy must set a min or a max"),
         ("gate", {"test.accuracy": {"mim": 1}}, r"gate\.test\.accuracy\.mim is not a parameter; did you mean .*min"),
         ("export.name", "a/b", r"export\.name must match .*, found 'a/b'"),

@@ -1,0 +1,98 @@
+"""The workflow for GitHub: valid, without the mistakes that linters know, and no more rights than it needs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+WORKFLOW = ROOT / ".github/workflows/ci.yml"
+JOBS = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+STEPS = [step for job in JOBS.values() for step in job["steps"]]
+
+
+def tool(*command: str) -> subprocess.CompletedProcess:
+    """A linter that stands beside this Python; without a token, so that it stays off the network."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GH_", "GITHUB_"))}
+    program = Path(sys.executable).with_name(command[0])
+    if not program.is_file():
+        pytest.skip(f"{command[0]} is not installed")
+    return subprocess.run([program, *command[1:]], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_workflow_keeps_github_s_schema():
+    done = tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(WORKFLOW))
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_workflow_has_no_known_weakness():
+    done = tool("zizmor", "--offline", "--config", str(ROOT / ".github/zizmor.yml"), str(WORKFLOW))
+    assert done.returncode == 0, done.stdout
+
+
+def test_only_the_job_that_comments_may_write_and_it_runs_nothing_of_the_pull_request():
+    text = WORKFLOW.read_text(encoding="utf-8")
+    assert "pull_request_target" not in text
+    assert "secrets." not in text
+    assert {name: job.get("permissions") for name, job in JOBS.items()} == {
+        "pipeline": None,  # those of the workflow
+        "comment": {"pull-requests": "write"},
+    }
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+    assert not any("checkout" in step.get("uses", "") for step in JOBS["comment"]["steps"])
+
+
+def test_make_targets_and_scripts_that_the_workflow_calls_are_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = "\n".join(step.get("run", "") for step in STEPS)
+    called = set(re.findall(r"\bmake ([a-z.][a-z./-]*)", commands))
+    assert called
+    assert {target for target in called if not re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)} == set()
+    assert ".ci/run" in commands
+
+
+def run_step(name: str, folder: Path, **environment: str) -> str:
+    """Page after a step's script was run by bash as GitHub runs it, in a folder of its own."""
+    script = next(step["run"] for step in STEPS if step.get("name") == name)
+    paths = {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "PATH": os.environ["PATH"]}
+    subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=folder, env=paths | environment, check=True)
+    return (folder / "summary.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("remotes", "pulls", "fork", "told"),
+    [
+        ("", 0, "false", ["No DVC remote is configured"]),
+        ("store", 0, "false", ["The DVC remote gave everything"]),
+        ("store", 1, "false", ["The DVC remote did not give everything"]),
+        ("store", 1, "true", ["a fork, which has no access to the DVC remote", "A fork may not comment"]),
+    ],
+)
+def test_the_summary_says_what_remote_and_fork_allow(tmp_path, remotes, pulls, fork, told):
+    """Real steps of the workflow with stubs for make and dvc."""
+    stubs = {
+        "bin/make": "exit 0",
+        ".venv/bin/dvc": f'case "$1" in remote) echo "{remotes}";; pull) exit {pulls};; esac',
+    }
+    for name, text in stubs.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    (tmp_path / "summary.md").touch()
+    path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+    run_step("Bring what the DVC remote has", tmp_path, FORK=fork, PATH=path)
+    (tmp_path / "page.md").write_text("# The gate holds\n")
+    summary = run_step("Summary", tmp_path)
+    assert summary.startswith("# The gate holds\n")
+    assert summary.count("\n- ") == len(told)
+    assert all(words in summary for words in told)
+
+
+def test_without_a_page_the_summary_says_that_the_run_ended_early(tmp_path):
+    assert run_step("Summary", tmp_path) == "# The run ended before the gate; its log says why\n"
