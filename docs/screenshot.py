@@ -16,7 +16,7 @@ from finetune.errors import UserError, run
 
 REPORT = Path("report.html")
 PICTURE = Path("docs/report.png")
-SIZE = {"width": 1200, "height": 1000}
+SIZE = {"width": 1160, "height": 1100}
 
 
 def main():
