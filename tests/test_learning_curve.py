@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from finetune.experiments import settings_digest
 from finetune.learning_curve import sizes
 
 pytestmark = pytest.mark.xdist_group("interrupted")
@@ -33,6 +34,7 @@ def test_each_size_is_an_experiment_that_is_run_once_and_leaves_the_workspace_al
         (size, name) for size in (24, 92) for name in ("fine-tuned", "best baseline")
     ]
     assert all(float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) for row in rows)
+    assert {row["settings"] for row in rows} == {settings_digest(small_sizes.params())}
     assert "<svg" in small_sizes.read("metrics/learning_curve.svg")
     assert (small_sizes.read("params.yaml"), small_sizes.read("dvc.lock")) == before
 

@@ -41,7 +41,7 @@ def test_every_stage_that_computes_depends_on_the_pinned_versions(stage):
 
 def test_a_changed_score_or_report_cannot_retrain_the_model():
     trained_by = PIPELINE["stages"]["train"]["deps"]
-    for module in ("scores", "intervals", "curves", "card", "baselines", "gate"):
+    for module in ("scores", "intervals", "curves", "card", "baselines", "gate", "compare", "revisions"):
         assert f"finetune/{module}.py" not in trained_by
 
 
@@ -155,6 +155,13 @@ def test_a_changed_source_file_makes_exactly_the_stages_stale_that_import_it(pro
         assert set(stale) == expected, name
 
 
+def told_by_the_gate(clone: Project) -> dict[str, list[str]]:
+    """Lines of the gate that stops a branch, split into words, by the first word of each."""
+    done = clone.run("python", "-m", "finetune.gate", "--against", "origin/main", check=False)
+    assert done.returncode == 1, done.stderr
+    return {line.split()[0]: line.split() for line in done.stdout.splitlines() if line}
+
+
 def test_another_learning_rate_on_a_branch_can_be_compared_without_a_cache_and_taken_back_without_a_run(
     project, tmp_path
 ):
@@ -176,6 +183,24 @@ def test_another_learning_rate_on_a_branch_can_be_compared_without_a_cache_and_t
     plots = json.loads(clone.dvc("plots", "diff", "origin/main", "--json").stdout)
     assert {"ROC curve", "Confusion matrix", "Training loss"} <= set(plots["data"])
     assert not plots.get("errors")
+    drawn = plots["data"]["Accuracy on the test rows"][0]["content"]["data"]["values"]
+    points = {point["rev"]: float(point["accuracy"]) for point in drawn if point["classifier"] == "fine-tuned"}
+    accuracies = difference["metrics/test.json"]["accuracy"]
+    assert points == {"origin/main": accuracies["old"], "workspace": accuracies["new"]}
+
+    # The gate, first from what is in Git alone, then paired on what a remote has.
+    stopped = told_by_the_gate(clone)
+    assert stopped["accuracy"][-1] == stopped["log_loss"][-1] == "worse"
+    assert [float(value) for value in stopped["accuracy"][1:3]] == [accuracies["old"], accuracies["new"]]
+    assert stopped["train.lr"] == ["train.lr", "0.003", "1e-05"]
+    assert " ".join(stopped["Compared:"]) == "Compared: intervals in Git."
+    project.dvc("remote", "add", "--global", "--default", "store", str(tmp_path / "store"))
+    project.dvc("push", "--all-branches", "data/predictions/test.parquet")
+    paired = told_by_the_gate(clone)
+    assert " ".join(paired["Compared:"]) == f"Compared: paired on {json.loads(accuracy)['rows']} rows."
+    assert paired["accuracy"][-1] == "worse"
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    # `make report AGAINST=origin/main` in this clone belongs here.
 
     project.set_param("train.lr", 0.003)
     assert project.ran(project.dvc("repro").stdout) == []  # the run cache brings the results back

@@ -1,0 +1,49 @@
+"""Several seeds: the mean and its interval by hand, and real DVC experiments on the tiny project."""
+
+import json
+
+import pytest
+
+from finetune.compare import METRICS
+from finetune.experiments import settings_digest
+from finetune.seeds import mean_and_spread
+
+pytestmark = pytest.mark.xdist_group("interrupted")
+
+
+def test_the_interval_of_the_mean_is_student_s():
+    """0.80, 0.82 and 0.84: squares of 0.02, 0 and 0.02 over 2 give a spread of 0.02; 4.3027 * 0.02 / √3 = 0.04968."""
+    found = mean_and_spread([0.80, 0.82, 0.84])
+    assert found["mean"] == pytest.approx(0.82)
+    assert found["spread"] == pytest.approx(0.02)
+    assert found["interval"] == pytest.approx({"low": 0.77032, "high": 0.86968}, abs=1e-5)
+    assert found["values"] == [0.80, 0.82, 0.84]
+
+
+def test_seeds_are_experiments_that_are_run_once_and_leave_the_workspace_alone(project):
+    """The seed of params.yaml, 42, is in the run cache; only 43 is trained."""
+    before = project.run("git", "status", "--porcelain").stdout
+    first = project.run("python", "-m", "finetune.seeds", "2")
+    assert first.stdout.count("Running stage 'train'") == 1
+    assert "Running stage 'export'" not in first.stdout
+    seeds = json.loads(project.read("metrics/seeds.json"))
+    test = json.loads(project.read("metrics/test.json"))
+    assert seeds["seeds"] == [42, 43]
+    assert seeds["rows"] == test["rows"]
+    assert seeds["settings"] == settings_digest(project.params())
+    assert set(seeds) == {"settings", "rows", "seeds", *METRICS}
+    assert {name: seeds[name]["values"][0] for name in METRICS} == {name: test[name] for name in METRICS}
+    assert seeds["log_loss"]["values"][0] != seeds["log_loss"]["values"][1]
+    assert project.run("git", "status", "--porcelain").stdout == before + "?? metrics/seeds.json\n"
+
+    (project.folder / "metrics/seeds.json").unlink()
+    again = project.run("python", "-m", "finetune.seeds", "2")
+    assert "Running stage" not in again.stdout + again.stderr
+    assert json.loads(project.read("metrics/seeds.json")) == seeds
+    assert "accuracy" in project.dvc("metrics", "show").stdout  # to DVC it is no metrics file
+
+
+def test_one_seed_has_no_spread(project):
+    failed = project.run("python", "-m", "finetune.seeds", "1", check=False)
+    assert failed.returncode == 1
+    assert failed.stderr == "error: one run has no spread; the number of seeds must be at least 2, found 1\n"
