@@ -26,6 +26,7 @@ import pyarrow as pa
 from scipy.special import softmax
 from scipy.stats import norm, t
 
+from finetune.errors import UserError
 from finetune.experiments import settings_digest
 from finetune.intervals import CONFIDENCE, SEED
 from finetune.revisions import Revision
@@ -120,7 +121,7 @@ def seed_spread(metric: str, base: Revision, head: Revision) -> tuple[float, flo
         seeds = revision.metrics().get("seeds")
         if isinstance(seeds, dict) and seeds.get("settings") == settings_digest(revision.params()):
             measured = seeds.get(metric)
-            if isinstance(measured, dict) and is_number(measured.get("spread")):
+            if isinstance(measured, dict) and is_number(measured.get("spread")) and len(measured["values"]) > 1:
                 return measured["spread"], len(measured["values"]) - 1
     return SPREAD[metric], math.inf
 
@@ -142,7 +143,9 @@ def bound(metric: str, test: dict) -> float:
     are right. Log loss has no such bound: `LOSS_SPREAD`. Two successes and two failures are added, because no error in 30
     rows is no proof of none (Agresti & Coull 1998).
     """
-    rows = test["rows"]
+    rows = test.get("rows")
+    if not is_number(rows) or rows < 1:
+        raise UserError(f"metrics/test.json must tell how many rows it is about, found rows {rows!r}; run `make repro`")
     if metric == "log_loss":
         return (LOSS_SPREAD * test[metric]) ** 2 / rows
     classes = [scores["rows"] for scores in test.get("per_class", {}).values()] or [rows]

@@ -17,6 +17,8 @@ from finetune.metrics import METRICS
 from finetune.summary import gain_sentence, ranked
 
 CURVES = METRICS / "plots/train/plots/metrics"
+# Mermaid's own are too pale to be seen; these can be told from each other, and from a light and a dark page.
+COLOURS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb, #e36209"}}}}%%'
 CELL = 60  # characters of a parameter's value that a table has room for
 
 
@@ -99,7 +101,7 @@ def loss_chart(train: list[tuple[float, float]], validation: list[tuple[float, f
     top = max([loss for _, loss in validation] + means)
     return mermaid(
         [
-            'title "Loss: training (first line) and validation (second)"',
+            'title "Loss: training (blue) and validation (orange)"',
             f'x-axis "step" [{", ".join(f"{step:g}" for step, _ in validation)}]',
             f'y-axis "cross-entropy" 0 --> {top * 1.1:.3f}',
             f"line [{', '.join(f'{mean:.4f}' for mean in means)}]",
@@ -117,4 +119,4 @@ def series(path: Path) -> list[tuple[float, float]]:
 def mermaid(lines: list[str], horizontal: bool = False) -> str:
     """A chart in the fence that GitHub draws."""
     kind = "xychart-beta horizontal" if horizontal else "xychart-beta"
-    return "\n".join(["```mermaid", kind, *(f"    {line}" for line in lines), "```"])
+    return "\n".join(["```mermaid", COLOURS, kind, *(f"    {line}" for line in lines), "```"])

@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from finetune.compare import METRICS, SPREAD, bound, changed_params, compare, interval, score_variance, scores
+from finetune.errors import UserError
 from finetune.experiments import settings_digest
 from finetune.revisions import Revision
 from tests.project import PARAMS, Project
@@ -72,6 +73,11 @@ def test_without_an_interval_the_score_and_its_rows_bound_the_variance(metric, r
     test = {"accuracy": 0.75, "brier": 0.25, "recall": 0.5, "roc_auc": 0.9, "ece": 0.02, "rows": 96}
     test["per_class"] = {"bad": {"rows": 20}, "good": {"rows": 76}}
     assert bound(metric, test) == pytest.approx(share * (1 - share) / rows)
+
+
+def test_a_score_without_a_row_count_is_told():
+    with pytest.raises(UserError, match="must tell how many rows it is about, found rows None"):
+        compare(Given({"f1": 0.8}), Given({"f1": 0.7}))
 
 
 def test_each_metric_is_judged_in_its_own_direction():
