@@ -74,7 +74,9 @@ def mistakes(revision: Revision, names: list[str]) -> dict:
     """Rows for the error browser."""
     predictions = revision.predictions()
     if predictions is None:
-        return {"missing": f"Mistakes cannot be shown: {revision.why_no_predictions}."}
+        return {
+            "missing": f"Mistakes cannot be shown: {revision.why_no_predictions}. `dvc pull` or `make repro` brings them."
+        }
     if not browser.TEXTS.is_file():
         return {"missing": f"Mistakes cannot be shown without {browser.TEXTS}; `dvc pull` or `make repro` brings it."}
     return {"browser": browser.mistakes(predictions, browser.texts_by_row(), names)}

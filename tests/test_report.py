@@ -309,7 +309,7 @@ def test_what_is_missing_is_told_in_a_line_each(browser, tmp_path, monkeypatch):
         assert opened.problems == []
         assert not opened.is_too_wide()
     assert [part for part in ("slices.json", "behaviour.json", "checks.json", "source.json") if part not in told] == []
-    assert "Mistakes cannot be shown: there is no data/predictions/test.parquet" in told
+    assert "Mistakes cannot be shown: there is no dvc.lock" in told
     assert "metrics/seeds.json belongs to other settings; `make seeds` trains these." in told
     assert "metrics/learning_curve.csv belongs to other settings" in told
 
