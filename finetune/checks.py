@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from finetune.baselines import class_probabilities, has_spaces, majority, regression, term_weights
+from finetune.baselines import class_probabilities, fitted_regression, has_spaces, majority, term_weights
 from finetune.intervals import SEED
 
 # Five characters are about a word with its space; in Chinese, where a character says more, three.
@@ -125,14 +124,12 @@ def held_out_probabilities(
     features = term_weights(texts).fit_transform(texts)
     parts = list(folds(labels, groups))
     found = np.zeros((len(labels), classes))
-    # Its vectors are so short that threads cost more than they share: ten times the time on a busy machine.
-    with threadpool_limits(1):
-        for fitted, held in parts:
-            if len(np.unique(labels[fitted])) < 2:
-                found[held] = majority(labels[fitted], len(held), classes)
-            else:
-                model = regression(STRENGTH).fit(features[fitted], labels[fitted])
-                found[held] = class_probabilities(model, features[held], classes)
+    for fitted, held in parts:
+        if len(np.unique(labels[fitted])) < 2:
+            found[held] = majority(labels[fitted], len(held), classes)
+        else:
+            model = fitted_regression(features[fitted], labels[fitted], STRENGTH)
+            found[held] = class_probabilities(model, features[held], classes)
     return found if parts else None
 
 

@@ -13,7 +13,7 @@ def module_path(root: Path, name: str) -> Path | None:
 
 
 def direct_imports(root: Path, path: Path) -> set[Path]:
-    """Our modules that one file imports, at its top or inside its functions."""
+    """Our modules that one file imports, at its top or inside its functions, or starts: "finetune.reload"."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -21,6 +21,8 @@ def direct_imports(root: Path, path: Path) -> set[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from finetune import card` names a module, `from finetune.card import share` a name inside one.
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value)
     ours = (module_path(root, name) for name in names if name.split(".")[0] in PACKAGES)
     return {path for path in ours if path}
 

@@ -63,7 +63,7 @@ def test_the_strength_is_chosen_on_validation():
 
     train, validation = labelled(40), labelled(2000)
     _, strength = baselines.best_regression(train, validation)
-    scores = {C: baselines.regression(C).fit(*train).score(*validation) for C in baselines.STRENGTHS}
+    scores = {C: baselines.fitted_regression(*train, C).score(*validation) for C in baselines.STRENGTHS}
     assert scores[strength] == max(scores.values())
     assert strength < 100
 
