@@ -24,7 +24,7 @@ def direct_imports(root: Path, path: Path) -> set[Path]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.add(node.value)
     ours = (module_path(root, name) for name in names if name.split(".")[0] in PACKAGES)
-    return {path for path in ours if path}
+    return {found for found in ours if found and found != path}
 
 
 def all_imports(root: Path, path: Path) -> set[str]:
