@@ -1,7 +1,7 @@
 """Two revisions side by side: metrics, parameters that differ, curves, and the rows that only one of them gets right."""
 
 from finetune import browser, charts
-from finetune.compare import Difference, changed_params, compare, paired_predictions, why_unpaired
+from finetune.compare import ABSENT, Difference, changed_params, compare, paired_predictions, why_unpaired
 from finetune.revisions import Revision
 from finetune.sections import EVALUATE, TRAIN, line, shown
 
@@ -87,7 +87,10 @@ def against(base: Revision, head: Revision, names: list[str]) -> dict:
         "commit": base.commit,
         "sentence": sentence(differences, base),
         "differences": differences,
-        "parameters": [(key, shown(old), shown(new)) for key, old, new in changed_params(base, head)],
+        "parameters": [
+            (key, *(value if value == ABSENT else shown(value) for value in values))
+            for key, *values in changed_params(base, head)
+        ],
         "curves": overlaid(base, head),
         "rows": rows_apart(base, head, names),
     }

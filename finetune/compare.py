@@ -45,6 +45,7 @@ METRICS = {  # of metrics/test.json, and whether more is better
 # and log_loss, 0.002 for roc_auc and brier, and 0.007 for ece; other data may be less kind.
 SPREAD = dict.fromkeys(METRICS, 0.01) | {"roc_auc": 0.005, "brier": 0.005, "log_loss": 0.02}
 LOSS_SPREAD = 2.0  # standard deviation of a row's log loss over its mean; 2.03 on the default test rows
+ABSENT = "-"  # a parameter that a revision does not have
 RESAMPLES = 500  # of a standard error, which they give to 3%
 AT_A_TIME = 2_000_000  # drawn rows; 16 MB an array
 
@@ -261,12 +262,10 @@ def roc_auc(truth: np.ndarray, score: np.ndarray, times: np.ndarray) -> np.ndarr
 
 
 def changed_params(base: Revision, head: Revision) -> list[tuple[str, object, object]]:
-    """Parameters that differ, by their dotted names, with the value at base and at head; "-" where there is none."""
+    """Parameters that differ, by their dotted names, with the value at base and at head; `ABSENT` where there is none."""
     old, new = flat(base.params()), flat(head.params())
-    names = dict.fromkeys([*new, *old])
-    return [
-        (name, old.get(name, "-"), new.get(name, "-")) for name in names if old.get(name, "-") != new.get(name, "-")
-    ]
+    values = {name: (old.get(name, ABSENT), new.get(name, ABSENT)) for name in [*new, *old]}
+    return [(name, *pair) for name, pair in values.items() if pair[0] != pair[1]]
 
 
 def flat(values: dict, prefix: str = "") -> dict:

@@ -1,6 +1,7 @@
 """The promises of the design, through real `dvc` on a tiny configuration."""
 
 import json
+import re
 import shutil
 
 import pyarrow.parquet as pq
@@ -200,7 +201,12 @@ def test_another_learning_rate_on_a_branch_can_be_compared_without_a_cache_and_t
     assert " ".join(paired["Compared:"]) == f"Compared: paired on {json.loads(accuracy)['rows']} rows."
     assert paired["accuracy"][-1] == "worse"
     assert clone.run("git", "status", "--porcelain").stdout == ""
-    # `make report AGAINST=origin/main` in this clone belongs here.
+    clone.run("python", "-m", "finetune.report", "--against", "origin/main")
+    page = " ".join(re.sub("<[^>]+>", " ", clone.read("report.html")).split())
+    change = accuracies["new"] - accuracies["old"]
+    assert f"accuracy worse {accuracies['old']:.3f} {accuracies['new']:.3f} \N{MINUS SIGN}{-change:.3f}" in page
+    assert "train.lr 0.003 1e-05" in page
+    assert clone.run("git", "status", "--porcelain").stdout == ""  # the page is ignored
 
     project.set_param("train.lr", 0.003)
     assert project.ran(project.dvc("repro").stdout) == []  # the run cache brings the results back
