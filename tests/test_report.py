@@ -335,9 +335,10 @@ def test_more_mistakes_than_a_page_holds_are_counted(monkeypatch):
 
 @pytest.fixture(scope="module")
 def changed(built, tmp_path_factory):
-    """The built project with another learning rate and other predictions in the workspace, made by hand."""
+    """The built project with another learning rate, one threshold more and other predictions, all made by hand."""
     project = built.copy(tmp_path_factory.mktemp("changed") / "project")
     project.set_param("train.lr", 0.001)
+    project.write_params(project.params() | {"gate": project.params()["gate"] | {"test.f1": {"min": 0.5}}})
     path = project.folder / "data/predictions/test.parquet"
     table = pq.read_table(path)
     logits = np.array(table["logits"].to_pylist(), float)
@@ -357,7 +358,8 @@ def changed(built, tmp_path_factory):
 def test_two_revisions_stand_side_by_side(browser, changed, monkeypatch):
     with Opened(browser, written(changed.folder, monkeypatch, "--against", "main"), 360) as opened:
         page = opened.page
-        assert page.locator("#against h3 + .scroll tbody tr").all_inner_texts() == ["train.lr\t0.003\t0.001"]
+        settings = page.locator("#against h3 + .scroll tbody tr").all_inner_texts()
+        assert settings == ["train.lr\t0.003\t0.001", "gate.test.f1.min\t-\t0.5"]
         assert page.locator("#against tbody").first.locator("tr").count() == 8
         assert "paired on" in page.inner_text("#against")
         assert page.locator("#against .rows tbody tr").count() == 2
