@@ -289,6 +289,8 @@ def seeds(metrics: dict, settings: str) -> dict:
 
 def shown(value) -> str:
     """A setting as it stands in YAML, on one line."""
+    if isinstance(value, float):
+        return str(value)  # 1e-05, as DVC writes and the gate shows it; PyYAML makes 1.0e-05 of it
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000)
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
