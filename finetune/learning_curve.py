@@ -45,7 +45,7 @@ def draw(curve: Path, picture: Path):
 
     data = pd.read_csv(curve)
     chart = alt.Chart(data).encode(
-        x=alt.X("rows:Q", title="training rows", scale=alt.Scale(type="log")),
+        x=alt.X("rows:Q", title="training rows", scale=alt.Scale(type="log", nice=False)),
         color=alt.Color("classifier:N", title=None, scale=alt.Scale(range=["#8c959f", "#1f6feb"])),
     )
     scale = alt.Scale(zero=False)
