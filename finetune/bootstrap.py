@@ -1,6 +1,6 @@
-"""Intervals of all headline scores from one resampling of the rows."""
+"""All headline scores of many resamples of the rows at once, and their intervals."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from finetune.intervals import CONFIDENCE, RESAMPLES, SEED
 CELLS = 4_000_000  # of a block of resamples times rows: 32 MB
 
 
-def row_counts(rows: int) -> Iterator[np.ndarray]:
+def row_counts(rows: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """How often each resample holds each row, in blocks of shape [resamples, rows]."""
     random = np.random.default_rng(SEED)
     size = max(1, CELLS // rows)
-    for start in range(0, RESAMPLES, size):
-        count = min(size, RESAMPLES - start)
+    for start in range(0, resamples, size):
+        count = min(size, resamples - start)
         drawn = random.integers(rows, size=(count, rows)) + rows * np.arange(count)[:, None]
         yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(float)
 
@@ -60,28 +60,36 @@ def areas(counts: np.ndarray, truth: np.ndarray, score: np.ndarray) -> np.ndarra
     return np.where(pairs > 0, ratio(ranked, pairs), np.nan)
 
 
-def resampled_scores(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, np.ndarray]:
-    """Every headline score of every resample, each of shape [resamples]."""
+def mean_area(areas: np.ndarray) -> np.ndarray:
+    """Mean over classes of areas of shape [classes, resamples]; NaN where a resample lacks one of them."""
+    return areas.mean(0)
+
+
+def scores(
+    labels: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, bins: int, mean: Callable = mean_area
+) -> dict[str, np.ndarray]:
+    """Every headline score of each resample in `counts` [resamples, rows]; `mean` averages the areas over the classes."""
     classes = probabilities.shape[1]
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     right = predicted == labels
     smallest = np.finfo(probabilities.dtype).eps  # where scikit-learn's log loss ends
     row_loss = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], smallest, 1))
     row_brier = ((probabilities - np.eye(classes)[labels]) ** 2).sum(1) / 2
-    blocks = []
-    for counts in row_counts(len(labels)):
-        means = counts @ np.column_stack([right, row_loss, row_brier]) / len(labels)
-        curves = [areas(counts, truth, score) for truth, score in one_vs_rest(labels, probabilities)]
-        blocks.append(
-            {
-                "accuracy": means[:, 0],
-                **macro_scores(counts, labels, predicted, classes),
-                "log_loss": means[:, 1],
-                "brier": means[:, 2],
-                "ece": calibration_errors(counts, right, confidence, bins),
-                "roc_auc": np.mean(curves, axis=0) if curves else np.full(len(counts), np.nan),
-            }
-        )
+    means = counts @ np.column_stack([right, row_loss, row_brier]) / len(labels)
+    curves = [areas(counts, truth, score) for truth, score in one_vs_rest(labels, probabilities)]
+    return {
+        "accuracy": means[:, 0],
+        **macro_scores(counts, labels, predicted, classes),
+        "log_loss": means[:, 1],
+        "brier": means[:, 2],
+        "ece": calibration_errors(counts, right, confidence, bins),
+        "roc_auc": mean(np.array(curves)) if curves else np.full(len(counts), np.nan),
+    }
+
+
+def resampled_scores(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, np.ndarray]:
+    """Every headline score of every resample, each of shape [resamples]."""
+    blocks = [scores(labels, probabilities, counts, bins) for counts in row_counts(len(labels))]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 

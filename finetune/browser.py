@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.special import softmax
 
 TEXTS = Path("data/tokenized/test.parquet")
 ROWS = 2_000  # more would make a page of megabytes that no one reads
@@ -17,16 +18,10 @@ def texts_by_row(path: Path = TEXTS) -> dict[int, str]:
     return dict(zip(table.column("row").to_pylist(), table.column("text").to_pylist(), strict=True))
 
 
-def confidences(logits: np.ndarray) -> np.ndarray:
-    """Probability of the predicted class of each row, from logits of shape [rows, classes]."""
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    return shares.max(1) / shares.sum(1)
-
-
 def outcomes(predictions: pa.Table) -> dict[int, tuple[int, int, float]]:
     """True label, predicted label and confidence of each test row by its row id."""
     columns = {name: predictions.column(name).to_pylist() for name in ("row", "label", "predicted")}
-    sure = confidences(np.array(predictions.column("logits").to_pylist(), float))
+    sure = softmax(np.array(predictions.column("logits").to_pylist(), float), axis=1).max(1)
     return {
         row: (label, predicted, float(confidence))
         for row, label, predicted, confidence in zip(*columns.values(), sure, strict=True)

@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import altair as alt
 import vl_convert
 
+from finetune.card import share
+
 WIDTH = 340  # units of an SVG, not many more than the pixels it gets on a phone, so that texts stay readable there
 OURS, THEIRS, THIRD, INK, MUTED, GRID, BAD = (
     f"var(--{name})" for name in ("ours", "theirs", "third", "ink", "muted", "grid", "bad")
@@ -38,11 +40,6 @@ class Figure:
 
     svg: str
     legend: list[tuple[str, str, str]] = field(default_factory=list)
-
-
-def percent(value: float) -> str:
-    """A share with one digit: 0.8245 -> "82.5%"."""
-    return f"{100 * value:.1f}%"
 
 
 def drawn(chart: alt.TopLevelMixin, height: int, label: str) -> str:
@@ -85,8 +82,8 @@ def forest(points: list[Point], label: str, reference: float | None = None) -> F
             "value": point.value,
             "low": point.low,
             "high": point.high,
-            "numbers": f"{percent(point.value)}  ({100 * point.low:.1f} to {100 * point.high:.1f})",
-            "told": f"{point.note or point.name}: {percent(point.value)}, 95% interval {percent(point.low)} to {percent(point.high)}",
+            "numbers": f"{share(point.value)}  ({100 * point.low:.1f} to {100 * point.high:.1f})",
+            "told": f"{point.note or point.name}: {share(point.value)}, 95% interval {share(point.low)} to {share(point.high)}",
             "strong": point.strong,
             "reference": reference,
         }
@@ -147,8 +144,8 @@ def curves(
     colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(COLOURS[: len(names)])), legend=None)
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=list(DASHES[: len(names)])), legend=None)
     axes = [
-        alt.Axis(grid=True, tickCount=5, **({"format": "%"} if share else {"format": "~s"} if not place else {}))
-        for place, share in enumerate(shares)
+        alt.Axis(grid=True, tickCount=5, **({"format": "%"} if is_share else {"format": "~s"} if not place else {}))
+        for place, is_share in enumerate(shares)
     ]
     unit = alt.Scale(domain=[0, 1]) if shares[0] and shares[1] and diagonal else alt.Scale(zero=False)
     across = alt.X("x:Q", title=x, axis=axes[0], scale=alt.Scale(type="log") if log else unit)
@@ -185,11 +182,11 @@ def stacked(rows: list[tuple[float, float, float]], x: str, y: str, label: str) 
     """Bars over confidence, of (middle of the bin, rows right, rows wrong), the wrong ones at the bottom."""
     values = [
         {
-            "x": percent(at),
+            "x": share(at),
             "place": at,
             "kind": kind,
             "rows": count,
-            "told": f"{kind} at about {percent(at)}: {count:g}",
+            "told": f"{kind} at about {share(at)}: {count:g}",
         }
         for at, right, wrong in rows
         for kind, count in (("right", right), ("wrong", wrong))

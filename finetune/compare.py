@@ -26,9 +26,10 @@ import pyarrow as pa
 from scipy.special import softmax
 from scipy.stats import norm, t
 
+from finetune.bootstrap import row_counts, scores
 from finetune.errors import UserError
 from finetune.experiments import settings_digest
-from finetune.intervals import CONFIDENCE, SEED
+from finetune.intervals import CONFIDENCE
 from finetune.revisions import Revision
 
 METRICS = {  # of metrics/test.json, and whether more is better
@@ -47,7 +48,6 @@ SPREAD = dict.fromkeys(METRICS, 0.01) | {"roc_auc": 0.005, "brier": 0.005, "log_
 LOSS_SPREAD = 2.0  # standard deviation of a row's log loss over its mean; 2.03 on the default test rows
 ABSENT = "-"  # a parameter that a revision does not have
 RESAMPLES = 500  # of a standard error, which they give to 3%
-AT_A_TIME = 2_000_000  # drawn rows; 16 MB an array
 
 
 @dataclass(frozen=True)
@@ -192,15 +192,11 @@ def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tup
     shares = [softmax(np.array(side.column("logits").to_pylist(), float), axis=1) for side in (base, head)]
     if shares[0].shape != shares[1].shape:
         return {}
-    rows = len(labels)
-    old, new = (scores(labels, share, np.ones((1, rows)), bins) for share in shares)
-    random = np.random.default_rng(SEED)
+    whole = np.ones((1, len(labels)))
+    old, new = (scores(labels, share, whole, bins, mean_of_known) for share in shares)
     drawn = {name: [] for name in METRICS}
-    step = max(1, AT_A_TIME // rows)
-    for start in range(0, RESAMPLES, step):
-        count = min(step, RESAMPLES - start)
-        times = np.stack([np.bincount(random.integers(rows, size=rows), minlength=rows) for _ in range(count)])
-        theirs, ours = (scores(labels, share, times.astype(float), bins) for share in shares)
+    for counts in row_counts(len(labels), RESAMPLES):
+        theirs, ours = (scores(labels, share, counts, bins, mean_of_known) for share in shares)
         for name in METRICS:
             drawn[name].append(ours[name] - theirs[name])
     found = {}
@@ -212,53 +208,10 @@ def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tup
     return found
 
 
-def scores(labels: np.ndarray, shares: np.ndarray, times: np.ndarray, bins: int) -> dict[str, np.ndarray]:
-    """Every metric for many resamples at once, of shape [resamples].
-
-    `shares` are probabilities [rows, classes]; `times` [resamples, rows] is how often each row was drawn.
-    """
-    count, classes = times.sum(1), shares.shape[1]
-    predicted, confidence = shares.argmax(1), shares.max(1)
-    right = predicted == labels
-    known, named = np.eye(classes)[labels], np.eye(classes)[predicted]
-    hits, actual, claimed = times @ (known * right[:, None]), times @ known, times @ named
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.nan_to_num(hits / claimed)
-        recall = np.nan_to_num(hits / actual)
-        f1 = np.nan_to_num(2 * hits / (claimed + actual))
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = times @ (np.eye(bins)[place] * (confidence - right)[:, None])
-    # As scikit-learn does, a share of 0 counts as the smallest number there is.
-    losses = -np.log(np.maximum(shares[np.arange(len(labels)), labels], np.finfo(shares.dtype).eps))
-    chosen = [1] if classes == 2 else range(classes)
-    areas = np.array([roc_auc(labels == label, shares[:, label], times) for label in chosen])
-    return {
-        "accuracy": times @ right / count,
-        "precision": precision.mean(1),
-        "recall": recall.mean(1),
-        "f1": f1.mean(1),
-        "roc_auc": mean_of_known(areas),
-        "log_loss": times @ losses / count,
-        "brier": times @ ((shares - known) ** 2).sum(1) / 2 / count,
-        "ece": np.abs(gaps).sum(1) / count,
-    }
-
-
 def mean_of_known(values: np.ndarray) -> np.ndarray:
     """Mean over the first axis of what is not NaN; NaN where nothing is known."""
     known = np.isfinite(values)
     return np.where(known.any(0), np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
-
-
-def roc_auc(truth: np.ndarray, score: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of shape [resamples]: share of pairs of a true and a false row that are in order, ties half."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])  # of rows with the same score
-    true = np.add.reduceat(times[:, order] * truth[order], starts, axis=1)
-    false = np.add.reduceat(times[:, order] * ~truth[order], starts, axis=1)
-    below = false.cumsum(1) - false / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (true * below).sum(1) / (true.sum(1) * false.sum(1))
 
 
 def changed_params(base: Revision, head: Revision) -> list[tuple[str, object, object]]:

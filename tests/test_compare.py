@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
-from finetune.compare import METRICS, SPREAD, bound, changed_params, compare, interval, score_variance, scores
+from finetune.bootstrap import scores
+from finetune.compare import METRICS, SPREAD, bound, changed_params, compare, interval, score_variance
 from finetune.errors import UserError
 from finetune.experiments import settings_digest
 from finetune.revisions import Revision
