@@ -50,11 +50,11 @@ clean: ## remove .venv; data, models and DVC's cache stay
 	@rm -rf .venv
 
 # A set-up that was broken off leaves no stamp, so it is done again.
-.venv/runtime: requirements.txt requirements-report.txt constraints.txt
+.venv/runtime: requirements.txt requirements-export.txt requirements-report.txt constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or name yours: make PYTHON=python3" >&2; exit 1; }
 	@echo "Installing the pinned versions into .venv (some minutes, once)"
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-report.txt -c constraints.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -c constraints.txt
 	@touch $@
 
 # With the chart libraries in it, so that `dvc plots show` needs no network.

@@ -86,10 +86,12 @@ def fresh_classifier(folder, names: list[str], seed: int, dropout: float | None 
         ).to(device())
 
 
-def trained_classifier(folder):
-    """Classifier as it was saved, weights in fp32."""
+def trained_classifier(folder, attention: str | None = None):
+    """Classifier as it was saved, weights in fp32; `attention` names an implementation, None takes the library's choice."""
     with loading(folder):
-        return AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(device())
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder, attn_implementation=attention, dtype=torch.float32
+        ).to(device())
 
 
 def bare_encoder(folder):

@@ -185,9 +185,14 @@ class Evaluate(Section):
     checks: Checks
 
 
+class Int8(Section):
+    max_drop: Annotated[float, Field(ge=0, le=1)]
+
+
 class Export(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     tolerance: Annotated[float, Field(gt=0)]
+    int8: Int8
 
 
 class Threshold(Section):

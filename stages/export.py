@@ -1,4 +1,4 @@
-"""Put the model into a folder that ships, with its card, and prove that it answers as evaluated.
+"""Put the model into a folder that ships, also as ONNX, with its card, and prove that each answers as evaluated.
 
     python -m stages.export
 
@@ -16,14 +16,19 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pyarrow.parquet as pq
 from scipy.special import softmax
 
 from finetune.card import model_card
+from finetune.classifier import FP32, INT8, Classifier
+from finetune.encoder import trained_classifier
 from finetune.errors import UserError, run
 from finetune.files import write_json
 from finetune.params import read_params
-from finetune.rows import TOKENIZED
+from finetune.rows import TOKENIZED, label_names, read_rows
+from finetune.to_onnx import fp32_onnx, int8_onnx
+from finetune.tokens import load_tokenizer, special_tokens
 
 FINETUNED = Path("models/finetuned")
 PREDICTIONS = Path("data/predictions/test.parquet")
@@ -31,6 +36,7 @@ EXPORT = Path("models/export")
 METRICS = Path("metrics/export.json")
 RELOAD = "finetune.reload"  # started, not imported: with torch and transformers it takes five seconds to import
 MEASURED = ("data", "baseline", "train", "test")
+ONNX_TOLERANCE = 1e-4  # of a logit: the same sums in fp32, in another order
 
 
 def reloaded_probabilities(folder: Path) -> np.ndarray:
@@ -41,32 +47,86 @@ def reloaded_probabilities(folder: Path) -> np.ndarray:
         return np.load(output)
 
 
-def compare(evaluated: np.ndarray, reloaded: np.ndarray) -> dict[str, float]:
-    """Largest difference of a probability, and the share of rows that keep their label."""
+def compare(evaluated: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """Largest difference of a logit or probability, and the share of rows that keep their label."""
     return {
-        "max_difference": np.abs(evaluated - reloaded).max(),
-        "agreement": (evaluated.argmax(1) == reloaded.argmax(1)).mean(),
+        "max_difference": np.abs(evaluated - found).max(),
+        "agreement": (evaluated.argmax(1) == found.argmax(1)).mean(),
     }
+
+
+def int8_verdict(labels: np.ndarray, evaluated: np.ndarray, found: np.ndarray, max_drop: float) -> dict:
+    """Accuracy in int8, its change, agreement with the evaluated labels; and whether that ships, and why."""
+    accuracy = (found.argmax(1) == labels).mean()
+    change = accuracy - (evaluated.argmax(1) == labels).mean()
+    kept = bool(change >= -max_drop)
+    return {
+        "accuracy": accuracy,
+        "change": change,
+        "agreement": compare(evaluated, found)["agreement"],
+        "kept": kept,
+        "why": f"accuracy changes by {change:+.4f}; export.int8.max_drop allows a fall of {max_drop:g}",
+    }
+
+
+def write_onnx(temperature: float, truncation: str, names: list[str]):
+    """Both ONNX files, each with all that a caller must know in its metadata."""
+    tokenizer = load_tokenizer(FINETUNED)
+    model = fp32_onnx(
+        trained_classifier(FINETUNED, attention="eager").cpu(),
+        temperature,
+        {
+            "labels": names,
+            "temperature": temperature,
+            "max_length": tokenizer.model_max_length,
+            "truncation": truncation,
+            "special_tokens": special_tokens(tokenizer),
+            "pad_id": tokenizer.pad_token_id,
+        },
+    )
+    (EXPORT / FP32).parent.mkdir(exist_ok=True)
+    onnx.save(model, EXPORT / FP32)
+    onnx.save(int8_onnx(model), EXPORT / INT8)
 
 
 def main():
     settings = read_params("export")
     measured = {name: json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8")) for name in MEASURED}
     source = json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))
+    test = read_rows("test")
+    labels, texts = np.asarray(test["label"][:]), test["text"][:]
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
+    write_onnx(measured["test"]["calibration"]["temperature"], source["truncation"], label_names(test))
 
-    evaluated = softmax(np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist()), axis=1)
-    found = compare(evaluated, reloaded_probabilities(EXPORT))
-    if found["max_difference"] > settings.tolerance:
+    evaluated = np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist())
+    reload = compare(softmax(evaluated, axis=1), reloaded_probabilities(EXPORT))
+    if reload["max_difference"] > settings.tolerance:
         raise UserError(
-            f"the exported model's probabilities differ from the evaluated ones by up to {found['max_difference']:.2g}; "
+            f"the exported model's probabilities differ from the evaluated ones by up to {reload['max_difference']:.2g}; "
             f"export.tolerance allows {settings.tolerance}: run `dvc repro --force evaluate export`"
         )
-    (EXPORT / "README.md").write_text(model_card(settings.name, source, **measured, reload=found), encoding="utf-8")
-    weights = sum(file.stat().st_size for file in EXPORT.glob("*.safetensors"))
-    write_json(METRICS, {"reload": found, "megabytes": {"model": round(weights / 1e6, 2)}})
+    found = {}
+    for model in (FP32, INT8):
+        classifier = Classifier(EXPORT, model)
+        # From the texts on: that the tokenizer without transformers gives the same tokens is part of the proof.
+        found[model] = classifier.answer(classifier.encode(texts), "logits")
+    exact = compare(evaluated, found[FP32])
+    if exact["max_difference"] > ONNX_TOLERANCE:
+        raise UserError(
+            f"the logits of {EXPORT / FP32} differ from the evaluated ones by up to {exact['max_difference']:.2g}; at most "
+            f"{ONNX_TOLERANCE} is expected: run `dvc repro --force evaluate export`, and report it if that does not help"
+        )
+    int8 = int8_verdict(labels, evaluated, found[INT8], settings.int8.max_drop)
+    if not int8["kept"]:
+        (EXPORT / INT8).unlink()
+
+    (EXPORT / "README.md").write_text(model_card(settings.name, source, **measured, reload=reload), encoding="utf-8")
+    files = {"model": EXPORT / "model.safetensors", "onnx": EXPORT / FP32, "int8": EXPORT / INT8}
+    megabytes = {name: round(file.stat().st_size / 1e6, 2) for name, file in files.items() if file.exists()}
+    write_json(METRICS, {"reload": reload, "onnx": exact, "int8": int8, "megabytes": megabytes})
     print(
-        f"models/export: reloaded, {found['agreement']:.1%} same labels, probabilities within {found['max_difference']:.1g}"
+        f"models/export: reloaded, {reload['agreement']:.1%} same labels; ONNX, {exact['agreement']:.1%}; "
+        f"int8 {'kept' if int8['kept'] else 'left out'}: {int8['why']}"
     )
 
 

@@ -12,7 +12,17 @@ from finetune.params import Loader
 from tests.conftest import ROOT
 from tests.tiny import reviews, tiny_checkpoint, write_table
 
-SOURCES = ("stages", "finetune", "recipes", "dvc.yaml", "params.yaml", "requirements.txt", ".gitignore", ".dvcignore")
+SOURCES = (
+    "stages",
+    "finetune",
+    "recipes",
+    "dvc.yaml",
+    "params.yaml",
+    "requirements.txt",
+    "requirements-export.txt",
+    ".gitignore",
+    ".dvcignore",
+)
 STAGES = ("download", "tokenize", "baseline_eval", "train", "evaluate", "export")
 PARAMS = {
     "data": {
@@ -60,7 +70,7 @@ PARAMS = {
         "behaviour": {"rows": 20, "neutral": ["this is a story"], "negation_flips": True},
         "checks": {"similarity": 0.8},
     },
-    "export": {"name": "tiny", "tolerance": 0.001},
+    "export": {"name": "tiny", "tolerance": 0.001, "int8": {"max_drop": 0.005}},
     "gate": {"test.accuracy": {"min": 0.5}},
 }
 

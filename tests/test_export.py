@@ -33,6 +33,7 @@ TEST = {
     "brier": 0.12,
     "ece": 0.051,
     "roc_auc": 0.9,
+    "calibration": {"temperature": 1.6},
 }
 BASELINE = {
     name: TEST | {"accuracy": accuracy}

@@ -25,7 +25,7 @@ case "$*" in
     if [ -e broken ]; then rm broken; echo "the network is gone" >&2; exit 1; fi ;;
 esac
 """
-RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-report.txt -c constraints.txt"
+RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -c constraints.txt"
 DEVELOPMENT = "python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt"
 
 
@@ -34,7 +34,11 @@ class Workshop:
 
     def __init__(self, folder: Path):
         self.folder, self.log = folder, folder / "log"
-        for name in ("Makefile", "constraints.txt", *(f"requirements{part}.txt" for part in ("", "-report", "-dev"))):
+        for name in (
+            "Makefile",
+            "constraints.txt",
+            *(f"requirements{part}.txt" for part in ("", "-export", "-report", "-dev")),
+        ):
             shutil.copy(ROOT / name, folder)
         self.stub = folder / "stub"
         self.stub.write_text(STUB)

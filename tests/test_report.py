@@ -101,7 +101,7 @@ def write_metrics(folder):
     write_json(metrics / "seeds.json", {"settings": digest, "rows": 6, "seeds": [1, 2], "accuracy": of_seeds})
     points = [[size, name, 0.5, 0.4, 0.6, digest] for size in (10, 20) for name in ("fine-tuned", "best baseline")]
     write_csv(metrics / "learning_curve.csv", ["rows", "classifier", "accuracy", "low", "high", "settings"], points)
-    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"export": {"name": "tiny", "tolerance": 0.001}}))
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"export": PARAMS["export"]}))
 
 
 def write_data(folder):
