@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from finetune.batches import FeatureRows, TokenRows, length_order
+from finetune.batches import CACHED_TOKENS, FeatureRows, TokenRows, length_order
 from finetune.errors import UserError, one_line
 
 DROPOUTS = (  # what the families call them
@@ -43,6 +44,11 @@ def device() -> torch.device:
         if torch.cuda.is_available()
         else torch.device("cpu")
     )
+
+
+def batch_tokens() -> int:
+    """Number of tokens to compute at once, at most; a GPU takes batches whole."""
+    return sys.maxsize if torch.cuda.is_available() else CACHED_TOKENS
 
 
 @contextlib.contextmanager
@@ -126,7 +132,7 @@ def predict(model, rows: TokenRows | FeatureRows, answer: Callable, desc: str) -
     model.eval()
     answers = None
     with torch.inference_mode(), tqdm(desc=desc, total=len(rows.lengths), unit=" rows", disable=None) as bar:
-        for places in length_order(rows.lengths, BATCH):
+        for places in length_order(rows.lengths, BATCH, batch_tokens()):
             batch = {key: value.to(model.device) for key, value in rows.batch(places).items()}
             found = answer(model(**batch), batch).float().cpu().numpy()
             if answers is None:

@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, skip_first_batches
 from transformers import set_seed
 
-from finetune.fit import Fit, batch_loss
+from finetune.fit import Fit, part_loss
 
 
 def train_with_loop(fit: Fit):
@@ -36,13 +36,16 @@ def train_with_loop(fit: Fit):
         for batch in skip_first_batches(loader, fit.progress.step - epoch * steps):
             fit.before_step()
             optimizer.zero_grad()
-            loss = batch_loss(model, {name: value.to(accelerator.device) for name, value in batch.items()})
-            accelerator.backward(loss)
+            loss = torch.zeros((), device=accelerator.device)
+            for part in batch:
+                added = part_loss(model, {name: value.to(accelerator.device) for name, value in part.items()})
+                accelerator.backward(added)
+                loss += added.detach()
             norm = accelerator.clip_grad_norm_(model.parameters(), fit.settings.max_grad_norm)
             optimizer.step()
             rate = fit.schedule.get_last_lr()[0]
             fit.schedule.step()
-            fit.after_step(accelerator.reduce(loss.detach(), "mean").item(), rate, norm.item())
+            fit.after_step(accelerator.reduce(loss, "mean").item(), rate, norm.item())
             if fit.progress.step % steps and fit.must_save:
                 save()
         fit.after_epoch()

@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
-from finetune.batches import FeatureRows, LengthBatches, TokenRows
-from finetune.encoder import predict, probabilities
+from finetune.batches import FeatureRows, LengthBatches, TokenRows, rows_within
+from finetune.encoder import batch_tokens, predict, probabilities
 from finetune.errors import UserError
 from finetune.interrupts import Interrupts
 from finetune.params import Train
@@ -33,15 +33,15 @@ class EpochLoader(DataLoader):
         self.batch_sampler.set_epoch(epoch)
 
 
-def batch_loss(model, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean cross-entropy over the rows of the global batch.
+def part_loss(model, part: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What a part adds to the mean cross-entropy over the rows of the global batch.
 
     Each process sees its share of the rows; the weights make the mean over processes the mean over rows.
     """
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    inputs = {name: part[name] for name in ("input_ids", "attention_mask")}
     logits = model(**inputs).logits.float()
-    losses = torch.nn.functional.cross_entropy(logits, batch["labels"], reduction="none")
-    return (losses * batch["weights"]).sum()
+    losses = torch.nn.functional.cross_entropy(logits, part["labels"], reduction="none")
+    return (losses * part["weights"]).sum()
 
 
 class Fit:
@@ -103,13 +103,22 @@ class Fit:
         )
 
     def loader(self) -> EpochLoader:
-        """Batches of this process: its share of each global batch, so that all processes make the same steps."""
+        """Batches of this process: its share of each global batch, so that all processes make the same steps.
+
+        A batch is a list of parts, whose gradients are to be added up: a processor computes a few tokens at a time faster.
+        """
         first, count = rank(), processes()
 
-        def collate(places: list[int]) -> dict[str, torch.Tensor]:
+        def collate(places: list[int]) -> list[dict[str, torch.Tensor]]:
+            # From the global batch, so that every process has as many parts.
+            rows = rows_within(batch_tokens(), max(self.train_rows.lengths[place] for place in places))
+            share = -(-len(places) // count)
             mine = places[first::count]
+            return [part(mine[start : start + rows], places) for start in range(0, share, rows)]
+
+        def part(mine: list[int], places: list[int]) -> dict[str, torch.Tensor]:
             weight = count / len(places)
-            if not mine:  # a last batch with fewer rows than processes: take part, without weight
+            if not mine:  # where the rows do not suffice for every process: take part, without weight
                 mine, weight = places[:1], 0.0
             weights = torch.full((len(mine),), weight)
             return self.train_rows.batch(mine) | {"labels": self.train_labels[mine], "weights": weights}

@@ -21,6 +21,12 @@ def test_prediction_starts_with_the_longest_rows():
     assert [batch.tolist() for batch in length_order([3, 9, 5, 9], 2)] == [[1, 3], [2, 0]]
 
 
+def test_a_batch_has_no_more_tokens_than_it_may_and_at_least_one_row():
+    """Padded to its longest, in 20 tokens: 30 alone, 9 and 8 are 18, 5 three times is 15, more rows would pass 20 or 3."""
+    batches = length_order([5, 30, 8, 5, 9, 5, 4], rows=3, tokens=20)
+    assert [batch.tolist() for batch in batches] == [[1], [4, 2], [0, 3, 5], [6]]
+
+
 def test_buckets_save_most_of_the_padding():
     lengths = np.random.default_rng(0).integers(5, 100, 5000)
 

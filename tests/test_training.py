@@ -33,6 +33,22 @@ def test_the_engines_give_the_same_loss_at_every_step_and_the_same_predictions(t
     assert np.abs(found["trainer"][1] - found["loop"][1]).max() < 1e-4
 
 
+@BOTH
+def test_a_batch_in_parts_gives_the_loss_and_the_weights_of_the_whole(tiny_bert, tmp_path, engine, monkeypatch):
+    """Batches of 8 rows of 5 to 28 tokens, in parts of at most 40 tokens."""
+    whole, training = fit(tmp_path / "whole", tiny_bert, engine=engine, dropout=0.0)
+    assert {len(batch) for batch in training.loader()} == {1}
+    monkeypatch.setattr("finetune.encoder.CACHED_TOKENS", 40)
+    cut, in_parts = fit(tmp_path / "parts", tiny_bert, engine=engine, dropout=0.0)
+    for batch in in_parts.loader():
+        assert len(batch) > 1
+        assert sum(len(part["labels"]) for part in batch) == 8
+        assert all(part["input_ids"].numel() <= 40 for part in batch)
+        assert sum(part["weights"].sum() for part in batch) == pytest.approx(1.0)
+    assert np.abs(np.subtract(losses(training), losses(in_parts))).max() < 1e-5
+    assert (weights_of(whole) - weights_of(cut)).abs().max() < 1e-3
+
+
 def test_weight_decay_spares_biases_and_norms(tiny_bert, tmp_path):
     _, training = fit(tmp_path, tiny_bert, epochs=1)
     names = {id(weights): name for name, weights in training.model.named_parameters()}
@@ -138,7 +154,7 @@ def test_when_memory_runs_out_the_line_says_what_to_lower(tiny_bert, tmp_path, e
         # Real memory, really refused: no machine has 2**60 bytes.
         return torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr(f"finetune.engine_{engine}.batch_loss", too_large)
+    monkeypatch.setattr(f"finetune.engine_{engine}.part_loss", too_large)
     with pytest.raises(UserError, match=r"^out of memory with batches of 8 rows; lower train\.batch_size or"):
         fit(tmp_path, tiny_bert, engine=engine)
 
