@@ -5,8 +5,10 @@ is a word. A batch is a dictionary of columns, each a list of `str` or None.
 """
 
 import bz2
+import contextlib
 import csv
 import gzip
+import itertools
 import json
 import lzma
 import re
@@ -71,6 +73,13 @@ def read_batches(path: Path, columns: list[str]) -> Iterator[dict[str, list[str 
     Raises UserError for a format that is not known, a column that is missing (and lists those there
     are), text that is not UTF-8, or a file that is damaged.
     """
+    reader = READERS[known_format(path)]
+    with readable(path):
+        yield from reader(path, columns)
+
+
+def known_format(path: Path) -> str:
+    """Ending in READERS of a table or of the only file in its archive; raises UserError for any other."""
     ending = table_format(path)
     if path.suffix.lower() == ".zip":
         ending = Path(zip_member(path)).suffix.lower()
@@ -78,9 +87,15 @@ def read_batches(path: Path, columns: list[str]) -> Iterator[dict[str, list[str 
         raise UserError(
             f"{path} has no format that is known; expected one of {', '.join(READERS)}, plain or {', '.join(COMPRESSIONS)}"
         )
+    return ending
+
+
+@contextlib.contextmanager
+def readable(path: Path):
+    """Block that reads a table: what a library says about damage or bytes that are not UTF-8 is told in one line."""
     try:
         try:
-            yield from READERS[ending](path, columns)
+            yield
         except UnicodeDecodeError:
             # The outer handlers also serve this second reading, which may come to where the file is damaged.
             raise UserError(f"{path} is not UTF-8 (line {first_undecodable_line(path)}); save it as UTF-8") from None
@@ -144,7 +159,8 @@ def check_columns(where: str, wanted: list[str], found: list[str]):
             raise UserError(f"{where} has {found.count(column)} columns {column!r}; give each a name of its own")
 
 
-def csv_batches(path: Path, columns: list[str], separator=","):
+def csv_rows(path: Path, separator: str) -> Iterator[list[str]]:
+    """The header, then every row that is not blank, with at most as many fields as the header."""
     csv.field_size_limit(LONGEST_TEXT)
     # utf-8-sig also takes the mark that Excel puts in front.
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -154,28 +170,29 @@ def csv_batches(path: Path, columns: list[str], separator=","):
             header = next(filter(None, rows), None)
             if header is None:
                 raise UserError(f"{path} is empty; expected a first line with the names of the columns")
-            check_columns(path.name, columns, header)
-            places = [header.index(column) for column in columns]
-            batch: list[list[str]] = []
-            for row in rows:
+            yield header
+            for row in filter(None, rows):
                 # Spreadsheets end rows with empty fields.
                 if any(row[len(header) :]):
                     raise UserError(
                         f"{path} line {rows.line_num} has {len(row)} fields, expected {len(header)}; "
                         "put a text that holds the separator in double quotes"
                     )
-                if row:  # no blank line
-                    batch.append(row)
-                if len(batch) == BATCH:
-                    yield transposed(batch, columns, places)
-                    batch = []
+                yield row
         except csv.Error as error:
             raise UserError(
                 f"{path} line {rows.line_num} cannot be read ({one_line(error)}); a text that holds double quotes "
                 "must stand in double quotes, each of its own written twice"
             ) from None
-        if batch:
-            yield transposed(batch, columns, places)
+
+
+def csv_batches(path: Path, columns: list[str], separator: str = ","):
+    rows = csv_rows(path, separator)
+    header = next(rows)
+    check_columns(path.name, columns, header)
+    places = [header.index(column) for column in columns]
+    while batch := list(itertools.islice(rows, BATCH)):
+        yield transposed(batch, columns, places)
 
 
 def transposed(rows: list[list[str]], columns: list[str], places: list[int]) -> dict[str, list[str | None]]:
@@ -190,29 +207,30 @@ def tsv_batches(path: Path, columns: list[str]):
     return csv_batches(path, columns, separator="\t")
 
 
-def jsonl_batches(path: Path, columns: list[str]):
-    batch: dict[str, list[str | None]] = {column: [] for column in columns}
+def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
+    """The object in each line that is not blank, after the words for where it stands; `parsers` go to json.loads."""
     with opened(path, "rt", encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                # Numbers stay as they are written.
-                row = json.loads(line, parse_float=str, parse_int=str)
+                row = json.loads(line, **parsers)
             except json.JSONDecodeError as error:
                 raise UserError(f"{path} line {number} is not JSON ({error.msg}); expected one object a line") from None
             if not isinstance(row, dict):
                 raise UserError(
                     f'{path} line {number} must be an object such as {{"text": …}}, found {line.strip()[:40]}'
                 )
-            check_columns(f"{path.name} line {number}", columns, list(row))
-            for column in columns:
-                batch[column].append(json_text(row[column], column, f"{path} line {number}"))
-            if len(batch[columns[0]]) == BATCH:
-                yield batch
-                batch = {column: [] for column in columns}
-    if batch[columns[0]]:
-        yield batch
+            yield f"{path.name} line {number}", row
+
+
+def jsonl_batches(path: Path, columns: list[str]):
+    # Numbers stay as they are written.
+    rows = json_rows(path, parse_float=str, parse_int=str)
+    while batch := list(itertools.islice(rows, BATCH)):
+        for where, row in batch:
+            check_columns(where, columns, list(row))
+        yield {column: [json_text(row[column], column, where) for where, row in batch] for column in columns}
 
 
 def json_text(value, column: str, where: str) -> str | None:
