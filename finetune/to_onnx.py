@@ -69,8 +69,9 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
 
 def without_traces(model: onnx.ModelProto):
     """Takes out where in whose code each node came from: paths of this machine, and a third of the small nodes' bytes."""
-    del model.graph.value_info[:]
-    for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.functions):
+    graph = model.graph
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *model.functions):
         del part.metadata_props[:]
         part.doc_string = ""
     for function in model.functions:

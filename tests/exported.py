@@ -28,13 +28,16 @@ def facts(tokenizer, names: list[str], temperature: float, truncation: str) -> d
 
 
 def spread_answers(model, ids: list[list[int]], pad_id: int):
-    """Makes the logits over these rows differ by 2, around 0: of fresh weights every text would get the same label."""
-    found = torch.as_tensor(logits(model, ids, pad_id))
-    *_, weight, bias = model.parameters()
-    scale = 2 / found.std(0, keepdim=True).T
+    """Makes the logits over these rows differ by 1, around 0: of fresh weights every text would get the same label."""
     with torch.no_grad():
-        bias.copy_((bias - found.mean(0)) * scale[:, 0])
-        weight.mul_(scale)
+        for weights in model.parameters():
+            if weights.ndim == 2:
+                weights.mul_(10)  # 0.02 is so small that [CLS] hardly sees the other tokens
+        found = torch.as_tensor(logits(model, ids, pad_id))
+        *_, weight, bias = model.parameters()
+        scale = 1 / found.std(0)
+        bias.copy_((bias - found.mean(0)) * scale)
+        weight.mul_(scale[:, None])
 
 
 def exported(
