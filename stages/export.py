@@ -2,7 +2,7 @@
 
     python -m stages.export
 
-reads   models/finetuned/, data/tokenized/test.parquet and source.json, data/predictions/test.parquet
+reads   models/finetuned/, data/tokenized/validation.parquet, test.parquet and source.json, data/predictions/test.parquet
         metrics/data.json, baseline.json, train.json, test.json
 writes  models/export/
         metrics/export.json
@@ -22,10 +22,12 @@ from scipy.special import softmax
 
 from finetune.card import model_card
 from finetune.classifier import FP32, INT8, Classifier
+from finetune.drift import PROFILE, profile
 from finetune.encoder import trained_classifier
 from finetune.errors import UserError, run
 from finetune.files import write_json
 from finetune.params import read_params
+from finetune.reading import Reader
 from finetune.rows import TOKENIZED, label_names, read_rows
 from finetune.to_onnx import fp32_onnx, int8_onnx
 from finetune.tokens import load_tokenizer, special_tokens
@@ -89,6 +91,14 @@ def write_onnx(temperature: float, truncation: str, names: list[str]):
     onnx.save(int8_onnx(model), EXPORT / INT8)
 
 
+def write_profile(texts: list[str]):
+    """What the shipped model makes of the validation texts; the server compares what it gets with it."""
+    classifier = Classifier(EXPORT)
+    readings = Reader(classifier).read(texts)
+    probabilities = classifier.answer([reading.ids for reading in readings])
+    write_json(EXPORT / PROFILE, profile(classifier.labels, readings, probabilities))
+
+
 def main():
     settings = read_params("export")
     measured = {name: json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8")) for name in MEASURED}
@@ -119,6 +129,7 @@ def main():
     int8 = int8_verdict(labels, evaluated, found[INT8], settings.int8.max_drop)
     if not int8["kept"]:
         (EXPORT / INT8).unlink()
+    write_profile(read_rows("validation")["text"][:])
 
     (EXPORT / "README.md").write_text(model_card(settings.name, source, **measured, reload=reload), encoding="utf-8")
     files = {"model": EXPORT / "model.safetensors", "onnx": EXPORT / FP32, "int8": EXPORT / INT8}

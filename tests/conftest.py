@@ -33,6 +33,14 @@ def tiny_bert(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def exported(tmp_path_factory) -> Path:
+    """A tiny exported folder; not to be written to."""
+    from tests.learnt import tiny_export
+
+    return tiny_export(tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
 def built(tmp_path_factory):
     """The tiny project after its first `dvc repro`, committed; not to be changed."""
     from tests.project import Project

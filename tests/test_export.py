@@ -92,7 +92,9 @@ def evaluated(workdir, tiny_bert):
     save(model, tokenizer, workdir / "models/finetuned")
     (workdir / "data/tokenized").mkdir(parents=True)
     (workdir / "data/predictions").mkdir()
-    pq.write_table(pa.table(columns, schema=row_features(NAMES).arrow_schema), "data/tokenized/test.parquet")
+    table = pa.table(columns, schema=row_features(NAMES).arrow_schema)
+    pq.write_table(table, "data/tokenized/test.parquet")
+    pq.write_table(table.slice(10, 20), "data/tokenized/validation.parquet")
     source = MEASURED["source"] | {"truncation": "head_tail"}
     (workdir / "data/tokenized/source.json").write_text(json.dumps(source))
     found = logits(model, cut, tokenizer.pad_token_id)
@@ -223,3 +225,14 @@ def test_the_card_says_what_was_measured_and_its_metadata_is_the_hub_s():
 def test_the_card_calls_neither_noise_a_gain_nor_a_loss_noise(low, high, verdict):
     test = TEST | {"gain": {"value": (low + high) / 2, "low": low, "high": high, "p_value": 0.5}}
     assert f"which is {verdict}." in model_card("reviews", **MEASURED | {"test": test})
+
+
+def test_the_exported_folder_holds_a_profile_of_the_validation_texts(evaluated):
+    export.main()
+    found = json.loads((evaluated / "models/export/profile.json").read_text(encoding="utf-8"))
+    assert found["texts"] == 20
+    assert found["labels"] == NAMES
+    lengths = pq.read_table("data/tokenized/validation.parquet").column("text").to_pylist()
+    # Every word is one token of the tiny vocabulary; the cut to 12 does not shorten them.
+    assert found["mean"]["length"] == pytest.approx(np.mean([len(text.split()) for text in lengths]), abs=1e-6)
+    assert [sum(feature["counts"]) for feature in found["features"].values()] == [20] * 4
