@@ -13,6 +13,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from finetune.card import scores_table
+from finetune.markdown import code
 from finetune.metrics import METRICS
 from finetune.summary import gain_sentence, ranked
 
@@ -41,12 +42,6 @@ class Section:
         cells = [[code(cell) if cell else "" for cell in row] for row in self.rows]
         table = [tabulate(cells, self.header, tablefmt="github", disable_numparse=True)] if self.rows else []
         return "\n\n".join([f"## {self.title}", *table, *map(plain, self.notes)])
-
-
-def code(text: str) -> str:
-    """Text as code in a cell of a Markdown table."""
-    text = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
-    return f"`{text}`"
 
 
 def plain(text: str) -> str:

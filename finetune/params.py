@@ -191,6 +191,7 @@ class Int8(Section):
 
 class Export(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None
     tolerance: Annotated[float, Field(gt=0)]
     int8: Int8
 

@@ -3,7 +3,8 @@
     python -m stages.export
 
 reads   models/finetuned/, data/tokenized/validation.parquet, test.parquet and source.json, data/predictions/test.parquet
-        metrics/data.json, baseline.json, train.json, test.json
+        metrics/data.json, baseline.json, train.json, test.json, slices.json, behaviour.json, checks.json
+        benchmarks/speed.json, the lists of pinned versions
 writes  models/export/
         metrics/export.json
 """
@@ -20,7 +21,7 @@ import onnx
 import pyarrow.parquet as pq
 from scipy.special import softmax
 
-from finetune.card import model_card
+from finetune.card import Facts, dotted, model_card, pinned_versions
 from finetune.classifier import FP32, INT8, Classifier
 from finetune.drift import PROFILE, profile
 from finetune.encoder import trained_classifier
@@ -37,7 +38,10 @@ PREDICTIONS = Path("data/predictions/test.parquet")
 EXPORT = Path("models/export")
 METRICS = Path("metrics/export.json")
 RELOAD = "finetune.reload"  # started, not imported: with torch and transformers it takes five seconds to import
-MEASURED = ("data", "baseline", "train", "test")
+MEASURED = ("data", "baseline", "train", "test", "slices", "behaviour", "checks")
+SPEED = Path("benchmarks/speed.json")  # times are no output of a stage: two runs would differ
+PINS = (Path("requirements.txt"), Path("requirements-export.txt"))
+SHOWN = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "onnx", "onnxruntime")  # on the card
 ONNX_TOLERANCE = 1e-4  # of a logit: the same sums in fp32, in another order
 
 
@@ -100,7 +104,7 @@ def write_profile(texts: list[str]):
 
 
 def main():
-    settings = read_params("export")
+    split, tokenize, train, settings = read_params("split", "tokenize", "train", "export")
     measured = {name: json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8")) for name in MEASURED}
     source = json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))
     test = read_rows("test")
@@ -131,10 +135,23 @@ def main():
         (EXPORT / INT8).unlink()
     write_profile(read_rows("validation")["text"][:])
 
-    (EXPORT / "README.md").write_text(model_card(settings.name, source, **measured, reload=reload), encoding="utf-8")
     files = {"model": EXPORT / "model.safetensors", "onnx": EXPORT / FP32, "int8": EXPORT / INT8}
     megabytes = {name: round(file.stat().st_size / 1e6, 2) for name, file in files.items() if file.exists()}
-    write_json(METRICS, {"reload": reload, "onnx": exact, "int8": int8, "megabytes": megabytes})
+    exported = {"reload": reload, "onnx": exact, "int8": int8, "megabytes": megabytes}
+    trained_with = {"split": split, "tokenize": tokenize, "train": train}
+    versions = pinned_versions(PINS)
+    facts = Facts(
+        name=settings.name,
+        license=settings.license,
+        source=source,
+        metrics=measured | {"export": exported},
+        parameters=dotted({name: section.model_dump() for name, section in trained_with.items()}),
+        versions={name: versions[name] for name in SHOWN},
+        speed=json.loads(SPEED.read_text(encoding="utf-8")),
+        grouped=any(group is not None for group in test["group"][:]),
+    )
+    (EXPORT / "README.md").write_text(model_card(facts), encoding="utf-8")
+    write_json(METRICS, exported)
     print(
         f"models/export: reloaded, {reload['agreement']:.1%} same labels; ONNX, {exact['agreement']:.1%}; "
         f"int8 {'kept' if int8['kept'] else 'left out'}: {int8['why']}"

@@ -33,11 +33,11 @@ def tiny_bert(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory) -> Path:
-    """A tiny exported folder; not to be written to."""
+def learnt(tmp_path_factory) -> Path:
+    """A tiny exported folder whose model knows good words from bad; not to be written to."""
     from tests.learnt import tiny_export
 
-    return tiny_export(tmp_path_factory.mktemp("exported"))
+    return tiny_export(tmp_path_factory.mktemp("learnt"))
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +55,11 @@ def built(tmp_path_factory):
 def project(built, tmp_path):
     """A copy of the built project to change."""
     return built.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, tiny_bert):
+    """The tiny project with the stage `export` alone, run and committed; not to be changed."""
+    from tests.exporting import exported_project
+
+    return exported_project(tmp_path_factory.mktemp("exported") / "project", tiny_bert)

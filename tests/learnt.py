@@ -11,7 +11,7 @@ from finetune.card import model_card
 from finetune.encoder import fresh_classifier, save
 from finetune.tokens import encode, load_tokenizer
 from stages import export
-from tests.test_export import MEASURED
+from tests.test_card import FACTS
 from tests.tiny import reviews, tiny_checkpoint
 
 LABELS = ["bad", "good"]
@@ -44,6 +44,5 @@ def tiny_export(folder: Path) -> Path:
         shutil.copytree(export.FINETUNED, export.EXPORT)
         export.write_onnx(TEMPERATURE, "head", LABELS)
         export.write_profile([row["text"] for row in reviews(1000, seed=2)])
-        card = model_card("tiny-reviews", **MEASURED)
-        (export.EXPORT / "README.md").write_text(card, encoding="utf-8")
+        (export.EXPORT / "README.md").write_text(model_card(FACTS), encoding="utf-8")
     return folder / export.EXPORT

@@ -16,6 +16,7 @@ SOURCES = (
     "stages",
     "finetune",
     "recipes",
+    "benchmarks/speed.json",
     "dvc.yaml",
     "params.yaml",
     "requirements.txt",
@@ -70,7 +71,7 @@ PARAMS = {
         "behaviour": {"rows": 20, "neutral": ["this is a story"], "negation_flips": True},
         "checks": {"similarity": 0.8},
     },
-    "export": {"name": "tiny", "tolerance": 0.001, "int8": {"max_drop": 0.005}},
+    "export": {"name": "tiny", "license": None, "tolerance": 0.001, "int8": {"max_drop": 0.005}},
     "gate": {"test.accuracy": {"min": 0.5}},
 }
 
@@ -105,6 +106,7 @@ class Project:
         project = cls(folder)
         for name in SOURCES:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            (folder / name).parent.mkdir(exist_ok=True)
             copy(ROOT / name, folder / name)
         for cache in folder.rglob("__pycache__"):
             shutil.rmtree(cache)

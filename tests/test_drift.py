@@ -19,13 +19,13 @@ pytestmark = pytest.mark.xdist_group("serve")
 
 
 @pytest.fixture(scope="module")
-def classifier(exported):
-    return Classifier(exported, threads=1)
+def classifier(learnt):
+    return Classifier(learnt, threads=1)
 
 
 @pytest.fixture(scope="module")
-def reference(exported) -> dict:
-    return json.loads((exported / PROFILE).read_text(encoding="utf-8"))
+def reference(learnt) -> dict:
+    return json.loads((learnt / PROFILE).read_text(encoding="utf-8"))
 
 
 def window_of(classifier, reference, texts: list[str], size: int = 600) -> Window:

@@ -1,4 +1,4 @@
-"""What ships: reloaded in a fresh process, compared on every test row, with a card of measured numbers."""
+"""What ships: reloaded in a fresh process, compared on every test row, with its card."""
 
 import json
 import shutil
@@ -8,101 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
-from huggingface_hub import ModelCard
 
-from finetune.card import model_card
 from finetune.classifier import FP32, INT8, Classifier
-from finetune.encoder import fresh_classifier, logits, save, trained_classifier
+from finetune.encoder import logits, save, trained_classifier
 from finetune.errors import UserError
-from finetune.rows import row_features
-from finetune.tokens import load_tokenizer, special_tokens, truncate
+from finetune.tokens import load_tokenizer
 from stages import export
 from stages.export import FINETUNED
-from tests.project import PARAMS
-from tests.rows import tokenised
-from tests.tiny import reviews
-
-NAMES = ["负面", "正面", "中性"]
-BLOCK = {"precision": 0.8, "recall": 0.7, "f1": 0.75, "rows": 10, "accuracy": 0.8}
-TEST = {
-    "accuracy": 0.8125,
-    "f1": 0.8,
-    "interval": {"low": 0.75, "high": 0.875},
-    "rows": 160,
-    "per_class": {"a": BLOCK, "b": BLOCK},
-    "gain": {"value": 0.0625, "low": 0.01, "high": 0.11, "p_value": 0.012},
-    "log_loss": 0.4,
-    "brier": 0.12,
-    "ece": 0.051,
-    "roc_auc": 0.9,
-    "calibration": {"temperature": 1.6},
-}
-BASELINE = {
-    name: TEST | {"accuracy": accuracy}
-    for name, accuracy in {
-        "majority": 0.5,
-        "tfidf": 0.75,
-        "embedding": 0.7,
-        "untrained": 0.4,
-        "zero_shot": 0.6,
-        "few_shot": 0.65,
-    }.items()
-} | {"best": "tfidf"}
-MEASURED = {
-    "source": {
-        "data": {"uri": "hf://datasets/owner/reviews@main"},
-        "model": {"uri": "hf://owner/encoder"},
-        "truncation": "head",
-    },
-    "data": {
-        "rows": {"train": 800, "validation": 100, "test": 160},
-        "labels": {"a": 500, "b": 560},
-        "dropped": {"empty": 1, "duplicate": 2, "unlabelled": 3, "group": 0},
-        "tokens": {"mean": 27.2, "p95": 50},
-        "truncated": 0.25,
-    },
-    "baseline": BASELINE,
-    "train": {
-        "validation": {"accuracy": 0.825, "f1": 0.8, "loss": 0.4},
-        "best_epoch": 2,
-        "epochs": 3,
-        "steps": 75,
-        "parameters": {"total": 1000, "trained": 900},
-        "precision": "bf16",
-    },
-    "test": TEST,
-    "reload": {"max_difference": 1e-6, "agreement": 1.0},
-}
+from tests.exporting import NAMES, write_evaluated
 
 
 @pytest.fixture
 def evaluated(workdir, tiny_bert):
-    """A working folder as `evaluate` leaves it: three classes with Chinese names, texts cut at head and tail."""
-    tokenizer = load_tokenizer(tiny_bert)
-    rows = tokenised(tokenizer, [row | {"label": NAMES[place % 3]} for place, row in enumerate(reviews(40))], NAMES)
-    special = special_tokens(tokenizer)
-    cut = [truncate(ids, 12, "head_tail", special) for ids in rows["input_ids"]]
-    columns = {name: rows[name][:] for name in rows.column_names} | {
-        "input_ids": cut,
-        "truncated": [len(ids) > 12 for ids in rows["input_ids"]],
-    }
-    tokenizer.model_max_length = 12
-    model = fresh_classifier(tiny_bert, NAMES, seed=3)
-    save(model, tokenizer, workdir / "models/finetuned")
-    (workdir / "data/tokenized").mkdir(parents=True)
-    (workdir / "data/predictions").mkdir()
-    table = pa.table(columns, schema=row_features(NAMES).arrow_schema)
-    pq.write_table(table, "data/tokenized/test.parquet")
-    pq.write_table(table.slice(10, 20), "data/tokenized/validation.parquet")
-    source = MEASURED["source"] | {"truncation": "head_tail"}
-    (workdir / "data/tokenized/source.json").write_text(json.dumps(source))
-    found = logits(model, cut, tokenizer.pad_token_id)
-    pq.write_table(pa.table({"logits": pa.array(list(found))}), "data/predictions/test.parquet")
-    (workdir / "metrics").mkdir()
-    for name in ("data", "baseline", "train", "test"):
-        (workdir / f"metrics/{name}.json").write_text(json.dumps(MEASURED[name]))
-    (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    """A working folder as `evaluate` leaves it."""
+    write_evaluated(workdir, tiny_bert)
     return workdir
 
 
@@ -197,34 +116,6 @@ def test_agreement_and_difference_are_those_of_the_rows():
     """Differences 0.1 and 0.2; the second row changes its label."""
     found = export.compare(np.array([[0.7, 0.3], [0.6, 0.4]]), np.array([[0.6, 0.4], [0.4, 0.6]]))
     assert found == {"max_difference": pytest.approx(0.2), "agreement": 0.5}
-
-
-def test_the_card_says_what_was_measured_and_its_metadata_is_the_hub_s():
-    card = model_card("reviews", **MEASURED)
-    assert "**81.2%** (95% interval 75.0% to 87.5%)" in card
-    assert "+6.2 points over the best baseline (TF-IDF and logistic regression; 95% interval" in card
-    assert "+1.0 to +11.0, McNemar's exact p = 0.012), which is a significant gain" in card
-    assert "| TF-IDF and logistic regression " in card
-    assert "800 to train on, 100 to choose the epoch with" in card
-    assert "1 empty, 2 duplicate, 3 unlabelled" in card
-    assert "25.0% of the texts were cut" in card
-    data = ModelCard(card).data
-    assert data.model_name == "reviews"
-    assert data.eval_results[0].dataset_type == "owner/reviews"
-    assert (data.eval_results[0].metric_type, data.eval_results[0].metric_value) == ("accuracy", 0.8125)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0.01, 0.11, "a significant gain"),
-        (-0.02, 0.04, "no significant difference"),
-        (-0.6, -0.2, "a significant loss"),
-    ],
-)
-def test_the_card_calls_neither_noise_a_gain_nor_a_loss_noise(low, high, verdict):
-    test = TEST | {"gain": {"value": (low + high) / 2, "low": low, "high": high, "p_value": 0.5}}
-    assert f"which is {verdict}." in model_card("reviews", **MEASURED | {"test": test})
 
 
 def test_the_exported_folder_holds_a_profile_of_the_validation_texts(evaluated):

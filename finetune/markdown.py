@@ -1,0 +1,20 @@
+"""Markdown in which text from files stands harmlessly: code spans and tables."""
+
+import re
+
+from tabulate import tabulate
+
+NUMBER = re.compile(r"[+−-]?[\d.,]+( MB|%)?|-")
+
+
+def code(text: str) -> str:
+    """Text as code in a cell of a Markdown table: no link, no name, no picture, and no end of the cell."""
+    text = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return f"`{text}`"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; a column of nothing but numbers stands at the right."""
+    columns = zip(*rows, strict=True)
+    sides = ["right" if all(NUMBER.fullmatch(cell) for cell in column) else "left" for column in columns]
+    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=sides)
