@@ -4,7 +4,7 @@ K ?= 5
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint format gate report recipe learning-curve seeds readme bench clean
+.PHONY: help repro test lint format gate report recipe learning-curve seeds publish readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ learning-curve: .venv/runtime ## train on 250, 500, … all rows and draw how th
 seeds: .venv/runtime ## train with several seeds and tell how far the scores differ: make seeds K=5
 	@python -m finetune.seeds $(K)
 
+publish: .venv/publish ## send the exported model to TO=hf://owner/name, s3://bucket/key or a folder, if the gate holds
+	@python -m finetune.publish '$(TO)' $(if $(PRIVATE),--private)
+
 readme: .venv/development ## put the last run's numbers and picture into README.md
 	@python -m docs.readme
 
@@ -61,6 +64,10 @@ clean: ## remove .venv; data, models and DVC's cache stay
 .dvc/plots.html: .venv/runtime
 	@python -m finetune.plots_page
 
-.venv/development: .venv/runtime requirements-dev.txt
+.venv/publish: .venv/runtime requirements-publish.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-publish.txt -c constraints.txt
+	@touch $@
+
+.venv/development: .venv/publish requirements-dev.txt
 	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@touch $@

@@ -1,8 +1,10 @@
-"""A Hub on loopback: the part of the Hugging Face Hub's HTTP interface that its clients use to download.
+"""A Hub on loopback: the part of the Hugging Face Hub's HTTP interface that its clients use to download and to commit.
 
 It answers what huggingface_hub 2.4 and datasets 5.2 ask for, with the headers and the error codes that they go by.
+Large files come by Git's LFS protocol; the Hub's newer one, Xet, is not spoken here (HF_HUB_DISABLE_XET=1).
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -12,10 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 API = re.compile(
     r"^/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)(/(?P<what>revision|tree)/(?P<revision>[^/]+)(/(?P<path>.+))?)?$"
 )
 FILE = re.compile(r"^/((?P<kind>datasets)/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)$")
+WRITE = re.compile(r"^/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit|branch)/(?P<revision>[^/]+)$")
+BATCH = re.compile(r"^/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch$")
+LARGE = 1000  # bytes from which a file goes by LFS
 Files = dict[str, bytes]  # path -> content
 
 
@@ -26,6 +33,7 @@ class Repository:
     commits: dict[str, Files] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)  # branch or tag -> commit
     token: str | None = None
+    private: bool = False
 
 
 class Hub:
@@ -37,6 +45,10 @@ class Hub:
         self.breaks: dict[str, float] = {}  # end of a path -> how many more downloads break in the middle of the file
         self.statuses: dict[str, int] = {}  # end of a path -> status that it is answered with
         self.silent: set[str] = set()  # ends of paths that are never answered
+        self.licenses = {"apache-2.0", "mit", "cc-by-4.0", "other"}  # some of those that the Hub knows
+        self.writer = "hf_writer"  # the token that may write
+        self.objects: dict[str, bytes] = {}  # large files by SHA-256, also of commits that were never made
+        self.waiting = Event()  # set when a silent path was asked for
         self.closing = Event()
 
     def __enter__(self) -> "Hub":
@@ -64,6 +76,11 @@ class Hub:
         repository.commits[commit] = files
         repository.refs |= dict.fromkeys(("main", *refs), commit)
         return commit
+
+    def files(self, repo: str, revision: str = "main") -> Files:
+        """Files of a repository as a reader sees them now."""
+        repository = self.repositories[repo]
+        return repository.commits[repository.refs[revision]]
 
     def downloads(self, repo: str) -> set[str]:
         """Paths of the files that were asked for with GET."""
@@ -94,17 +111,31 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815, the name that http.server calls
 
+    def do_POST(self):
+        self.respond_to_write()
+
+    do_PUT = do_POST  # noqa: N815, as above
+
+    def refused(self, path: str) -> bool:
+        """Whether this path is to fail as the test wants it; then it has."""
+        hub = self.server.hub
+        for end, status in hub.statuses.items():
+            if path.endswith(end):
+                self.answer(status, b"not now")
+                return True
+        if path.endswith(tuple(hub.silent)):
+            hub.waiting.set()
+            hub.closing.wait()
+            self.close_connection = True
+            return True
+        return False
+
     def respond(self):
         hub, url = self.server.hub, urlsplit(self.path)
         path = unquote(url.path)
         start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         hub.requests.append(f"{self.command} {path}" + (f" from {start[1]}" if start else ""))
-        for end, status in hub.statuses.items():
-            if path.endswith(end):
-                return self.answer(status, b"not now")
-        if path.endswith(tuple(hub.silent)):
-            hub.closing.wait()
-            self.close_connection = True
+        if self.refused(path):
             return None
         # The revision is one quoted part of the path, so the parts are found before they are unquoted.
         match = API.match(url.path) or FILE.match(url.path)
@@ -131,6 +162,106 @@ class Handler(BaseHTTPRequestHandler):
             return self.json(entries) if entries else self.refuse(404, "EntryNotFound", "no such folder")
         siblings = [{"rfilename": name} for name in files]
         return self.json({"id": parts["repo"], "sha": commit, "private": False, "tags": [], "siblings": siblings})
+
+    def respond_to_write(self):
+        """Everything that changes something, and the validator of cards."""
+        hub, path = self.server.hub, urlsplit(self.path).path
+        hub.requests.append(f"{self.command} {unquote(path)}")
+        if self.command == "PUT" and self.is_to_break():
+            # Hung up on in the middle of the file.
+            self.rfile.read(int(self.headers["Content-Length"]) // 2)
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return None
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.refused(path):
+            return None
+        if path == "/api/validate-yaml":
+            return self.validate(json.loads(body))
+        if path.startswith("/large/"):  # a signed address: no token
+            hub.objects[path.removeprefix("/large/")] = body
+            return self.answer(200, b"")
+        shown = self.headers.get("Authorization")
+        if shown != f"Bearer {hub.writer}":
+            return self.refuse(
+                403 if shown else 401, "", "You don't have the rights" if shown else "Invalid credentials"
+            )
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            repo = f"{asked['organization']}/{asked['name']}"
+            there = {"url": f"{hub.url}/{repo}", "name": repo}
+            if repo in hub.repositories:
+                return self.answer(409, json.dumps(there).encode(), {"Content-Type": "application/json"})
+            hub.push(repo, {".gitattributes": b"*.onnx filter=lfs\n"})
+            hub.repositories[repo].private = asked.get("visibility") == "private"
+            return self.json(there)
+        if match := BATCH.match(path):
+            return self.large_files(json.loads(body)["objects"])
+        match = WRITE.match(path)
+        if not match:
+            return self.answer(404, b"no such address")
+        repository, revision = hub.repositories[match["repo"]], unquote(match["revision"])
+        if match["what"] == "branch":
+            if revision in repository.refs:
+                return self.answer(409, b"")
+            repository.refs[revision] = repository.refs["main"]
+            return self.answer(200, b"")
+        if match["what"] == "preupload":
+            modes = [(file["path"], "lfs" if file["size"] > LARGE else "regular") for file in json.loads(body)["files"]]
+            return self.json(
+                {"files": [{"path": name, "uploadMode": mode, "shouldIgnore": False} for name, mode in modes]}
+            )
+        return self.commit(match["repo"], revision, [json.loads(line) for line in body.splitlines()])
+
+    def validate(self, asked: dict):
+        """What the Hub says about a card's metadata: nothing, or every mistake."""
+        _, front, _ = asked["content"].split("---\n", 2)
+        found = yaml.safe_load(front)
+        mistakes = []
+        if found.get("license", "other") not in self.server.hub.licenses:
+            mistakes.append(f'"license" must be one of [{", ".join(sorted(self.server.hub.licenses))}]')
+        for entry in found.get("model-index", []):
+            for result in entry["results"]:
+                if not {"type", "name"} <= set(result["dataset"]) or "type" not in result["task"]:
+                    mistakes.append('"model-index[0].results[0].dataset.type" is required')
+                if not all({"type", "value"} <= set(metric) for metric in result["metrics"]):
+                    mistakes.append('"model-index[0].results[0].metrics[0].value" is required')
+        if self.headers.get("Accept") == "text/plain":
+            return self.answer(400 if mistakes else 200, "\n".join(mistakes).encode(), {"Content-Type": "text/plain"})
+        told = {"errors": [{"message": mistake} for mistake in mistakes], "warnings": []}
+        return self.answer(400 if mistakes else 200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+
+    def large_files(self, asked: list[dict]):
+        """Where each large file is to be put; nothing for those that are there already."""
+        hub, objects = self.server.hub, []
+        for entry in asked:
+            found = {"oid": entry["oid"], "size": entry["size"]}
+            if entry["oid"] not in hub.objects:
+                found["actions"] = {"upload": {"href": f"{hub.url}/large/{entry['oid']}"}}
+            objects.append(found)
+        self.json({"transfer": "basic", "objects": objects})
+
+    def commit(self, repo: str, branch: str, lines: list[dict]):
+        """A commit on a branch from its operations, all of them or none."""
+        hub, repository = self.server.hub, self.server.hub.repositories[repo]
+        header, *operations = lines
+        parent = header["value"].get("parentCommit")
+        if parent not in (None, repository.refs[branch]):
+            return self.refuse(412, "", "A commit has happened since. Please refresh and try again.")
+        files = dict(hub.files(repo, branch))
+        for operation in operations:
+            value = operation["value"]
+            match operation["key"]:
+                case "file":
+                    files[value["path"]] = base64.b64decode(value["content"])
+                case "lfsFile":
+                    files[value["path"]] = hub.objects[value["oid"]]
+                case "deletedFile":
+                    del files[value["path"]]
+        before = dict(repository.refs)
+        commit = hub.push(repo, files)
+        repository.refs = before | {branch: commit}
+        return self.json({"success": True, "commitUrl": f"{hub.url}/{repo}/commit/{commit}", "commitOid": commit})
 
     def tree(self, files: Files, folder: str, recursive: bool) -> list[dict]:
         """Entries below a folder, as the Hub lists them."""

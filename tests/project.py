@@ -71,7 +71,7 @@ PARAMS = {
         "behaviour": {"rows": 20, "neutral": ["this is a story"], "negation_flips": True},
         "checks": {"similarity": 0.8},
     },
-    "export": {"name": "tiny", "license": None, "tolerance": 0.001, "int8": {"max_drop": 0.005}},
+    "export": {"name": "tiny", "license": "mit", "tolerance": 0.001, "int8": {"max_drop": 0.005}},
     "gate": {"test.accuracy": {"min": 0.5}},
 }
 

@@ -26,6 +26,7 @@ case "$*" in
 esac
 """
 RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -c constraints.txt"
+PUBLISH = "python -m pip install --disable-pip-version-check -r requirements-publish.txt -c constraints.txt"
 DEVELOPMENT = "python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt"
 
 
@@ -37,7 +38,7 @@ class Workshop:
         for name in (
             "Makefile",
             "constraints.txt",
-            *(f"requirements{part}.txt" for part in ("", "-export", "-report", "-dev")),
+            *(f"requirements{part}.txt" for part in ("", "-export", "-report", "-publish", "-dev")),
         ):
             shutil.copy(ROOT / name, folder)
         self.stub = folder / "stub"
@@ -88,8 +89,9 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
         ),
         ("gate", [RUNTIME], ["python -m finetune.gate"]),
         ("report", [RUNTIME], ["python -m finetune.report"]),
-        ("test", [RUNTIME, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
-        ("readme", [RUNTIME, DEVELOPMENT], ["python -m docs.readme"]),
+        ("publish", [RUNTIME, PUBLISH], ["python -m finetune.publish "]),
+        ("test", [RUNTIME, PUBLISH, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
+        ("readme", [RUNTIME, PUBLISH, DEVELOPMENT], ["python -m docs.readme"]),
     ],
 )
 def test_the_first_call_sets_up_and_later_ones_only_work(workshop, target, set_up, work):
@@ -101,7 +103,11 @@ def test_the_first_call_sets_up_and_later_ones_only_work(workshop, target, set_u
 
 @pytest.mark.parametrize(
     ("changed", "set_up"),
-    [("requirements-dev.txt", [DEVELOPMENT]), ("constraints.txt", ["stub -m venv .venv", RUNTIME, DEVELOPMENT])],
+    [
+        ("requirements-dev.txt", [DEVELOPMENT]),
+        ("constraints.txt", ["stub -m venv .venv", RUNTIME, PUBLISH, DEVELOPMENT]),
+        ("requirements-publish.txt", [PUBLISH, DEVELOPMENT]),
+    ],
 )
 def test_changed_versions_are_installed_again(workshop, changed, set_up):
     workshop.make("lint")
@@ -149,6 +155,17 @@ def test_a_branch_to_compare_with_and_a_number_of_seeds_are_handed_on(workshop):
         "python -m finetune.gate --against origin/main",
         "python -m finetune.seeds 5",
         "python -m finetune.seeds 3",
+    ]
+
+
+def test_a_place_to_publish_to_is_handed_on(workshop):
+    workshop.make("publish")
+    workshop.calls()
+    assert workshop.make("publish", "TO=s3://bucket/a key").returncode == 0
+    assert workshop.make("publish", "TO=hf://owner/name", "PRIVATE=1").returncode == 0
+    assert workshop.calls() == [
+        "python -m finetune.publish s3://bucket/a key",
+        "python -m finetune.publish hf://owner/name --private",
     ]
 
 

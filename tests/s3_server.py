@@ -1,0 +1,101 @@
+"""S3 on loopback: moto's server, and one before it that hangs up in the middle of an upload."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import boto3
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@dataclass
+class Cut:
+    """A server that passes everything on to S3 but breaks what is uploaded; `broken` counts those."""
+
+    url: str = ""
+    broken: int = 0
+
+
+@dataclass
+class S3:
+    """The server, with a bucket `models`; `environment` is all that a client needs."""
+
+    url: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.environment = CREDENTIALS | {"AWS_ENDPOINT_URL": self.url}
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name=CREDENTIALS["AWS_DEFAULT_REGION"],
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def write(self, bucket: str, key: str, content: bytes):
+        self.client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def read(self, bucket: str, key: str) -> bytes:
+        return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    @contextmanager
+    def cut_in_the_middle(self) -> Iterator[Cut]:
+        """Address at which every upload breaks when half of it has come."""
+        cut, behind = Cut(), urlsplit(self.url)
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # or a client that asks whether it may send waits for ever
+
+            def do_PUT(self):
+                cut.broken += 1
+                self.rfile.read(int(self.headers["Content-Length"]) // 2)
+                self.close_connection = True
+
+            def do_HEAD(self):
+                connection = HTTPConnection(behind.hostname, behind.port)
+                connection.request("HEAD", self.path, headers=dict(self.headers))
+                found = connection.getresponse()
+                self.send_response(found.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                connection.close()
+
+            def log_message(self, *args):
+                """Says nothing."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            cut.url = f"http://127.0.0.1:{server.server_port}"
+            try:
+                yield cut
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def bucket_keys(s3: S3, bucket: str) -> list[str]:
+    """Names of all objects in a bucket."""
+    return [entry["Key"] for entry in s3.client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+@contextmanager
+def s3_endpoint() -> Iterator[S3]:
+    """moto's server for the time of the block."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        s3 = S3(f"http://{host}:{port}")
+        s3.client.create_bucket(Bucket="models")
+        yield s3
+    finally:
+        server.stop()
