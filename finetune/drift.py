@@ -26,7 +26,8 @@ def features(readings: Sequence[Reading], probabilities: np.ndarray) -> dict[str
     """What is watched of each text: its label's id, confidence, tokens (before the cut), share of unknown tokens."""
     return {
         "label": probabilities.argmax(1).astype(float),
-        "confidence": probabilities.max(1).astype(float),
+        # Rounded, so that the last bits of another machine move no text over an edge.
+        "confidence": probabilities.max(1).astype(float).round(4),
         "length": np.array([reading.length for reading in readings], float),
         "unknown": np.array([reading.unknown / max(reading.length, 1) for reading in readings]),
     }

@@ -1,6 +1,7 @@
-"""A tiny exported folder as `export` leaves it: a BERT that learnt the words of the reviews, ONNX, profile, card."""
+"""A tiny exported folder as `export` leaves it: a BERT that learnt what each word of the reviews counts, ONNX, profile, card."""
 
 import contextlib
+import math
 import random
 import shutil
 from pathlib import Path
@@ -12,25 +13,31 @@ from finetune.encoder import fresh_classifier, save
 from finetune.tokens import encode, load_tokenizer
 from stages import export
 from tests.test_card import FACTS
-from tests.tiny import reviews, tiny_checkpoint
+from tests.tiny import BAD, FILLER, GOOD, reviews, tiny_checkpoint
 
 LABELS = ["bad", "good"]
-TEMPERATURE = 1.5
+TEMPERATURE = 1.0  # it is taught how sure to be
 
 
-def fitted(checkpoint: Path, steps: int = 150):
-    """A classifier that tells the reviews apart, and its tokenizer."""
+def graded(chance: random.Random) -> tuple[str, float]:
+    """A text and its probability of being good: up to three words for each side, and each counts."""
+    good, bad = chance.randint(0, 3), chance.randint(0, 3)
+    words = chance.sample(GOOD, good) + chance.sample(BAD, bad) + chance.choices(FILLER, k=chance.randint(1, 20))
+    chance.shuffle(words)
+    return " ".join(words), 1 / (1 + math.exp(bad - good))
+
+
+def fitted(checkpoint: Path, steps: int = 300):
+    """A classifier whose probability follows from the words for each side, and its tokenizer."""
     tokenizer = load_tokenizer(checkpoint)
     model = fresh_classifier(checkpoint, LABELS, seed=0)
-    rows = reviews(400, seed=1)
     chance = random.Random(0)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     for _ in range(steps):
-        batch = chance.sample(rows, 16)
-        ids = encode(tokenizer, [row["text"] for row in batch])
-        inputs = tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-        wanted = torch.tensor([LABELS.index(row["label"]) for row in batch])
-        model(**inputs, labels=wanted).loss.backward()
+        texts, good = zip(*(graded(chance) for _ in range(32)), strict=True)
+        inputs = tokenizer.pad({"input_ids": encode(tokenizer, texts)}, return_tensors="pt")
+        wanted = torch.tensor([[1 - share, share] for share in good])
+        torch.nn.functional.cross_entropy(model(**inputs).logits, wanted).backward()
         optimizer.step()
         optimizer.zero_grad()
     return model.eval(), tokenizer
