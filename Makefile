@@ -1,10 +1,11 @@
 # `make` lists the targets. The first call of one installs what it needs into .venv; later calls do no set-up.
 PYTHON ?= python3.11
 K ?= 5
+PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint format gate report recipe learning-curve seeds publish readme bench clean
+.PHONY: help repro test lint format gate report recipe learning-curve seeds serve publish readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,24 +41,27 @@ learning-curve: .venv/runtime ## train on 250, 500, … all rows and draw how th
 seeds: .venv/runtime ## train with several seeds and tell how far the scores differ: make seeds K=5
 	@python -m finetune.seeds $(K)
 
+serve: .venv/runtime ## answer over HTTP with the exported model, and try it in a browser: make serve PORT=8000
+	@python -m finetune.serve --port $(PORT)
+
 publish: .venv/publish ## send the exported model to TO=hf://owner/name, s3://bucket/key or a folder, if the gate holds
 	@python -m finetune.publish '$(TO)' $(if $(PRIVATE),--private)
 
 readme: .venv/development ## put the last run's numbers and picture into README.md
 	@python -m docs.readme
 
-bench: .venv/runtime ## measure speed and memory beside what bounds them
+bench: .venv/development ## measure speed and memory beside what bounds them
 	@python -m benchmarks
 
 clean: ## remove .venv; data, models and DVC's cache stay
 	@rm -rf .venv
 
 # A set-up that was broken off leaves no stamp, so it is done again.
-.venv/runtime: requirements.txt requirements-export.txt requirements-report.txt constraints.txt
+.venv/runtime: requirements.txt requirements-export.txt requirements-report.txt requirements-serve.txt constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or name yours: make PYTHON=python3" >&2; exit 1; }
 	@echo "Installing the pinned versions into .venv (some minutes, once)"
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -c constraints.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -r requirements-serve.txt -c constraints.txt
 	@touch $@
 
 # With the chart libraries in it, so that `dvc plots show` needs no network.

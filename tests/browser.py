@@ -29,22 +29,30 @@ def chromium():
 
 
 class Opened:
-    """A file in a page of its own; `problems` are what it asked the network for and what went wrong in it."""
+    """A page of its own, of a file or of a server on this machine; `problems` are what went wrong in it.
 
-    def __init__(self, browser, path: Path, width: int = 1280, scheme: str = "light"):
+    Among them is every request to elsewhere. A file is opened without a network.
+    """
+
+    def __init__(self, browser, where: Path | str, width: int = 1280, scheme: str = "light"):
         self.problems: list[str] = []
+        address = where if isinstance(where, str) else where.as_uri()
+        self.own = ("file:", "data:", "blob:", *([address] if isinstance(where, str) else []))
         self.context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce", offline=True
+            viewport={"width": width, "height": 800},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            offline=isinstance(where, Path),
         )
         self.context.route("**/*", self._route)
         self.page = self.context.new_page()
         self.page.set_default_timeout(10_000)
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        self.page.goto(path.as_uri())
+        self.page.goto(address)
 
     def _route(self, route):
-        if route.request.url.startswith(("file:", "data:", "blob:")):
+        if route.request.url.startswith(self.own):
             route.continue_()
         else:
             self.problems.append(f"request: {route.request.url}")

@@ -25,7 +25,7 @@ case "$*" in
     if [ -e broken ]; then rm broken; echo "the network is gone" >&2; exit 1; fi ;;
 esac
 """
-RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -c constraints.txt"
+RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -r requirements-serve.txt -c constraints.txt"
 PUBLISH = "python -m pip install --disable-pip-version-check -r requirements-publish.txt -c constraints.txt"
 DEVELOPMENT = "python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt"
 
@@ -38,7 +38,7 @@ class Workshop:
         for name in (
             "Makefile",
             "constraints.txt",
-            *(f"requirements{part}.txt" for part in ("", "-export", "-report", "-publish", "-dev")),
+            *(f"requirements{part}.txt" for part in ("", "-export", "-report", "-serve", "-publish", "-dev")),
         ):
             shutil.copy(ROOT / name, folder)
         self.stub = folder / "stub"
@@ -89,6 +89,7 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
         ),
         ("gate", [RUNTIME], ["python -m finetune.gate"]),
         ("report", [RUNTIME], ["python -m finetune.report"]),
+        ("serve", [RUNTIME], ["python -m finetune.serve --port 8000"]),
         ("publish", [RUNTIME, PUBLISH], ["python -m finetune.publish "]),
         ("test", [RUNTIME, PUBLISH, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
         ("readme", [RUNTIME, PUBLISH, DEVELOPMENT], ["python -m docs.readme"]),
@@ -156,6 +157,13 @@ def test_a_branch_to_compare_with_and_a_number_of_seeds_are_handed_on(workshop):
         "python -m finetune.seeds 5",
         "python -m finetune.seeds 3",
     ]
+
+
+def test_a_port_to_serve_at_is_handed_on(workshop):
+    workshop.make("gate")
+    workshop.calls()
+    assert workshop.make("serve", "PORT=8123").returncode == 0
+    assert workshop.calls() == ["python -m finetune.serve --port 8123"]
 
 
 def test_a_place_to_publish_to_is_handed_on(workshop):

@@ -1,0 +1,82 @@
+"""What every request meets before the application: a token where one is set, a limit and a clock on its body."""
+
+import asyncio
+import hmac
+import json
+
+from starlette.exceptions import HTTPException
+
+SECONDS_FOR_A_BODY = 10  # a client that takes longer to send what is at most a megabyte would hold up the shutdown
+PROTECTED = ("/predict", "/explain")  # what works with texts; health and metrics are for probes, which hold no token
+OWN_ONLY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Swagger UI starts from a script in its page and draws with inline styles and images.
+DOCS = OWN_ONLY.replace("'self';", "'self' 'unsafe-inline';", 2).replace("img-src 'self'", "img-src 'self' data:")
+HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+
+
+class Guard:
+    """ASGI application around another one. `token` None asks for none; a body has `max_body` bytes at most."""
+
+    def __init__(self, app, token: str | None, max_body: int):
+        self.app, self.max_body = app, max_body
+        self.expected = None if token is None else f"Bearer {token}".encode()
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        policy = DOCS if scope["path"].startswith("/docs") else OWN_ONLY
+        headers = [*HEADERS, (b"content-security-policy", policy.encode())]
+
+        async def send_with_headers(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *headers]
+            await send(message)
+
+        if scope["path"] in PROTECTED and scope["method"] == "POST" and not self.has_token(scope):
+            await refuse(send_with_headers)
+            return
+        await self.app(scope, limited(receive, self.max_body), send_with_headers)
+
+    def has_token(self, scope) -> bool:
+        """Whether the request brings the token; the comparison takes as long for a wrong one as for an almost right one."""
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        return self.expected is None or hmac.compare_digest(given, self.expected)
+
+
+async def refuse(send):
+    """The answer to a request without the token; its body is not read."""
+    body = json.dumps({"detail": "this server needs its token: send it as Authorization: Bearer TOKEN"}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"www-authenticate", b"Bearer"),
+    ]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def limited(receive, max_body: int):
+    """`receive` that raises HTTPException: 413 when a body grows too large, 408 when it takes too long to come."""
+    deadline = asyncio.get_running_loop().time() + SECONDS_FOR_A_BODY
+    size, complete = 0, False
+
+    async def receive_within_limits():
+        nonlocal size, complete
+        if complete:  # what follows is only news of the connection's end
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not come within {SECONDS_FOR_A_BODY} seconds") from None
+        size += len(message.get("body", b""))
+        if size > max_body:
+            raise HTTPException(413, f"the body is larger than {max_body} bytes; send fewer texts at once")
+        complete = not message.get("more_body", False)
+        return message
+
+    return receive_within_limits

@@ -1,0 +1,117 @@
+"use strict";
+// One text to the server and its answer onto the page. Texts are only ever set as text, never as HTML.
+const form = document.getElementById("form");
+const text = document.getElementById("text");
+const token = document.getElementById("token");
+const problem = document.getElementById("problem");
+const result = document.getElementById("result");
+const button = form.querySelector("button");
+const most = +form.dataset.characters;
+const LISTED = 8; // pushes in the table
+const NOISE = 0.005; // half a point: a smaller push is not marked
+let asked = 0;
+
+function element(name, content, className = "") {
+  const made = document.createElement(name);
+  made.append(content);
+  made.className = className;
+  return made;
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)}%`;
+const points = (push) => `${push < 0 ? "−" : "+"}${Math.abs(100 * push).toFixed(1)}`;
+// The server counts characters, JavaScript halves of some.
+const characters = () => [...text.value].length;
+
+function count() {
+  document.getElementById("count").textContent = `${characters()} of ${most} characters.`;
+}
+
+function fail(reason) {
+  problem.textContent = reason;
+  problem.hidden = false;
+  result.hidden = true;
+}
+
+function showClass(answer) {
+  document.getElementById("verdict").textContent = answer.label;
+  document.getElementById("sure").textContent = `with a calibrated probability of ${percent(answer.probability)}`;
+  const sorted = Object.entries(answer.probabilities).sort((one, other) => other[1] - one[1]);
+  document.getElementById("shares").replaceChildren(...sorted.map(([label, share]) => {
+    const line = element("div", "", label === answer.label ? "first" : "");
+    const bar = element("div", element("span", ""), "bar");
+    bar.firstChild.style.width = percent(share);
+    const place = element("dd", bar, "bar-place");
+    place.setAttribute("aria-hidden", "true");
+    line.append(element("dt", label), place, element("dd", percent(share), "number"));
+    return line;
+  }));
+  document.getElementById("cut").hidden = !answer.truncated;
+}
+
+function direction(push) {
+  return push > 0 ? "toward" : "against";
+}
+
+function showWords(answer) {
+  const strongest = Math.max(NOISE, ...answer.parts.map((part) => Math.abs(part.push ?? 0)));
+  for (const name of document.querySelectorAll(".of")) name.textContent = answer.label;
+  document.getElementById("words").replaceChildren(...answer.parts.map((part) => {
+    if (part.push === null) return element("span", part.text, answer.truncated && part.text.trim() ? "unseen" : "");
+    if (Math.abs(part.push) < NOISE) return element("span", part.text);
+    const strength = Math.abs(part.push) / strongest;
+    const word = element("span", part.text, `push ${direction(part.push)}${strength > 0.25 ? " strong" : ""}`);
+    word.style.setProperty("--strength", strength);
+    word.title = `${points(part.push)} points`;
+    return word;
+  }));
+  const listed = answer.parts.filter((part) => Math.abs(part.push ?? 0) >= NOISE)
+    .sort((one, other) => Math.abs(other.push) - Math.abs(one.push)).slice(0, LISTED);
+  document.getElementById("strongest").replaceChildren(...listed.map((part) => {
+    const line = document.createElement("tr");
+    const word = element("th", part.text);
+    word.scope = "row";
+    const way = part.push > 0 ? `▲ towards ${answer.label}` : `▼ away from ${answer.label}`;
+    line.append(word, element("td", way), element("td", points(part.push), "number"));
+    return line;
+  }));
+  if (!listed.length) {
+    const cell = element("td", "No single word moves the answer by half a point.");
+    cell.colSpan = 3;
+    document.getElementById("strongest").append(element("tr", cell));
+  }
+}
+
+async function classify() {
+  const number = ++asked;
+  if (!text.value.trim()) return fail("There is no text yet: type or paste one.");
+  if (characters() > most) return fail(`The text has ${characters()} characters; at most ${most} are taken.`);
+  button.setAttribute("aria-busy", "true");
+  try {
+    const headers = { "Content-Type": "application/json" };
+    if (token.value) headers.Authorization = `Bearer ${token.value}`;
+    const reply = await fetch("explain", { method: "POST", headers, body: JSON.stringify({ text: text.value }) });
+    const answer = await reply.json();
+    if (number !== asked) return undefined; // a later question is under way
+    if (!reply.ok) return fail(`The server did not answer (${reply.status}): ${answer.detail}`);
+    problem.hidden = true;
+    result.hidden = false;
+    showClass(answer);
+    showWords(answer);
+  } catch (error) {
+    if (number === asked) fail(`The server cannot be reached (${error.message}). Is it still running?`);
+  } finally {
+    if (number === asked) button.removeAttribute("aria-busy");
+  }
+  return undefined;
+}
+
+form.addEventListener("submit", (event) => { event.preventDefault(); classify(); });
+text.addEventListener("input", count);
+form.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    form.requestSubmit();
+  }
+});
+count();
