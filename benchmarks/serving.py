@@ -96,8 +96,8 @@ def percentile(times: dict[str, int], share: float) -> float:
 def load(address: str, texts: Path, connections: int, seconds: float) -> Load:
     """What this many clients see in this many seconds; raises UserError when a request failed."""
     command = [sys.executable, "-m", "locust", "-f", str(HERE / "load.py"), "--headless", "--json", "--only-summary"]
-    command += ["--host", address, "--users", str(connections), "--spawn-rate", str(connections)]
-    command += ["--run-time", f"{seconds:g}s", "--loglevel", "ERROR", "--exit-code-on-error", "0"]
+    command += ["--host", address, "--users", str(connections), "--spawn-rate", str(min(connections, 100))]
+    command += ["--run-time", f"{seconds:g}s", "--loglevel", "ERROR", "--skip-log", "--exit-code-on-error", "0"]
     environment = os.environ | {"TEXTS": str(texts)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     (found,) = json.loads(done.stdout)

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
+from benchmarks.serving import percentile
 from tests.conftest import ROOT
 from tests.project import Project
 from tests.test_tokenize import review_rows, write_raw
@@ -75,3 +76,9 @@ def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(bui
     assert shown_ratio(output, "training beside the tutorials' recipe") > 0
     assert 0.3 < shown_ratio(output, "its peak memory") < 3
     assert shown_ratio(output, "its share of the matrix-product peak") < 1
+
+
+def test_percentiles_are_those_of_the_counted_requests():
+    """Of 100 requests 98 took 3 ms, one 7 and one 50: the 98th took 3, the 99th 7, the last 50."""
+    times = {"50": 1, "3": 98, "7": 1}
+    assert [percentile(times, share) for share in (0.5, 0.98, 0.99, 1)] == [3, 3, 7, 50]

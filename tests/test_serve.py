@@ -14,6 +14,7 @@ import pytest
 
 from finetune.classifier import Classifier
 from finetune.messages import EXPECTED
+from finetune.serve import listening
 from tests.conftest import ROOT
 from tests.server import command, running
 from tests.tiny import reviews
@@ -292,6 +293,13 @@ def test_an_older_export_without_profile_and_card_is_served_too(exported, tmp_pa
         assert server.post("/predict", {"text": "a great film"})[0] == 200
         assert server.send("GET", "/card")[0] == 404
         assert b"Model card" not in server.send("GET", "/")[2]
+
+
+def test_answers_do_not_wait_for_acknowledgements():
+    with listening("127.0.0.1", 0) as opened, socket.create_connection(opened.getsockname()):
+        connection, _ = opened.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_the_server_imports_nothing_that_its_container_lacks():
