@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from finetune import publish_folder, publish_hub, publish_s3
-from finetune.errors import FULL, UserError, one_line, run
+from finetune.errors import FORBIDDEN, FULL, IN_THE_WAY, UserError, one_line, run
 from finetune.gate import HOLDS, check
 from finetune.metrics import read_metrics
 from finetune.params import read_params
@@ -110,9 +110,11 @@ def main():
         with checked_pipeline():
             print(publish(EXPORT, arguments.to, **options))
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise UserError(f"not published: no room for a copy ({one_line(error)}); free some space") from None
+        if error.errno in FULL:
+            raise UserError(f"not published: no room for a copy ({one_line(error)}); free some space") from None
+        if error.errno in (*FORBIDDEN, *IN_THE_WAY):
+            raise UserError(f"not published: {one_line(error)}; make that place writable, or name another") from None
+        raise
 
 
 if __name__ == "__main__":

@@ -22,11 +22,13 @@ def publish(export: Path, to: str) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Siblings, because a rename is one step only within a file system. What a killed run left of them is made anew.
     new, old = (target.with_name(f".{target.name}.{word}") for word in ("publishing", "before"))
+    if old.exists() and not target.exists():
+        old.rename(target)  # a run was killed between its two renames
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
     try:
         copy_with_sums(export, new)
-        # No call swaps two folders: between these two there is none, for an instant, and both lie beside it, whole.
+        # Python has no call that swaps two folders: between these two there is none, for an instant, and both lie beside it.
         if target.exists():
             target.rename(old)
         new.rename(target)

@@ -21,10 +21,10 @@ def publish(export: Path, to: str, private: bool = False) -> str:
 
     repo, branch = place(to)
     names = relative_files(export)
-    api = HfApi()
+    api, card = HfApi(), ModelCard.load(export / "README.md")
     with hub_errors(repo):
         # Before anything is made there. `create_commit` asks too, but then a new repository would be left empty.
-        validate(ModelCard.load(export / "README.md"))
+        validate(card)
         api.create_repo(repo, private=private or None, exist_ok=True)
         if branch:
             api.create_branch(repo, branch=branch, exist_ok=True)
@@ -37,7 +37,7 @@ def publish(export: Path, to: str, private: bool = False) -> str:
                 *(CommitOperationDelete(path_in_repo=name) for name in sorted(gone)),
                 *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=export / name) for name in names),
             ],
-            commit_message=f"Publish {ModelCard.load(export / 'README.md').data.model_name}",
+            commit_message=f"Publish {card.data.model_name}",
             revision=branch,
             parent_commit=head.sha,  # what somebody else pushed meanwhile is not undone
         )

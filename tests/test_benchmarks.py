@@ -1,5 +1,6 @@
 """Each benchmark runs, on a tiny size, and prints its ratio."""
 
+import json
 import re
 import sys
 
@@ -9,6 +10,7 @@ from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
 from benchmarks.serving import percentile
 from tests.conftest import ROOT
+from tests.exporting import SOURCE
 from tests.project import Project
 from tests.test_tokenize import review_rows, write_raw
 
@@ -46,6 +48,19 @@ def test_a_project_that_is_not_up_to_date_is_not_measured(workdir):
     failed = Project(workdir).run(sys.executable, "-m", "benchmarks.repro", check=False, PYTHONPATH=str(ROOT))
     assert failed.returncode == 1
     assert failed.stderr == "error: the pipeline is not up to date; run `dvc repro` first\n"
+
+
+@pytest.mark.xdist_group("exported")
+def test_the_speeds_on_the_card_are_beside_the_pipeline_s(exported, tmp_path):
+    project = exported.copy(tmp_path / "project")
+    arguments = ("--rows", "8", "--rounds", "1", "--threads", "1")
+    project.run(sys.executable, "-m", "benchmarks.speed", *arguments, PYTHONPATH=str(ROOT))
+    found = json.loads(project.read("benchmarks/speed.json"))
+    assert (found["rows"], found["threads"], found["data"]) == (8, 1, SOURCE["data"]["uri"])
+    for ratios in found["relative"].values():
+        assert ratios.pop("model") == 1.0
+        assert ratios.keys() >= {"onnx"}
+        assert all(ratio > 0 for ratio in ratios.values())
 
 
 def test_tasks_take_turns_and_the_first_round_does_not_count():

@@ -232,6 +232,8 @@ def test_a_folder_that_holds_something_else_is_left_alone(exported, tmp_path):
     (other / "notes").write_text("x")
     assert "holds notes, which was not published there" in refusal(publish(exported, other))
     assert "is no folder" in refusal(publish(exported, other / "notes"))
+    told = refusal(publish(exported, other / "notes" / "below"))
+    assert "make that place writable, or name another" in told
     assert (mine / "thesis.txt").read_text() == "years of work"
     assert contents(other) == {"notes": b"x"}
 
@@ -276,6 +278,10 @@ def test_a_kill_in_the_middle_of_the_copy_leaves_the_earlier_one_and_the_next_ru
     assert exported.run(sys.executable, "-c", script, check=False).returncode == -signal.SIGKILL
     assert contents(target) == before
     assert len(list(tmp_path.iterdir())) == 2
+    # The same between the two renames: the earlier copy lies beside the place.
+    target.rename(tmp_path / ".model.before")
+    assert exported.run(sys.executable, "-c", script, check=False).returncode == -signal.SIGKILL
+    assert contents(target) == before
     succeeded(publish(exported, target))
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
