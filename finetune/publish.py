@@ -21,7 +21,7 @@ from finetune.params import read_params
 EXPORT = Path("models/export")
 ABSENT = ("deleted", "not in cache")  # DVC's words
 SHOWN = 3  # changes that are told
-PLACES = {"hf": publish_hub.publish, "s3": publish_s3.publish}  # by scheme; everything else is a folder
+PLACES = {"hf": publish_hub, "s3": publish_s3}  # by scheme; what has none is a folder
 
 
 def check_gate():
@@ -103,12 +103,13 @@ def main():
         raise UserError(f"cannot publish to {arguments.to!r}; expected hf://OWNER/NAME, s3://BUCKET/KEY or a folder")
     if arguments.private and scheme != "hf":
         raise UserError("--private is for hf://OWNER/NAME; elsewhere the place says who may read it")
-    publish = PLACES[scheme] if separator else publish_folder.publish
+    module = PLACES[scheme] if separator else publish_folder
+    place = module.place(arguments.to)
     options = {"private": True} if arguments.private else {}
     check_gate()
     try:
         with checked_pipeline():
-            print(publish(EXPORT, arguments.to, **options))
+            print(module.publish(EXPORT, place, **options))
     except OSError as error:
         if error.errno in FULL:
             raise UserError(f"not published: no room for a copy ({one_line(error)}); free some space") from None

@@ -10,15 +10,19 @@ from finetune.errors import UserError
 SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it; by it, what we wrote is told from what others did
 
 
-def publish(export: Path, to: str) -> str:
-    """Copies the exported folder to `to`, in place of an earlier copy; says where it is now.
+def place(to: str) -> Path:
+    """The folder, as a whole path."""
+    return Path(os.path.abspath(Path(to).expanduser()))
+
+
+def publish(export: Path, target: Path) -> str:
+    """Copies the exported folder to `target`, in place of an earlier copy; says where it is now.
 
     Raises UserError when something else stands there, also a file that somebody added to an earlier copy.
     """
-    target = Path(os.path.abspath(Path(to).expanduser()))
     if target == export.resolve() or export.resolve() in target.parents:
         raise UserError(f"cannot publish into {export}, which is what is to be published; name a folder elsewhere")
-    check_place(target, to)
+    check_place(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Siblings, because a rename is one step only within a file system. What a killed run left of them is made anew.
     new, old = (target.with_name(f".{target.name}.{word}") for word in ("publishing", "before"))
@@ -41,12 +45,12 @@ def publish(export: Path, to: str) -> str:
     return f"published to {target}; check it there with `sha256sum --check {SUMS}`"
 
 
-def check_place(target: Path, to: str):
+def check_place(target: Path):
     """Raises UserError unless the place is free, empty, or an earlier copy with nothing added."""
     if not target.exists() and not target.is_symlink():
         return
     if target.is_symlink() or not target.is_dir():
-        raise UserError(f"{to} is no folder; name one that is empty or does not exist")
+        raise UserError(f"{target} is no folder; name one that is empty or does not exist")
     found = set(relative_files(target))
     sums = target / SUMS
     if not found and not any(target.iterdir()):
@@ -57,7 +61,9 @@ def check_place(target: Path, to: str):
     foreign = sorted(found - known - {SUMS})
     if not known or foreign:
         what = f"holds {foreign[0]}, which was not published there" if foreign else "is in use"
-        raise UserError(f"{to} {what}; name a folder that is empty, does not exist, or holds an earlier publication")
+        raise UserError(
+            f"{target} {what}; name a folder that is empty, does not exist, or holds an earlier publication"
+        )
 
 
 def relative_files(folder: Path) -> list[str]:

@@ -11,15 +11,15 @@ from finetune.publish_folder import relative_files
 KEPT = ".gitattributes"  # the Hub's own; says which files are large
 
 
-def publish(export: Path, to: str, private: bool = False) -> str:
+def publish(export: Path, to: tuple[str, str | None], private: bool = False) -> str:
     """Commits the exported folder, takes out files that are no longer part of it, and says where it is now.
 
-    A repository (or branch) that does not exist is made first. Endpoint and token are those of every client of the Hub: HF_ENDPOINT,
+    A repository (`to`, with a branch or None) that does not exist is made first. Endpoint and token are those of every client of the Hub: HF_ENDPOINT,
     HF_TOKEN, `hf auth login`.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 
-    repo, branch = place(to)
+    repo, branch = to
     names = relative_files(export)
     api, card = HfApi(), ModelCard.load(export / "README.md")
     with hub_errors(repo):

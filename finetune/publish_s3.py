@@ -10,10 +10,10 @@ from finetune.sagemaker import write_archive
 NAME = "model.tar.gz"
 
 
-def object_url(to: str) -> str:
+def place(to: str) -> str:
     """Address of the archive: a key that ends in .tar.gz is taken as it is, any other is the folder of model.tar.gz.
 
-    >>> object_url("s3://models/film")
+    >>> place("s3://models/film")
     's3://models/film/model.tar.gz'
     """
     parts = urlsplit(to)
@@ -24,12 +24,11 @@ def object_url(to: str) -> str:
     return f"{to.rstrip('/')}/{NAME}"
 
 
-def publish(export: Path, to: str) -> str:
-    """Uploads the exported folder as an archive; says where it is now.
+def publish(export: Path, url: str) -> str:
+    """Uploads the exported folder as an archive to a place; says where it is now.
 
     Endpoint, region and credentials are those of every AWS client: AWS_ENDPOINT_URL, AWS_PROFILE, ~/.aws and so on.
     """
-    url = object_url(to)
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / NAME
         write_archive(export, archive)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from finetune import publish as command
+from finetune import publish_s3
 from finetune.classifier import Classifier
+from finetune.errors import UserError
 from finetune.publish_folder import SUMS, relative_files
-from finetune.publish_s3 import object_url
 from finetune.sagemaker import MODULES, write_archive
 from tests.conftest import ROOT
 from tests.exporting import NAMES
@@ -169,11 +172,17 @@ def test_only_what_dvc_lock_names_is_published(project, tmp_path, change, told):
         ("hf://datasets/owner/name", "must have the form hf://OWNER/NAME"),
         ("hf://owner/name#part", "must have the form hf://OWNER/NAME"),
         ("s3://", "must have the form s3://BUCKET/KEY"),
-        ("models/export/copy", "cannot publish into models/export"),
     ],
 )
-def test_a_place_that_is_none_is_named(exported, to, told):
-    assert told in refusal(publish(exported, to))
+@pytest.mark.usefixtures("workdir")
+def test_a_place_that_is_none_is_named_before_anything_is_looked_at(monkeypatch, to, told):
+    monkeypatch.setattr(sys, "argv", ["publish", to])
+    with pytest.raises(UserError, match=re.escape(told)):
+        command.main()
+
+
+def test_the_exported_folder_is_no_place_for_a_copy_of_itself(exported):
+    assert "cannot publish into models/export" in refusal(publish(exported, "models/export/copy"))
 
 
 def test_the_exported_folder_alone_is_enough_as_after_pulling_it(project, tmp_path):
@@ -404,9 +413,11 @@ def test_the_same_folder_gives_the_same_archive_whenever_it_is_packed(exported, 
 
 
 def test_a_key_is_a_folder_unless_it_names_an_archive():
-    assert object_url("s3://bucket/film") == object_url("s3://bucket/film/") == "s3://bucket/film/model.tar.gz"
-    assert object_url("s3://bucket") == "s3://bucket/model.tar.gz"
-    assert object_url("s3://bucket/film/v2.tar.gz") == "s3://bucket/film/v2.tar.gz"
+    assert (
+        publish_s3.place("s3://bucket/film") == publish_s3.place("s3://bucket/film/") == "s3://bucket/film/model.tar.gz"
+    )
+    assert publish_s3.place("s3://bucket") == "s3://bucket/model.tar.gz"
+    assert publish_s3.place("s3://bucket/film/v2.tar.gz") == "s3://bucket/film/v2.tar.gz"
 
 
 def test_an_upload_to_s3_that_is_cut_leaves_the_old_object(exported, s3):
