@@ -3,11 +3,17 @@
 python -m benchmarks       (make bench)
 """
 
-from benchmarks import repro, serving, tokenization, training
+from benchmarks import inference, repro, serving, tokenization, training
 from benchmarks.measure import table
 from finetune.errors import run
 
-BENCHMARKS = (tokenization, repro, serving, training)  # each has ratios(), which measures with its own defaults
+BENCHMARKS = (
+    tokenization,
+    repro,
+    training,
+    inference,
+    serving,
+)  # each has ratios(), which measures with its own defaults
 
 
 def main():

@@ -97,3 +97,13 @@ def test_percentiles_are_those_of_the_counted_requests():
     """Of 100 requests 98 took 3 ms, one 7 and one 50: the 98th took 3, the 99th 7, the last 50."""
     times = {"50": 1, "3": 98, "7": 1}
     assert [percentile(times, share) for share in (0.5, 0.98, 0.99, 1)] == [3, 3, 7, 50]
+
+
+@pytest.mark.xdist_group("interrupted")
+def test_the_exported_model_is_compared_with_the_pipeline_in_speed_memory_and_labels(built):
+    output = benchmark(built.folder, "benchmarks.inference", "--rounds", "1", "--calls", "3", "--threads", "1")
+    assert shown_ratio(output, "one short text") > 1
+    assert shown_ratio(output, "test rows in bulk") > 1
+    assert shown_ratio(output, "process that answers one text") < 0.5
+    assert shown_ratio(output, "peak memory over all test rows") < 0.8
+    assert shown_ratio(output, "labels as evaluated") == 1  # those that were counted when it was exported
