@@ -1,35 +1,37 @@
 """The exported model through onnxruntime beside transformers.pipeline: one short text, many, start, memory, labels.
 
-    python -m benchmarks.inference [--threads 2] [--rounds 3] [--calls 200]
+    python -m benchmarks.inference [--threads 2] [--rounds 3] [--calls 100] [--record]
 
-Takes the model and the test rows from the project in the current folder, after `dvc repro`. Both sides compute with
-the same number of threads and take turns; in bulk the pipeline has the best of three batch sizes.
+Takes the model and the test rows from the project in the current folder, after `dvc repro`. All sides compute with the
+same number of threads and take turns, each in a process of its own: threads that wait for their next work keep a core
+busy for a while. In bulk the pipeline has the best of three batch sizes. With --record the ratios go into benchmarks/speed.json, for the
+model card; `dvc repro` then makes the card, and so the exported folder, anew.
 """
 
 import argparse
 import csv
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
-from transformers import pipeline
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.classifier import Classifier
-from finetune.encoder import loading
+from finetune.classifier import INT8, Classifier
 from finetune.errors import UserError, run
-from finetune.rows import read_rows
-from stages.export import EXPORT, METRICS, PREDICTIONS
+from finetune.files import write_json
+from finetune.rows import TOKENIZED, read_rows
+from stages.export import EXPORT, METRICS, PREDICTIONS, SPEED
 
 THREADS = 2
 ROUNDS = 3
-CALLS = 200
+CALLS = 100
 SHORT = 16  # tokens
 BATCHES = (1, 8, 32)  # of the pipeline
 TRIED = 256  # rows to find its best one with
@@ -62,35 +64,87 @@ def short_text(rows) -> str:
     return rows["text"][int(np.argmin([abs(len(ids) - SHORT) for ids in rows["input_ids"]]))]
 
 
-def speeds(rows, threads: int, rounds: int, calls: int) -> list[Ratio]:
-    """Short texts and rows a second, in one process."""
-    torch.set_num_threads(threads)
-    with loading(EXPORT):
-        piped = pipeline("text-classification", model=str(EXPORT), truncation=True, top_k=None, dtype=torch.float32)
-    ours, short, texts = Classifier(EXPORT, threads=threads), short_text(rows), rows["text"][:]
-    one = median_seconds({"ours": lambda: ours.probabilities([short]), "pipeline": lambda: piped(short)}, calls)
-    tried = median_seconds({size: lambda size=size: piped(texts[:TRIED], batch_size=size) for size in BATCHES}, 1)
-    best = min(tried, key=tried.get)
-    bulk = median_seconds(
-        {"ours": lambda: ours.probabilities(texts), "pipeline": lambda: piped(texts, batch_size=best)}, rounds
-    )
+class Side:
+    """A process that answers texts in one way; `benchmarks.one_inference` says how."""
+
+    def __init__(self, name: str, threads: int):
+        command = [sys.executable, "-m", "benchmarks.one_inference", name, str(threads)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.name, self.process = name, subprocess.Popen(command, env=environment(), text=True, **pipes)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.communicate()
+
+    def seconds(self, texts: list[str], calls: int = 1, batch: int = 1) -> float:
+        """Median seconds of a call with these texts; raises UserError when the process has ended."""
+        try:
+            self.process.stdin.write(json.dumps({"texts": texts, "calls": calls, "batch": batch}) + "\n")
+            self.process.stdin.flush()
+            return float(self.process.stdout.readline())
+        except (BrokenPipeError, ValueError):
+            raise UserError(f"{self.name} did not answer; try `python -m benchmarks.one_inference`") from None
+
+
+def speeds(rows, threads: int, rounds: int, calls: int) -> tuple[dict[str, dict[str, float]], int]:
+    """Seconds of each side for `one` short text and for `many` (all rows), and the pipeline's best batch size."""
+    short, texts = [short_text(rows)], rows["text"][:]
+    with Side("model", threads) as model, Side("onnx", threads) as onnx, Side("int8", threads) as int8:
+        sides = [model, onnx, *([int8] if (EXPORT / INT8).is_file() else [])]
+        for side in sides:
+            side.seconds(texts[:TRIED], batch=8)  # the first answers are slow
+        best = min(BATCHES, key=lambda size: model.seconds(texts[:TRIED], batch=size))
+        one = {side.name: (lambda side=side: side.seconds(short, calls)) for side in sides}
+        many = {side.name: (lambda side=side: side.seconds(texts, batch=best)) for side in sides}
+        return {"one": median_answer(one, rounds), "many": median_answer(many, rounds)}, best
+
+
+def median_answer(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Median of what each task measured, in turns."""
+    found = [{name: task() for name, task in tasks.items()} for _ in range(rounds)]
+    return {name: statistics.median(measured[name] for measured in found) for name in tasks}
+
+
+def speed_ratios(rows, threads: int, rounds: int, calls: int, record: bool) -> list[Ratio]:
+    """Short texts and rows a second of what ships, beside the pipeline."""
+    found, best = speeds(rows, threads, rounds, calls)
+    if record:
+        source = json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))
+        relative = {
+            when: {name: round(seconds["model"] / second, 1) for name, second in seconds.items()}
+            for when, seconds in found.items()
+        }
+        uris = {kind: source[kind]["uri"] for kind in ("data", "model")}
+        tokens = {
+            "one": min((len(ids) for ids in rows["input_ids"]), key=lambda length: abs(length - SHORT)),
+            "many": round(float(np.mean([len(ids) for ids in rows["input_ids"]])), 1),
+        }
+        write_json(SPEED, uris | {"rows": len(rows), "tokens": tokens, "threads": threads, "relative": relative})
+    ours = "int8" if "int8" in found["one"] else "onnx"
+    one, many = ({name: 1 / seconds[name] for name in (ours, "model")} for seconds in found.values())
     return [
-        Ratio("one short text, beside transformers.pipeline", 1 / one["ours"], 1 / one["pipeline"], "texts/s", ">= 5"),
+        Ratio("one short text, beside transformers.pipeline", one[ours], one["model"], "texts/s", ">= 5"),
         Ratio(
             f"test rows in bulk, beside the pipeline in batches of {best}",
-            len(texts) / bulk["ours"],
-            len(texts) / bulk["pipeline"],
+            len(rows) * many[ours],
+            len(rows) * many["model"],
             "rows/s",
             ">= 2.5",
         ),
     ]
 
 
+def environment() -> dict[str, str]:
+    """Of processes that import this project's modules, whatever folder they run in."""
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+
 def process(script: str, *arguments) -> subprocess.CompletedProcess:
     """A script in a process of its own; raises UserError when it fails."""
-    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, env=here, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"a process that was to be measured failed: {done.stderr.strip()[-300:]}")
     return done
@@ -136,12 +190,16 @@ def agreement(rows, threads: int) -> Ratio:
     )
 
 
-def ratios(threads: int = THREADS, rounds: int = ROUNDS, calls: int = CALLS) -> list[Ratio]:
+def ratios(threads: int = THREADS, rounds: int = ROUNDS, calls: int = CALLS, record: bool = False) -> list[Ratio]:
     """All that this benchmark measures."""
     if not METRICS.exists() or not EXPORT.is_dir():
         raise UserError(f"{EXPORT} or {METRICS} is missing; run `dvc repro` first")
     rows = read_rows("test")
-    return [*speeds(rows, threads, rounds, calls), *processes(rows, threads, rounds), agreement(rows, threads)]
+    return [
+        *speed_ratios(rows, threads, rounds, calls, record),
+        *processes(rows, threads, rounds),
+        agreement(rows, threads),
+    ]
 
 
 def main():
@@ -151,6 +209,7 @@ def main():
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--calls", type=int, default=CALLS)
+    parser.add_argument("--record", action="store_true", help=f"write the ratios to {SPEED}, for the model card")
     print(table(ratios(**vars(parser.parse_args()))))
 
 

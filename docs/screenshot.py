@@ -1,22 +1,55 @@
-"""The picture of the report in the README, taken of report.html by a headless Chromium on PATH.
+"""The pictures of the report and of the server's page in the README, taken by a headless Chromium on PATH.
 
     make report && python -m docs.screenshot
 
-reads   report.html
-writes  docs/report.png
+reads   report.html, models/export/
+writes  docs/report.png, docs/serve.png
 """
 
 import os
 import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from finetune.errors import UserError, run
 
 REPORT = Path("report.html")
-PICTURE = Path("docs/report.png")
+FOLDER = Path("docs")
 SIZE = {"width": 1160, "height": 1100}
+TEXT = "The first hour is slow and the plot makes little sense, yet the two leads are so charming that I left the cinema smiling."
+
+
+@contextmanager
+def serving():
+    """Address of a server on a free port, which ends with the block."""
+    command = [sys.executable, "-m", "finetune.serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        started = server.stdout.readline().split()
+        if not started:
+            raise UserError("the server did not start; run `make repro` first")
+        yield started[2]
+        server.terminate()
+
+
+def report_picture(browser: Browser):
+    page = browser.new_page(viewport=SIZE, color_scheme="light")
+    page.goto(REPORT.resolve().as_uri())
+    page.screenshot(path=FOLDER / "report.png")
+
+
+def server_picture(browser: Browser):
+    page = browser.new_page(viewport=SIZE, color_scheme="light")
+    with serving() as address:
+        page.goto(address)
+        page.fill("#text", TEXT)
+        page.keyboard.press("Control+Enter")
+        page.locator("#strongest tr").first.wait_for()
+        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        page.screenshot(path=FOLDER / "serve.png", full_page=True)
 
 
 def main():
@@ -29,11 +62,11 @@ def main():
         # Chromium's sandbox does not start for root.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        page = browser.new_page(viewport=SIZE, color_scheme="light")
-        page.goto(REPORT.resolve().as_uri())
-        page.screenshot(path=PICTURE)
+        for picture in (report_picture, server_picture):
+            picture(browser)
         browser.close()
-    print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB")
+    for path in sorted(FOLDER.glob("*.png")):
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -335,8 +335,8 @@ def size_text(facts: Facts) -> str:
         for row, name in zip(rows, (name for name in export["megabytes"] if name in FILES), strict=True):
             row += [str(speed["relative"][when].get(name, "-")) for when in ("one", "many")]
     told = (
-        f"Speed: texts a second, `transformers.pipeline` on `{FILES['model'][0]}` being 1, on {speed['rows']:,} test texts of "
-        f"{speed['tokens']:.0f} tokens on average, with {speed['threads']} threads, in one run."
+        f"Speed: texts a second, `transformers.pipeline` on `{FILES['model'][0]}` being 1, for one text of {speed['tokens']['one']} "
+        f"tokens and for {speed['rows']:,} test texts of {speed['tokens']['many']:.0f} on average, with {speed['threads']} threads."
         if measured
         else "Speed was not measured for this encoder on these texts."
     )

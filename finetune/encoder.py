@@ -119,6 +119,8 @@ def save(model, tokenizer, folder: Path):
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):
+            weights.chmod(0o644)  # safetensors writes for the owner alone; what ships is read by others
     except SafetensorError as error:
         raise OSError(errno.ENOSPC, one_line(error), str(folder)) from error
 

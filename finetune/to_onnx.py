@@ -10,8 +10,11 @@ import onnx
 import torch
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
+from finetune.errors import UserError
+
 OPSET = 20  # the first with a Gelu of its own; every onnxruntime since 1.17 reads it
 INT8_BLOCK = 64  # weights that share a scale: 32 were slower, with 128 an answer depended on the rows beside it
+LARGEST = 2**31 - 10**7  # bytes of weights: an ONNX file ends at 2 GiB, and the graph takes some
 DYNAMIC = torch.export.Dim.DYNAMIC
 
 
@@ -45,8 +48,15 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
 
     Inputs `input_ids` and `attention_mask`, int64 of shape [batch, length]; outputs `logits` and
     `probabilities`, float32 of shape [batch, classes]. `facts` go into the metadata, each as JSON. The model is
-    to be loaded with eager attention, whose graph has a quarter fewer nodes than that of the fused one.
+    to be loaded with eager attention, whose graph has a quarter fewer nodes than that of the fused one. Raises UserError
+    when the weights do not fit into one file.
     """
+    size = sum(weights.numel() * weights.element_size() for weights in model.parameters())
+    if size > LARGEST:
+        raise UserError(
+            f"the model has {size / 1e6:,.0f} MB of weights; an ONNX file holds at most {LARGEST / 1e6:,.0f} MB: "
+            "name a smaller encoder in model.uri"
+        )
     # Of size 1, an axis would be taken for a constant.
     example = torch.ones((2, 8), dtype=torch.int64)
     shape = {0: DYNAMIC, 1: DYNAMIC}

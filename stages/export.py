@@ -104,7 +104,7 @@ def write_profile(texts: list[str]):
 
 
 def main():
-    split, tokenize, train, settings = read_params("split", "tokenize", "train", "export")
+    settings = read_params("export")
     measured = {name: json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8")) for name in MEASURED}
     source = json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))
     test = read_rows("test")
@@ -138,14 +138,15 @@ def main():
     files = {"model": EXPORT / "model.safetensors", "onnx": EXPORT / FP32, "int8": EXPORT / INT8}
     megabytes = {name: round(file.stat().st_size / 1e6, 2) for name, file in files.items() if file.exists()}
     exported = {"reload": reload, "onnx": exact, "int8": int8, "megabytes": megabytes}
-    trained_with = {"split": split, "tokenize": tokenize, "train": train}
+    # As the stages that read them wrote them down: `export` itself reads no section but its own.
+    training = json.loads((FINETUNED / "training.json").read_text(encoding="utf-8"))
     versions = pinned_versions(PINS)
     facts = Facts(
         name=settings.name,
         license=settings.license,
         source=source,
         metrics=measured | {"export": exported},
-        parameters=dotted({name: section.model_dump() for name, section in trained_with.items()}),
+        parameters=dotted(source["settings"] | {"train": training}),
         versions={name: versions[name] for name in SHOWN},
         speed=json.loads(SPEED.read_text(encoding="utf-8")),
         grouped=any(group is not None for group in test["group"][:]),

@@ -152,6 +152,7 @@ def main():
         "data": source,
         "model": json.loads((BASE / "source.json").read_text()),
         "truncation": settings.truncation,
+        "settings": {"split": split_settings.model_dump(), "tokenize": settings.model_dump()},
     }
     write_json(TOKENIZED / "source.json", source)
 

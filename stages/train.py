@@ -9,6 +9,7 @@ writes  models/finetuned/
 Killed or stopped, it goes on from its last checkpoint (checkpoints/) with the same outcome to the byte.
 """
 
+import json
 import os
 import time
 from pathlib import Path
@@ -60,6 +61,8 @@ def main():
     print(f"train: {len(train) * fit.progress.epoch / spent:.0f} rows a second, best epoch {best.epoch}")
 
     save(model, tokenizer, FINETUNED)
+    # The model card shows them; not `write_json`, which rounds: a rate may be smaller than 0.000001.
+    (FINETUNED / "training.json").write_text(json.dumps(settings.model_dump(), indent=2) + "\n", encoding="utf-8")
     write_json(
         METRICS,
         {

@@ -52,6 +52,7 @@ SOURCE = {
     "data": {"uri": "hf://datasets/owner/reviews@main", "commit": "c0ffee"},
     "model": {"uri": "hf://owner/encoder", "sha256": "0" * 64},
     "truncation": "head_tail",
+    "settings": {name: PARAMS[name] for name in ("split", "tokenize")},
 }
 ENTRY = {"rows": 40, "interval": {"low": 0.7, "high": 0.9}}
 METRICS = {
@@ -101,6 +102,7 @@ def write_evaluated(folder: Path, checkpoint: Path):
     tokenizer.model_max_length = 12
     model = fresh_classifier(checkpoint, NAMES, seed=3)
     save(model, tokenizer, folder / "models/finetuned")
+    (folder / "models/finetuned/training.json").write_text(json.dumps(PARAMS["train"]))
     for part in ("data/tokenized", "data/predictions", "metrics", "benchmarks"):
         (folder / part).mkdir(parents=True)
     table = pa.table(columns, schema=row_features(NAMES).arrow_schema)

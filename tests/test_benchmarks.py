@@ -10,8 +10,7 @@ from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
 from benchmarks.serving import percentile
 from tests.conftest import ROOT
-from tests.exporting import SOURCE
-from tests.project import Project
+from tests.project import PARAMS, Project
 from tests.test_tokenize import review_rows, write_raw
 
 
@@ -48,19 +47,6 @@ def test_a_project_that_is_not_up_to_date_is_not_measured(workdir):
     failed = Project(workdir).run(sys.executable, "-m", "benchmarks.repro", check=False, PYTHONPATH=str(ROOT))
     assert failed.returncode == 1
     assert failed.stderr == "error: the pipeline is not up to date; run `dvc repro` first\n"
-
-
-@pytest.mark.xdist_group("exported")
-def test_the_speeds_on_the_card_are_beside_the_pipeline_s(exported, tmp_path):
-    project = exported.copy(tmp_path / "project")
-    arguments = ("--rows", "8", "--rounds", "1", "--threads", "1")
-    project.run(sys.executable, "-m", "benchmarks.speed", *arguments, PYTHONPATH=str(ROOT))
-    found = json.loads(project.read("benchmarks/speed.json"))
-    assert (found["rows"], found["threads"], found["data"]) == (8, 1, SOURCE["data"]["uri"])
-    for ratios in found["relative"].values():
-        assert ratios.pop("model") == 1.0
-        assert ratios.keys() >= {"onnx"}
-        assert all(ratio > 0 for ratio in ratios.values())
 
 
 def test_tasks_take_turns_and_the_first_round_does_not_count():
@@ -100,10 +86,18 @@ def test_percentiles_are_those_of_the_counted_requests():
 
 
 @pytest.mark.xdist_group("interrupted")
-def test_the_exported_model_is_compared_with_the_pipeline_in_speed_memory_and_labels(built):
-    output = benchmark(built.folder, "benchmarks.inference", "--rounds", "1", "--calls", "3", "--threads", "1")
+def test_the_exported_model_is_compared_with_the_pipeline_and_the_ratios_are_for_the_card(project):
+    options = ("--rounds", "1", "--calls", "3", "--threads", "1", "--record")
+    output = benchmark(project.folder, "benchmarks.inference", *options)
     assert shown_ratio(output, "one short text") > 1
     assert shown_ratio(output, "test rows in bulk") > 1
     assert shown_ratio(output, "process that answers one text") < 0.5
     assert shown_ratio(output, "peak memory over all test rows") < 0.8
     assert shown_ratio(output, "labels as evaluated") == 1  # those that were counted when it was exported
+    found = json.loads(project.read("benchmarks/speed.json"))
+    assert (found["model"], found["threads"]) == (PARAMS["model"]["uri"], 1)
+    assert found["rows"] == json.loads(project.read("metrics/data.json"))["rows"]["test"]
+    for when, told in (("one", "one short text"), ("many", "test rows in bulk")):
+        ratios = found["relative"][when]
+        assert (list(ratios), ratios["model"]) == (["model", "onnx", "int8"], 1.0)
+        assert ratios["int8"] == pytest.approx(shown_ratio(output, told), abs=0.06)

@@ -76,10 +76,10 @@ def test_the_image_is_pinned_and_the_server_is_neither_root_nor_behind_a_shell()
     assert json.loads(told("CMD")[-1]) == ["python", "-m", "finetune.serve"]  # the server itself gets Docker's SIGTERM
 
 
-def test_what_it_copies_and_starts_serves_the_model_and_passes_its_own_health_check(exported, tmp_path):
+def test_what_it_copies_and_starts_serves_the_model_and_passes_its_own_health_check(learnt, tmp_path):
     """The image's folder without Docker: the same files, environment and commands, on another port."""
     app, model = tmp_path / "app", tmp_path / "model"
-    shutil.copytree(exported, model)
+    shutil.copytree(learnt, model)
     removal = shlex.split(told("RUN", LINES[: STAGES[-1]])[0])[0]
     assert removal == "rm"
     done = subprocess.run(

@@ -47,6 +47,7 @@ def test_every_family_learns_and_answers_the_same_after_saving(family, tmp_path)
     assert np.abs(after - before).max() > 0.1
 
     save(model, tokenizer, tmp_path / "saved")
+    assert (tmp_path / "saved/model.safetensors").stat().st_mode & 0o777 == 0o644
     loaded = trained_classifier(tmp_path / "saved")
     assert loaded.config.id2label == {0: "bad", 1: "good", 2: "neither"}
     found = logits(loaded, encode(load_tokenizer(tmp_path / "saved"), validation["text"][:]), tokenizer.pad_token_id)

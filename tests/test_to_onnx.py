@@ -11,8 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from finetune import to_onnx
 from finetune.classifier import FP32, INT8, Classifier, padded
-from finetune.encoder import logits, save, trained_classifier
+from finetune.encoder import fresh_classifier, logits, save, trained_classifier
+from finetune.errors import UserError
 from finetune.to_onnx import fp32_onnx
 from finetune.tokens import load_tokenizer
 from tests.conftest import ROOT
@@ -134,3 +136,12 @@ def test_a_model_trained_with_adapters_is_exported_as_it_answers(tmp_path, tiny_
     onnx.save(whole, tmp_path / "saved" / FP32)
     found = Classifier(tmp_path / "saved", threads=1).answer(rows, "logits")
     np.testing.assert_allclose(found, logits(model, rows, tokenizer.pad_token_id), rtol=0, atol=1e-4)
+
+
+def test_a_model_that_no_onnx_file_can_hold_is_refused_in_one_line(tiny_bert, monkeypatch):
+    """The tiny model has 0.07 MB of weights; here a file holds 0.05."""
+    monkeypatch.setattr(to_onnx, "LARGEST", 50_000)
+    with pytest.raises(
+        UserError, match=r"^the model has \d MB of weights; an ONNX file holds at most 0 MB: name a smaller"
+    ):
+        to_onnx.fp32_onnx(fresh_classifier(tiny_bert, NAMES, seed=0), 1.0, {})
