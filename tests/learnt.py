@@ -51,5 +51,5 @@ def tiny_export(folder: Path) -> Path:
         shutil.copytree(export.FINETUNED, export.EXPORT)
         export.write_onnx(TEMPERATURE, "head", LABELS)
         export.write_profile([row["text"] for row in reviews(1000, seed=2)])
-        (export.EXPORT / "README.md").write_text(model_card(FACTS), encoding="utf-8")
+        (export.EXPORT / "README.md").write_text(model_card(FACTS._replace(name="tiny-reviews")), encoding="utf-8")
     return folder / export.EXPORT
