@@ -11,7 +11,7 @@ from tests.server import running
 
 pytestmark = pytest.mark.xdist_group("serve")
 
-EXAMPLES = 30  # for each operation and phase; with 10 times as many nothing else was found
+EXAMPLES = 30  # for each operation and phase; ten times as many found nothing either
 
 
 def test_no_request_that_can_be_made_up_is_answered_otherwise_than_documented(learnt, tmp_path):
