@@ -10,7 +10,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 SERVE_HOST=0.0.0.0 SERVE_FOLDER
 WORKDIR /app
 COPY requirements-serve.txt constraints.txt ./
 RUN pip install --no-cache-dir --disable-pip-version-check -r requirements-serve.txt -c constraints.txt
-COPY finetune/__init__.py finetune/batching.py finetune/classifier.py finetune/drift.py finetune/errors.py finetune/guard.py finetune/messages.py finetune/monitoring.py finetune/occlusion.py finetune/reading.py finetune/serve.py finetune/tokens.py finetune/try_page.py finetune/words.py finetune/
+COPY finetune/__init__.py finetune/batching.py finetune/classifier.py finetune/drift.py finetune/errors.py finetune/guard.py finetune/lengths.py finetune/messages.py finetune/monitoring.py finetune/occlusion.py finetune/reading.py finetune/serve.py finetune/tokens.py finetune/try_page.py finetune/words.py finetune/
 COPY finetune/html/card.html finetune/html/icon.svg finetune/html/report.css finetune/html/serve.css finetune/html/serve.html finetune/html/serve.js finetune/html/
 COPY --from=model /model/ model/
 # A number, so that Kubernetes can see that it is not root.

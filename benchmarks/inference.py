@@ -121,7 +121,8 @@ def speed_ratios(rows, threads: int, rounds: int, calls: int, record: bool) -> l
             "one": min((len(ids) for ids in rows["input_ids"]), key=lambda length: abs(length - SHORT)),
             "many": round(float(np.mean([len(ids) for ids in rows["input_ids"]])), 1),
         }
-        write_json(SPEED, uris | {"rows": len(rows), "tokens": tokens, "threads": threads, "relative": relative})
+        what = uris | {"rows": len(rows), "max_length": source["settings"]["tokenize"]["max_length"], "tokens": tokens}
+        write_json(SPEED, what | {"threads": threads, "relative": relative})
     ours = "int8" if "int8" in found["one"] else "onnx"
     one, many = ({name: 1 / seconds[name] for name in (ours, "model")} for seconds in found.values())
     return [

@@ -31,8 +31,10 @@ def serving():
         started = server.stdout.readline().split()
         if not started:
             raise UserError("the server did not start; run `make repro` first")
-        yield started[2]
-        server.terminate()
+        try:
+            yield started[2]
+        finally:
+            server.terminate()
 
 
 def report_picture(browser: Browser):

@@ -1,6 +1,5 @@
 """Batches of rows of similar length, padded to their own longest row."""
 
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,25 +9,6 @@ import torch
 # row, training in parts of this many was 1.6 times as fast as in whole batches of 32 rows (docs/benchmarks.md).
 CACHED_TOKENS = 2048
 WINDOW = 50  # batches that are sorted together: long enough for hardly any padding, short enough to stay random
-
-
-def length_order(lengths: Sequence[int], rows: int, tokens: int = sys.maxsize) -> list[np.ndarray]:
-    """Positions of each batch's rows, longest rows first, so that too large a batch fails at once.
-
-    A batch has at most `rows` rows and, unless it is a single row, at most `tokens` tokens with its padding.
-    """
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    batches, start = [], 0
-    while start < len(order):
-        size = min(rows, rows_within(tokens, lengths[order[start]]))
-        batches.append(order[start : start + size])
-        start += size
-    return batches
-
-
-def rows_within(tokens: int, longest: int) -> int:
-    """Number of rows, padded to the longest of them, that have at most so many tokens together; at least one."""
-    return max(1, tokens // max(1, longest))
 
 
 def shuffled_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[np.ndarray]:

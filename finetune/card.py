@@ -305,7 +305,7 @@ def limits_text(facts: Facts) -> str:
         "The scores hold for texts like those of the source. Other kinds of text, other languages and other times were not measured.",
         "Every text gets one of the labels, also one that fits none of them.",
         f"{share(1 - test['accuracy'])} of its answers on test rows are wrong; it is no ground for decisions about people.",
-        f"A text longer than {facts.parameters['tokenize.max_length']} tokens is cut ({code(truncation(facts))}); "
+        f"A text longer than {facts.parameters['tokenize.max_length']} tokens is cut (its {'start stays' if truncation(facts) == 'head' else 'start and end stay'}); "
         f"{share(data['truncated'])} of the texts were.",
     ]
     unsteady = [
@@ -328,8 +328,10 @@ def size_text(facts: Facts) -> str:
         if name in FILES
     ]
     speed = facts.speed
-    measured = all(speed[kind] == facts.source[kind]["uri"] for kind in ("data", "model"))
-    header = ["file", "", "size", "labels as evaluated"]
+    of_this = {kind: facts.source[kind]["uri"] for kind in ("data", "model")}
+    of_this |= {"rows": facts.metrics["data"]["rows"]["test"], "max_length": facts.parameters["tokenize.max_length"]}
+    measured = all(speed[key] == value for key, value in of_this.items())
+    header = ["file", "", "size", "test labels as evaluated"]
     if measured:
         header += ["speed, one text", "speed, many"]
         for row, name in zip(rows, (name for name in export["megabytes"] if name in FILES), strict=True):

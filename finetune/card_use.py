@@ -43,10 +43,14 @@ for text, row in zip(texts, probabilities):
     print(facts["labels"][row.argmax()], round(float(row.max()), 4), text)
 ```"""
 
-SERVER = """```sh
+COMMANDS = """```sh
 python -m finetune.predict --model path/to/this/folder "your text"
+python -m finetune.serve --folder path/to/this/folder
+```
 
-make serve
+and, while the server runs,
+
+```sh
 curl http://127.0.0.1:8000/predict -H "Content-Type: application/json" -d '{"text": "your text"}'
 ```"""
 
@@ -62,10 +66,11 @@ def three_ways(onnx_file: str, truncation: str) -> str:
 
 {PIPELINE}
 
-Without torch and transformers: `pip install numpy onnxruntime tokenizers`, then in this folder. The probabilities are calibrated.
+Without torch and transformers: `pip install numpy onnxruntime tokenizers`, then in this folder. The probabilities are calibrated,
+so they differ from those above. Leave blank texts out: they would get a label too.
 
 {STANDALONE.replace("MODEL", onnx_file)}
 
-From the project that trained it, as a command and as a server (Python 3.11 or newer):
+From a checkout of the project that trained it, in its environment, as a command and as a server:
 
-{SERVER}"""
+{COMMANDS}"""

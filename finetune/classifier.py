@@ -9,6 +9,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from finetune.errors import UserError, one_line
+from finetune.lengths import length_order
 from finetune.tokens import SpecialTokens, truncate
 
 FP32 = Path("onnx/model.onnx")  # where the Hub's own exports lie, so that other tools find them
@@ -70,29 +71,13 @@ class Classifier:
     def answer(self, ids: Sequence[Sequence[int]], output: str = "probabilities") -> np.ndarray:
         """`logits` or calibrated `probabilities` of rows of token ids, float32 of shape [rows, classes]."""
         answers = np.empty((len(ids), len(self.labels)), np.float32)
-        for places in token_batches([len(row) for row in ids]):
+        for places in length_order([len(row) for row in ids], rows=len(ids), tokens=BATCH_TOKENS):
             answers[places] = self.session.run([output], padded([ids[place] for place in places], self.pad_id))[0]
         return answers
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities of texts, float32 of shape [texts, classes]."""
         return self.answer(self.encode(texts))
-
-
-def token_batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of rows by batch: of similar length, and of at most 256 tokens with their padding.
-
-    >>> token_batches([100, 2, 120, 3])
-    [[2, 0], [3, 1]]
-    """
-    batches: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        # The first of a batch is its longest.
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= BATCH_TOKENS:
-            batches[-1].append(place)
-        else:
-            batches.append([place])
-    return batches
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, np.ndarray]:

@@ -19,8 +19,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from finetune.batches import CACHED_TOKENS, FeatureRows, TokenRows, length_order
+from finetune.batches import CACHED_TOKENS, FeatureRows, TokenRows
 from finetune.errors import UserError, one_line
+from finetune.lengths import length_order
 
 DROPOUTS = (  # what the families call them
     "hidden_dropout_prob",

@@ -13,10 +13,11 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
-from finetune.batches import FeatureRows, LengthBatches, TokenRows, rows_within
+from finetune.batches import FeatureRows, LengthBatches, TokenRows
 from finetune.encoder import batch_tokens, predict, probabilities
 from finetune.errors import UserError
 from finetune.interrupts import Interrupts
+from finetune.lengths import rows_within
 from finetune.params import Train
 from finetune.processes import from_all, from_first, leave, processes, rank, wait
 from finetune.progress import Progress

@@ -13,9 +13,9 @@ import torch
 from tqdm import tqdm
 from transformers import pipeline
 
-from finetune.batches import length_order
 from finetune.encoder import loading, logits, probabilities, trained_classifier
 from finetune.errors import run
+from finetune.lengths import length_order
 from finetune.rows import TOKENIZED, label_names, read_rows
 from finetune.tokens import load_tokenizer
 

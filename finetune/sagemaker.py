@@ -13,7 +13,13 @@ from finetune.classifier import FP32, INT8
 
 CODE = Path(__file__).parent
 SCRIPT = "inference.py"
-MODULES = ("__init__.py", "classifier.py", "errors.py", "tokens.py")  # all of ours that the script imports
+MODULES = (
+    "__init__.py",
+    "classifier.py",
+    "errors.py",
+    "lengths.py",
+    "tokens.py",
+)  # all of ours that the script imports
 NEEDED = ("numpy", "onnxruntime", "tokenizers")
 PINS = (Path("requirements.txt"), Path("requirements-export.txt"))
 LEVEL = 1  # weights hardly get smaller: level 9 takes many times as long for a hundredth less

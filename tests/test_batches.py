@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.batches import LengthBatches, length_order, padded, shuffled_order
+from finetune.batches import LengthBatches, padded, shuffled_order
+from finetune.lengths import length_order
 
 LENGTHS = st.lists(st.integers(1, 128), min_size=1, max_size=600)
 
@@ -15,16 +16,6 @@ def test_every_row_comes_once(lengths, size, seed):
         assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
         assert len(batches) == -(-len(lengths) // size)
         assert max(map(len, batches)) <= size
-
-
-def test_prediction_starts_with_the_longest_rows():
-    assert [batch.tolist() for batch in length_order([3, 9, 5, 9], 2)] == [[1, 3], [2, 0]]
-
-
-def test_a_batch_has_no_more_tokens_than_it_may_and_at_least_one_row():
-    """Padded to its longest, in 20 tokens: 30 alone, 9 and 8 are 18, 5 three times is 15, more rows would pass 20 or 3."""
-    batches = length_order([5, 30, 8, 5, 9, 5, 4], rows=3, tokens=20)
-    assert [batch.tolist() for batch in batches] == [[1], [4, 2], [0, 3, 5], [6]]
 
 
 def test_buckets_save_most_of_the_padding():

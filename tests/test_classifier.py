@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from finetune import classifier
-from finetune.classifier import BATCH_TOKENS, FP32, INT8, Classifier, padded, token_batches
+from finetune.classifier import FP32, INT8, Classifier, padded
 from finetune.encoder import logits, trained_classifier
 from finetune.errors import UserError
 from finetune.tokens import SpecialTokens, encode, load_tokenizer, truncate
@@ -78,16 +78,6 @@ def test_an_answer_depends_on_its_text_alone(shipped):
 def test_no_texts_get_no_answers(shipped):
     found = Classifier(shipped).probabilities([])
     assert found.shape == (0, 3)
-
-
-def test_batches_hold_every_row_once_and_few_tokens():
-    chance = np.random.default_rng(1)
-    lengths = chance.integers(1, 300, 500).tolist()
-    batches = token_batches(lengths)
-    assert sorted(place for batch in batches for place in batch) == list(range(500))
-    for batch in batches:
-        assert len(batch) == 1 or max(lengths[place] for place in batch) * len(batch) <= BATCH_TOKENS
-    assert len(batches) < 1.3 * sum(lengths) / BATCH_TOKENS + sum(length > BATCH_TOKENS / 2 for length in lengths)
 
 
 def test_short_rows_are_filled_up_and_masked():

@@ -86,7 +86,8 @@ def undisturbed(built, tmp_path_factory) -> dict[str, bytes]:
 
 def training_outputs(found: dict[str, bytes]) -> dict[str, bytes]:
     """What training alone makes of these outputs."""
-    return {name: content for name, content in found.items() if "finetuned" in name or "train" in name}
+    own = ("models/finetuned/", "metrics/train.json", "metrics/plots/train/")
+    return {name: content for name, content in found.items() if name.startswith(own)}
 
 
 def kill_when(project, condition):

@@ -1,0 +1,28 @@
+"""Rows of similar length together, so that padding them wastes little; needs no torch."""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def length_order(lengths: Sequence[int], rows: int, tokens: int = sys.maxsize) -> list[np.ndarray]:
+    """Positions of each batch's rows, longest rows first, so that too large a batch fails at once.
+
+    A batch has at most `rows` rows and, unless it is a single row, at most `tokens` tokens with its padding.
+
+    >>> [places.tolist() for places in length_order([100, 2, 120, 3], rows=8, tokens=256)]
+    [[2, 0], [3, 1]]
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = min(rows, rows_within(tokens, lengths[order[start]]))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+def rows_within(tokens: int, longest: int) -> int:
+    """Number of rows, padded to the longest of them, that have at most so many tokens together; at least one."""
+    return max(1, tokens // max(1, longest))
