@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from finetune import publish as command
-from finetune import publish_s3
+from finetune import publish_folder, publish_s3
 from finetune.classifier import Classifier
 from finetune.errors import UserError
 from finetune.publish_folder import SUMS, relative_files
@@ -185,6 +185,15 @@ def test_the_exported_folder_is_no_place_for_a_copy_of_itself(exported):
     assert "cannot publish into models/export" in refusal(publish(exported, "models/export/copy"))
 
 
+def test_a_link_into_the_exported_folder_is_no_place_either(project, tmp_path):
+    before = contents(project.folder / "models/export")
+    (tmp_path / "link").symlink_to(project.folder / "models/export")
+    assert "cannot publish into models/export" in refusal(publish(project, tmp_path / "link" / "sub"))
+    assert contents(project.folder / "models/export") == before
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    assert "is no folder" in refusal(publish(project, tmp_path / "round"))
+
+
 def test_the_exported_folder_alone_is_enough_as_after_pulling_it(project, tmp_path):
     for absent in (".dvc/cache", "models/finetuned", "data"):
         shutil.rmtree(project.folder / absent)
@@ -213,13 +222,15 @@ def test_a_folder_is_published_whole_with_checksums_and_published_again(project,
     found = contents(target)
     sums = found.pop(SUMS).decode()
     assert found == contents(project.folder / "models/export")
-    assert sums.splitlines()[0] == f"{hashlib.sha256(found['README.md']).hexdigest()}  README.md"
-    checked = subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=target, check=False)
-    assert checked.returncode == 0
+    first, second, *_ = sums.splitlines()
+    assert first.startswith("# This list was written by finetune.publish: ")
+    assert second == f"{hashlib.sha256(found['README.md']).hexdigest()}  README.md"
+    check = ["sha256sum", "--check", "--strict", "--quiet", SUMS]
+    checked = subprocess.run(check, cwd=target, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
     assert Classifier(target).labels == NAMES
 
     # Another model in its place, and nothing of the old one left.
-    (target / "README.md").write_text("edited by hand")
     (project.folder / "models/export/tokenizer_config.json").unlink()
     project.dvc("commit", "--force", "export")
     succeeded(publish(project, target))
@@ -245,6 +256,66 @@ def test_a_folder_that_holds_something_else_is_left_alone(exported, tmp_path):
     assert "make that place writable, or name another" in told
     assert (mine / "thesis.txt").read_text() == "years of work"
     assert contents(other) == {"notes": b"x"}
+
+
+def with_sums_of_its_own(folder: Path):
+    """A folder of the user's, with a list as `sha256sum` writes it."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    listed = subprocess.run(["sha256sum", "thesis.txt"], cwd=folder, capture_output=True, check=True)
+    (folder / SUMS).write_bytes(listed.stdout)
+
+
+def with_a_file_put_on_the_list(folder: Path):
+    (folder / "thesis.txt").write_text("years of work")
+    listed = subprocess.run(["sha256sum", "thesis.txt"], cwd=folder, capture_output=True, check=True)
+    (folder / SUMS).write_bytes((folder / SUMS).read_bytes() + listed.stdout)
+
+
+def with_a_list_in_latin_1(folder: Path):
+    (folder / SUMS).write_bytes(f"{'0' * 64}  café\n".encode("latin-1"))
+
+
+def with_an_edited_card(folder: Path):
+    (folder / "README.md").write_text("edited by hand")
+
+
+def with_a_file_less(folder: Path):
+    (folder / "README.md").unlink()
+
+
+def with_an_empty_folder(folder: Path):
+    (folder / "mine").mkdir()
+
+
+@pytest.fixture(scope="module")
+def published(exported, tmp_path_factory):
+    """A publication, not to be changed."""
+    target = tmp_path_factory.mktemp("published") / "model"
+    succeeded(publish(exported, target))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (with_sums_of_its_own, "holds a SHA256SUMS that this version did not write"),
+        (with_a_file_put_on_the_list, "SHA256SUMS that this version did not write, or that was changed since"),
+        (with_a_list_in_latin_1, "holds a SHA256SUMS that this version did not write"),
+        (with_an_edited_card, "was published, but README.md is no longer as it was then"),
+        (with_a_file_less, "was published, but README.md is no longer as it was then"),
+        (with_an_empty_folder, "holds mine, which was not published there"),
+    ],
+)
+def test_only_what_was_published_and_is_as_it_was_is_replaced(published, exported, tmp_path, change, told):
+    target = tmp_path / "model"
+    shutil.copytree(published, target)
+    change(target)
+    before = sorted(target.rglob("*")), contents(target)
+    with pytest.raises(UserError, match=told):
+        publish_folder.publish(exported.folder / "models/export", target)
+    assert (sorted(target.rglob("*")), contents(target)) == before
 
 
 def test_a_copy_for_which_there_is_no_room_leaves_the_earlier_one(exported, tmp_path):
