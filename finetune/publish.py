@@ -36,14 +36,16 @@ def check_gate():
 
 @contextmanager
 def checked_pipeline() -> Iterator[None]:
-    """Block in which the workspace is what dvc.lock names and no `dvc repro` can start; raises UserError when it is not."""
+    """Block in which the gate holds, the workspace is what dvc.lock names and no `dvc repro` runs; else raises UserError."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo, lock_repo
 
     try:
         with Repo() as repo:
-            with lock_repo(repo):
+            with lock_repo(repo), no_stage(repo):
+                # In here: a `dvc repro` that has just ended may have written other metrics.
+                check_gate()
                 check_export(repo)
                 check_status(repo.status())
                 yield
@@ -51,6 +53,24 @@ def checked_pipeline() -> Iterator[None]:
         raise UserError("not published: another `dvc` command is running here; wait until it is done") from None
     except DvcException as error:
         raise UserError(f"not published: DVC cannot read the project ({one_line(error)}); mend that first") from None
+
+
+@contextmanager
+def no_stage(repo) -> Iterator[None]:
+    """Block in which no stage writes; raises UserError when one does.
+
+    DVC gives its lock away while a stage's command runs, and keeps only a note of what that writes, with its process.
+    Notes of processes that are gone do not count.
+    """
+    from dvc.lock import LockError
+    from dvc.rwlock import rwlock
+
+    hardlink = repo.config["core"].get("hardlink_lock", False)
+    try:
+        with rwlock(repo.tmp_dir, repo.fs, "finetune.publish", [repo.root_dir], [], hardlink):
+            yield
+    except LockError as error:
+        raise UserError(f"not published: a stage is running, wait until it is done ({one_line(error)})") from None
 
 
 def check_export(repo):
@@ -106,7 +126,6 @@ def main():
     module = PLACES[scheme] if separator else publish_folder
     place = module.place(arguments.to)
     options = {"private": True} if arguments.private else {}
-    check_gate()
     try:
         with checked_pipeline():
             print(module.publish(EXPORT, place, **options))

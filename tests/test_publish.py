@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from finetune import publish as command
 from finetune import publish_folder, publish_s3
@@ -211,6 +212,54 @@ def test_a_running_dvc_command_is_waited_for_by_the_user(project, tmp_path):
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_metrics_that_a_dvc_command_writes_until_its_lock_is_free_are_those_that_the_gate_judges(project, tmp_path):
+    """Between the start and the lock stands what a `dvc repro` does that is just ending: other metrics, and dvc.lock with them."""
+    script = (
+        "import contextlib, dvc.repo, json, pathlib, runpy, subprocess, sys\n"
+        "real = dvc.repo.lock_repo\n"
+        "@contextlib.contextmanager\n"
+        "def lock_repo(repo):\n"
+        "    dvc.repo.lock_repo = real\n"
+        "    path = pathlib.Path('metrics/test.json')\n"
+        "    path.write_text(json.dumps(json.loads(path.read_text()) | {'accuracy': 0.25}))\n"
+        "    subprocess.run(['dvc', 'commit', '--quiet', '--force', 'export'], check=True)\n"
+        "    with real(repo): yield\n"
+        "dvc.repo.lock_repo = lock_repo\n"
+        f"sys.argv = ['publish', {str(tmp_path / 'out')!r}]\n"
+        "runpy.run_module('finetune.publish', run_name='__main__')\n"
+    )
+    told = refusal(project.run(sys.executable, "-c", script, check=False))
+    assert "the gate does not hold: test.accuracy is 0.25, wanted at least 0.5" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stage_that_runs_is_waited_for_by_the_user_but_not_one_that_was_killed(project, tmp_path):
+    pipeline = yaml.safe_load((project.folder / "dvc.yaml").read_text())
+    pipeline["stages"]["export"]["cmd"] = "rm -rf models/export; echo started > started; sleep 60"
+    (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    shutil.copytree(project.folder / "models/export", tmp_path / "export")
+    running = subprocess.Popen(
+        ["dvc", "repro", "--quiet", "export"], cwd=project.folder, env=project.environment, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (project.folder / "started").exists():
+            assert time.monotonic() < deadline
+            assert running.poll() is None
+            time.sleep(0.1)
+        told = refusal(publish(project, tmp_path / "out"))
+        assert "a stage is running, wait until it is done" in told
+        assert f"(PID {running.pid}): " in told
+        assert not (tmp_path / "out").exists()
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+    assert str(running.pid) in (project.folder / ".dvc/tmp/rwlock").read_text()  # what DVC left behind
+    project.run("git", "checkout", "-q", ".")
+    shutil.copytree(tmp_path / "export", project.folder / "models/export")
+    succeeded(publish(project, tmp_path / "out"))
 
 
 # A folder.
