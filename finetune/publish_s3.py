@@ -16,8 +16,11 @@ def place(to: str) -> str:
     >>> place("s3://models/film")
     's3://models/film/model.tar.gz'
     """
-    parts = urlsplit(to)
-    if not parts.netloc or "?" in to or "#" in to:
+    try:
+        parts = urlsplit(to)
+    except ValueError:  # a bracket, as if an IPv6 address stood there
+        parts = None
+    if not parts or not parts.netloc or "?" in to or "#" in to:
         raise UserError(f"{to} must have the form s3://BUCKET/KEY")
     if to.endswith(".tar.gz") and parts.path.strip("/"):
         return to

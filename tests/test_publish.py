@@ -173,6 +173,7 @@ def test_only_what_dvc_lock_names_is_published(project, tmp_path, change, told):
         ("hf://datasets/owner/name", "must have the form hf://OWNER/NAME"),
         ("hf://owner/name#part", "must have the form hf://OWNER/NAME"),
         ("s3://", "must have the form s3://BUCKET/KEY"),
+        ("s3://[bucket/key", "s3://[bucket/key must have the form s3://BUCKET/KEY"),
     ],
 )
 @pytest.mark.usefixtures("workdir")
