@@ -4,7 +4,8 @@
     python -m finetune.publish s3://BUCKET/KEY              a model.tar.gz for SageMaker
     python -m finetune.publish FOLDER                       a copy with checksums
 
-Whatever breaks off, the place is left as it was: nothing is half published.
+Whatever breaks off, nothing is half published: files that were there stay as they were. A repository or branch on the
+Hub that had to be made first may stay, without the model.
 """
 
 import argparse

@@ -14,20 +14,25 @@ KEPT = ".gitattributes"  # the Hub's own; says which files are large
 def publish(export: Path, to: tuple[str, str | None], private: bool = False) -> str:
     """Commits the exported folder, takes out files that are no longer part of it, and says where it is now.
 
-    A repository (`to`, with a branch or None) that does not exist is made first. Endpoint and token are those of every client of the Hub: HF_ENDPOINT,
-    HF_TOKEN, `hf auth login`.
+    A repository or branch (`to`, with a branch or None) that does not exist is made first, and stays when the commit then
+    fails: what somebody may have begun to use is not deleted. Endpoint and token are those of every client of the Hub:
+    HF_ENDPOINT, HF_TOKEN, `hf auth login`.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 
     repo, branch = to
     names = relative_files(export)
     api, card = HfApi(), ModelCard.load(export / "README.md")
-    with hub_errors(repo):
+    made = []
+    with told_what_was_made(made), hub_errors(repo):
         # Before anything is made there. `create_commit` asks too, but then a new repository would be left empty.
         validate(card)
-        api.create_repo(repo, private=private or None, exist_ok=True)
-        if branch:
+        if not api.repo_exists(repo):
+            api.create_repo(repo, private=private or None, exist_ok=True)
+            made.append(f"the repository {repo}")
+        if branch and not api.revision_exists(repo, branch):
             api.create_branch(repo, branch=branch, exist_ok=True)
+            made.append(f"the branch {branch}")
         head = api.model_info(repo, revision=branch)
         gone = {sibling.rfilename for sibling in head.siblings} - {*names, KEPT}
         # Not `upload_folder`: where hf_xet is installed it makes several commits, and the first readers get a part.
@@ -51,6 +56,17 @@ def place(to: str) -> tuple[str, str | None]:
         raise UserError(f"{to} must have the form hf://OWNER/NAME@BRANCH (the branch may be left out)")
     match = parse_uri(to, datasets=False)
     return match["repo"], match["revision"]
+
+
+@contextmanager
+def told_what_was_made(made: list[str]) -> Iterator[None]:
+    """Block whose UserError also names what was made on the Hub until then."""
+    try:
+        yield
+    except UserError as error:
+        if not made:
+            raise
+        raise UserError(f"{error} ({' and '.join(made)} had been made by then and stays, without the model)") from None
 
 
 def validate(card):

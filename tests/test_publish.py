@@ -661,3 +661,15 @@ def test_a_card_that_the_hub_s_validator_refuses_is_told_before_anything_is_made
     told = refusal(publish(exported, "hf://owner/film", **hub_settings(hub)))
     assert 'the Hub does not accept the model card ("license" must be one of [other])' in told
     assert hub.repositories == {}
+
+
+def test_what_was_made_on_the_hub_before_a_refusal_is_told(exported, hub):
+    hub.statuses["/commit/main"] = hub.statuses["/commit/next"] = 500
+    settings = hub_settings(hub)
+    told = refusal(publish(exported, "hf://owner/film", **settings))
+    assert "the Hub refused owner/film with status 500" in told
+    assert "(the repository owner/film had been made by then and stays, without the model)" in told
+    assert set(hub.files("owner/film")) == {".gitattributes"}
+    assert "had been made" not in refusal(publish(exported, "hf://owner/film", **settings))
+    told = refusal(publish(exported, "hf://owner/film@next", **settings))
+    assert "(the branch next had been made by then and stays, without the model)" in told
