@@ -6,7 +6,7 @@ COPY models/export/ /model/
 RUN rm -f /model/model.safetensors && if [ -f /model/onnx/model_int8.onnx ]; then rm /model/onnx/model.onnx; fi
 
 FROM python:3.11.14-slim-bookworm
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 SERVE_HOST=0.0.0.0 SERVE_FOLDER=/app/model
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 SERVE_HOST=0.0.0.0 SERVE_PORT=8000 SERVE_FOLDER=/app/model
 WORKDIR /app
 COPY requirements-serve.txt constraints.txt ./
 RUN pip install --no-cache-dir --disable-pip-version-check -r requirements-serve.txt -c constraints.txt
@@ -16,5 +16,5 @@ COPY --from=model /model/ model/
 # A number, so that Kubernetes can see that it is not root.
 USER 10001
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["python", "-c", "import os; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + os.environ['SERVE_PORT'] + '/health', timeout=4)"]
 CMD ["python", "-m", "finetune.serve"]

@@ -1,7 +1,6 @@
 # `make` lists the targets. The first call of one installs what it needs into .venv; later calls do no set-up.
 PYTHON ?= python3.11
 K ?= 5
-PORT ?= 8000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -41,8 +40,8 @@ learning-curve: .venv/runtime ## train on 250, 500, … all rows and draw how th
 seeds: .venv/runtime ## train with several seeds and tell how far the scores differ: make seeds K=5
 	@python -m finetune.seeds $(K)
 
-serve: .venv/runtime ## answer over HTTP with the exported model, and try it in a browser: make serve PORT=8000
-	@python -m finetune.serve --port $(PORT)
+serve: .venv/runtime ## answer over HTTP with the exported model, and try it in a browser: make serve PORT=8001
+	@python -m finetune.serve $(if $(PORT),--port '$(PORT)')
 
 publish: .venv/publish ## send the exported model to TO=hf://owner/name, s3://bucket/key or a folder, if the gate holds
 	@python -m finetune.publish '$(TO)' $(if $(PRIVATE),--private)

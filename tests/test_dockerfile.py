@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.imports import all_imports
+from tests.loopback import closed_port
 from tests.server import SECONDS
 
 pytestmark = pytest.mark.xdist_group("serve")
@@ -93,21 +95,22 @@ def test_what_it_copies_and_starts_serves_the_model_and_passes_its_own_health_ch
             (app / target).mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / source, app / target)
     variables = dict(pair.split("=") for rest in told("ENV") for pair in rest.split())
-    assert variables["SERVE_HOST"] == "0.0.0.0"
-    environment = {"PATH": os.environ["PATH"], **variables, "SERVE_FOLDER": str(model), "SERVE_PORT": "0"}
-    start = [sys.executable, *json.loads(told("CMD")[-1])[1:]]
-    with subprocess.Popen(start, cwd=app, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    assert (variables["SERVE_HOST"], variables["SERVE_PORT"]) == ("0.0.0.0", told("EXPOSE")[0])
+    port = str(urlsplit(closed_port()).port)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for the name python
+    inside = {"cwd": app, "env": {**variables, "PATH": path, "SERVE_FOLDER": str(model), "SERVE_PORT": port}}
+    start, check = json.loads(told("CMD")[-1]), json.loads(told("HEALTHCHECK")[0].partition("CMD ")[2])
+    with subprocess.Popen(start, **inside, stdout=subprocess.PIPE, text=True) as process:
         try:
-            port = re.search(r":(\d+) ", process.stdout.readline())[1]
-            for path in ("/", "/card", "/page/report.css", "/page/serve.css", "/page/serve.js", "/page/icon.svg"):
-                with urlopen(f"http://127.0.0.1:{port}{path}", timeout=SECONDS) as answer:
+            assert f":{port} " in process.stdout.readline()
+            for page in ("/", "/card", "/page/report.css", "/page/serve.css", "/page/serve.js", "/page/icon.svg"):
+                with urlopen(f"http://127.0.0.1:{port}{page}", timeout=SECONDS) as answer:
                     assert answer.status == 200
-            check = json.loads(told("HEALTHCHECK")[0].partition("CMD ")[2])
-            check = [sys.executable, check[1], check[2].replace("8000", port)]
-            assert subprocess.run(check, check=False, timeout=SECONDS).returncode == 0
+            assert subprocess.run(check, **inside, check=False, timeout=SECONDS).returncode == 0
             process.terminate()
             assert process.wait(SECONDS) == 0
-            assert subprocess.run(check, check=False, timeout=SECONDS, stderr=subprocess.DEVNULL).returncode != 0
+            gone = subprocess.run(check, **inside, check=False, timeout=SECONDS, stderr=subprocess.DEVNULL)
+            assert gone.returncode != 0
         finally:
             process.kill()
 

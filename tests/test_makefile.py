@@ -89,7 +89,7 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
         ),
         ("gate", [RUNTIME], ["python -m finetune.gate"]),
         ("report", [RUNTIME], ["python -m finetune.report"]),
-        ("serve", [RUNTIME], ["python -m finetune.serve --port 8000"]),
+        ("serve", [RUNTIME], ["python -m finetune.serve"]),
         ("publish", [RUNTIME, PUBLISH], ["python -m finetune.publish "]),
         ("test", [RUNTIME, PUBLISH, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
         ("readme", [RUNTIME, PUBLISH, DEVELOPMENT], ["python -m docs.readme"]),
@@ -159,11 +159,13 @@ def test_a_branch_to_compare_with_and_a_number_of_seeds_are_handed_on(workshop):
     ]
 
 
-def test_a_port_to_serve_at_is_handed_on(workshop):
+def test_a_port_to_serve_at_is_handed_on_and_else_the_servers_own_settings_hold(workshop, monkeypatch):
     workshop.make("gate")
     workshop.calls()
+    monkeypatch.setenv("SERVE_PORT", "9000")
     assert workshop.make("serve", "PORT=8123").returncode == 0
-    assert workshop.calls() == ["python -m finetune.serve --port 8123"]
+    assert workshop.make("serve").returncode == 0
+    assert workshop.calls() == ["python -m finetune.serve --port 8123", "python -m finetune.serve"]
 
 
 def test_a_place_to_publish_to_is_handed_on(workshop):
