@@ -120,6 +120,34 @@ def test_an_empty_text_and_a_server_that_is_gone_are_told_in_words(browser, lear
         page.get_by_text("The server cannot be reached").wait_for()
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "reason"),
+    [
+        (
+            500,
+            "text/plain; charset=utf-8",
+            "Internal Server Error",
+            "text/plain; charset=utf-8 came, not the expected JSON",
+        ),
+        (502, "text/html", "<h1>Bad Gateway</h1>", "text/html came, not the expected JSON"),
+        (200, "text/html", "<h1>Please sign in</h1>", "text/html came, not the expected JSON"),
+        (504, "application/json", '{"message": "timed out"}', "application/json came, not the expected JSON"),
+        (503, "application/json", '{"detail": "come again"}', "come again"),
+    ],
+)
+def test_an_answer_that_is_none_is_told_as_what_came(browser, server, status, kind, body, reason):
+    with Opened(browser, server.address) as opened:
+        page = opened.page
+        page.route("**/explain", lambda route: route.fulfill(status=status, content_type=kind, body=body))
+        classified(page, "a great film")
+        page.get_by_text(f"The server did not answer ({status}): {reason}").wait_for()
+        assert not page.locator("#result").is_visible()
+        page.unroute("**/explain")
+        classified(page, "a great film")
+        page.locator("#result").wait_for()
+        assert not page.get_by_role("alert").is_visible()
+
+
 def test_a_server_with_a_token_asks_for_it(browser, learnt):
     with running(learnt, SERVE_TOKEN="secret") as server, Opened(browser, server.address) as opened:
         page = opened.page

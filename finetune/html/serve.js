@@ -82,24 +82,36 @@ function showWords(answer) {
   }
 }
 
+// What the server says about the text. Throws an Error that says why there is nothing.
+async function explanation() {
+  const headers = { "Content-Type": "application/json" };
+  if (token.value) headers.Authorization = `Bearer ${token.value}`;
+  let reply;
+  try {
+    reply = await fetch("explain", { method: "POST", headers, body: JSON.stringify({ text: text.value }) });
+  } catch (error) {
+    throw new Error(`The server cannot be reached (${error.message}). Is it still running?`);
+  }
+  const answer = await reply.json().catch(() => null); // a server that failed, or one in between, sends no JSON
+  if (reply.ok && answer?.parts) return answer;
+  const came = `${reply.headers.get("Content-Type") ?? "nothing"} came, not the expected JSON`;
+  throw new Error(`The server did not answer (${reply.status}): ${answer?.detail ?? came}`);
+}
+
 async function classify() {
   const number = ++asked;
   if (!text.value.trim()) return fail("There is no text yet: type or paste one.");
   if (characters() > most) return fail(`The text has ${characters()} characters; at most ${most} are taken.`);
   button.setAttribute("aria-busy", "true");
   try {
-    const headers = { "Content-Type": "application/json" };
-    if (token.value) headers.Authorization = `Bearer ${token.value}`;
-    const reply = await fetch("explain", { method: "POST", headers, body: JSON.stringify({ text: text.value }) });
-    const answer = await reply.json();
+    const answer = await explanation();
     if (number !== asked) return undefined; // a later question is under way
-    if (!reply.ok) return fail(`The server did not answer (${reply.status}): ${answer.detail}`);
     problem.hidden = true;
     result.hidden = false;
     showClass(answer);
     showWords(answer);
   } catch (error) {
-    if (number === asked) fail(`The server cannot be reached (${error.message}). Is it still running?`);
+    if (number === asked) fail(error.message);
   } finally {
     if (number === asked) button.removeAttribute("aria-busy");
   }
