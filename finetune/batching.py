@@ -47,14 +47,22 @@ class Batcher:
 
     def start(self):
         """Gives free threads work, each an equal part of what waits."""
-        while self.waiting and self.free:
-            size = min(BATCH_ROWS, math.ceil(len(self.waiting) / self.free))
-            batch = [self.waiting.popleft() for _ in range(size)]
+        while self.free and (batch := self.next_batch()):
             self.free -= 1
-            self.observe(size)
+            self.observe(len(batch))
             rows = [job.rows[place] for job, place in batch]
             running = asyncio.get_running_loop().run_in_executor(self.pool, self.work, rows)
             running.add_done_callback(partial(self.finish, batch))
+
+    def next_batch(self) -> list[tuple[Job, int]]:
+        """Rows for one free thread; those whose request failed or was cancelled are left out."""
+        size = min(BATCH_ROWS, math.ceil(len(self.waiting) / self.free))
+        batch = []
+        while self.waiting and len(batch) < size:
+            job, place = self.waiting.popleft()
+            if not job.done.done():
+                batch.append((job, place))
+        return batch
 
     def finish(self, batch: list[tuple[Job, int]], running: asyncio.Future):
         """Hands answers to their requests, and the thread to the next rows."""
@@ -73,5 +81,8 @@ class Batcher:
         self.start()
 
     def close(self):
-        """Waits for the calls that run."""
+        """Waits for the calls that run; requests that wait for one are cancelled."""
+        for job, _ in self.waiting:
+            job.done.cancel()
+        self.waiting.clear()
         self.pool.shutdown()

@@ -6,7 +6,7 @@ import json
 
 from starlette.exceptions import HTTPException
 
-SECONDS_FOR_A_BODY = 10  # a client that takes longer to send what is at most a megabyte would hold up the shutdown
+SECONDS_FOR_A_BODY = 5  # well within what a stop waits for (finetune.serve.FINISH), so that it ends with an answer too
 PROTECTED = ("/predict", "/explain")  # what works with texts; health and metrics are for probes, which hold no token
 OWN_ONLY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -41,7 +41,7 @@ from finetune.reading import Reader, Reading
 from finetune.try_page import ASSETS, asset, card_page, card_text, try_page
 
 TOKEN = "SERVE_TOKEN"
-FINISH = 9  # seconds for what was accepted before a stop; Docker kills after ten
+FINISH = 9  # seconds for what was accepted before a stop, body and answer; Docker kills after ten
 BACKLOG = 2048  # connections that wait to be accepted: a burst of clients is not refused
 RETRY_AFTER = "1"  # seconds; a full queue is worked off in about that
 PROBLEMS = {
