@@ -256,6 +256,20 @@ def read_settings() -> Settings:
     return found
 
 
+def read_token() -> str | None:
+    """What requests must bring; None where nothing is asked for. Raises UserError for what no request could bring."""
+    token = os.environ.get(TOKEN)
+    if token is None:
+        return None
+    if not token.strip():
+        raise UserError(f"{TOKEN} is empty, which would let nobody or everybody in; give it a value or unset it")
+    if token != token.strip():
+        raise UserError(f"{TOKEN} begins or ends with white space, which no header keeps; take it away")
+    if not (token.isascii() and token.isprintable()):
+        raise UserError(f"{TOKEN} holds what is not printable ASCII, which no header carries unchanged; choose another")
+    return token
+
+
 def whole(least: int, most: float = math.inf):
     """Type of an option: a whole number in these limits."""
 
@@ -293,10 +307,7 @@ def stop(*_):
 def main():
     signal.signal(signal.SIGTERM, stop)
     settings = read_settings()
-    token = os.environ.get(TOKEN)
-    if token is not None and not token.strip():
-        raise UserError(f"{TOKEN} is empty, which would let nobody or everybody in; give it a value or unset it")
-    app = create_app(settings, token)
+    app = create_app(settings, read_token())
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=FINISH
     )

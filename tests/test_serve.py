@@ -185,7 +185,10 @@ def test_a_token_is_asked_for_where_texts_are_read_and_before_they_are(learnt):
     with running(learnt, SERVE_TOKEN="very secret") as server:
         assert server.post("/predict", {"text": "good"}, Authorization="Bearer very secret")[0] == 200
         assert server.post("/explain", {"text": "good"}, Authorization="Bearer very secret")[0] == 200
-        for wrong in ({}, {"Authorization": "Bearer very"}, {"Authorization": "very secret"}, {"Authorization": "é"}):
+        for scheme in ("bearer", "BEARER "):  # in any case, with spaces after it
+            assert server.post("/predict", {"text": "good"}, Authorization=f"{scheme} very secret")[0] == 200
+        for given in (None, "Bearer very", "Bearer Very secret", "Basic very secret", "very secret", "Bearer", "é"):
+            wrong = {} if given is None else {"Authorization": given}
             for path in ("/predict", "/explain"):
                 status, headers, answer = server.send("POST", path, b"{", **wrong)
                 assert (status, headers["www-authenticate"]) == (401, "Bearer")
@@ -258,6 +261,11 @@ def not_started(*arguments: str, **environment: str) -> tuple[int, str]:
     [
         (["--folder", "nowhere"], {}, "error: nowhere/tokenizer.json is missing; expected a folder that"),
         ([], {"SERVE_TOKEN": " "}, "error: SERVE_TOKEN is empty"),
+        ([], {"SERVE_TOKEN": "secret\n"}, "error: SERVE_TOKEN begins or ends with white space"),
+        ([], {"SERVE_TOKEN": " secret"}, "error: SERVE_TOKEN begins or ends with white space"),
+        ([], {"SERVE_TOKEN": "señor"}, "error: SERVE_TOKEN holds what is not printable ASCII"),
+        ([], {"SERVE_TOKEN": "sec\udcffret"}, "error: SERVE_TOKEN holds what is not printable ASCII"),
+        ([], {"SERVE_TOKEN": "two\nlines"}, "error: SERVE_TOKEN holds what is not printable ASCII"),
         (["--queue", "10"], {}, "error: --queue 10 has no room for one request; it must be at least 129"),
         (["--host", "nowhere.invalid"], {}, "error: cannot listen at nowhere.invalid port 8000"),
     ],
