@@ -13,7 +13,11 @@ BATCH_ROWS = (
 
 
 class Full(Exception):
-    """More rows wait than there is room for."""
+    """There is no room for so many `rows` more."""
+
+    def __init__(self, rows: int):
+        super().__init__(rows)
+        self.rows = rows
 
 
 class Job:
@@ -38,12 +42,16 @@ class Batcher:
 
     async def answers(self, rows: Sequence) -> list:
         """An answer a row, in their order. Raises Full, or what `work` raised."""
-        if len(self.waiting) + len(rows) > self.room:
-            raise Full
+        self.check_room(len(rows))
         job = Job(rows, asyncio.get_running_loop().create_future())
         self.waiting.extend((job, place) for place in range(len(rows)))
         self.start()
         return await job.done
+
+    def check_room(self, rows: int):
+        """Raises Full when that many rows more may not wait."""
+        if len(self.waiting) + rows > self.room:
+            raise Full(rows)
 
     def start(self):
         """Gives free threads work, each an equal part of what waits."""

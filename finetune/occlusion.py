@@ -6,6 +6,7 @@ Li, Monroe and Jurafsky 2016, "Understanding Neural Networks through Representat
 
 import math
 import re
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,15 @@ def parts(classifier: Classifier, text: str) -> Parts:
         rows.append([one for one, word in zip(ids, owner, strict=True) if not group[0] <= word <= group[-1]])
         done = end
     return Parts([*texts, text[done:]], places, rows)
+
+
+def most_rows(text: str) -> int:
+    """Rows that `parts` makes of a text at most, without a look at its tokens; the cut may leave fewer.
+
+    >>> most_rows("It is well-made!"), most_rows("word " * 1000)
+    (5, 129)
+    """
+    return 1 + sum(1 for _ in islice(WORD.finditer(text), MOST))
 
 
 def pushes(probabilities: np.ndarray) -> list[float]:

@@ -116,11 +116,7 @@ def create_app(settings: Settings, token: str | None = None) -> FastAPI:
 
     async def answers(rows: list[str] | list[list[int]]) -> tuple[list[Reading | None], np.ndarray]:
         """Readings, and probabilities of shape [rows, classes]."""
-        try:
-            readings, probabilities = zip(*await batcher.answers(rows), strict=True)
-        except Full:
-            told = f"{settings.queue} texts wait at most, and there is no room for {len(rows)} more now; come again"
-            raise HTTPException(503, told, {"Retry-After": RETRY_AFTER}) from None
+        readings, probabilities = zip(*await batcher.answers(rows), strict=True)
         return list(readings), np.stack(probabilities)
 
     @contextlib.asynccontextmanager
@@ -158,6 +154,7 @@ def create_app(settings: Settings, token: str | None = None) -> FastAPI:
     @app.post("/explain", responses=told, dependencies=guarded)
     async def explain(body: bodies.one) -> messages.Explanation:
         """Class of one text and how far each of its words pushes it; costs as much as a text for each word."""
+        batcher.check_room(occlusion.most_rows(body.text))  # before the work of making them
         (reading,) = await asyncio.to_thread(reader.read, [body.text])
         parts = await asyncio.to_thread(occlusion.parts, classifier, body.text)
         _, probabilities = await answers(parts.rows)
@@ -204,6 +201,11 @@ def create_app(settings: Settings, token: str | None = None) -> FastAPI:
             place = f"{first['ctx']['error']} at character {first['loc'][-1]}"
             return JSONResponse({"detail": f"the body is not JSON: {place}"}, 400)
         return JSONResponse({"detail": messages.problem_line(first)}, 422)
+
+    @app.exception_handler(Full)
+    async def come_again(_: Request, error: Full):
+        detail = f"{settings.queue} texts wait at most, and there is no room for {error.rows} more now; come again"
+        return JSONResponse({"detail": detail}, 503, {"Retry-After": RETRY_AFTER})
 
     @app.exception_handler(HTTPException)
     async def problem(_: Request, error: HTTPException):

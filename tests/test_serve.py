@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from finetune.classifier import Classifier
-from finetune.messages import EXPECTED
+from finetune.messages import EXPECTED, requests
 from finetune.serve import listening
 from tests.conftest import ROOT
 from tests.server import SECONDS, command, running
@@ -84,6 +85,17 @@ def test_a_text_that_is_longer_than_the_model_reads_says_so(server):
 def test_a_bad_request_is_told_what_is_wrong_with_it(server, body, status, reason):
     found, _, answer = server.send("POST", "/predict", body, **JSON)
     assert (found, json.loads(answer)["detail"][: len(reason)]) == (status, reason)
+
+
+@pytest.mark.parametrize("path", ["one", "one_or_many"])
+def test_of_many_unknown_names_and_wrong_texts_only_few_are_told(path):
+    body = TypeAdapter(getattr(requests(max_texts=50, max_characters=1000), path))
+    with pytest.raises(ValidationError) as raised:
+        body.validate_python({f"name {number}": 0 for number in range(90_000)} | {"text": "good", "more": 0})
+    assert [(error["loc"][-1], error["type"]) for error in raised.value.errors()] == [("name 0", "extra_forbidden")]
+    with pytest.raises(ValidationError) as raised:
+        body.validate_python({"texts": [0] * 90_000})
+    assert len(raised.value.errors()) <= 51
 
 
 def test_a_body_of_another_kind_or_of_unknown_length_is_checked_too(server):
@@ -197,19 +209,21 @@ def test_a_token_is_asked_for_where_texts_are_read_and_before_they_are(learnt):
 
 
 def test_what_does_not_fit_the_queue_is_told_to_come_again(learnt):
+    asked = {"/predict": {"texts": TEXTS * 3}, "/explain": {"text": "film " * 60}}
     with running(learnt, "--queue", "129", "--threads", "1") as server:
         with ThreadPoolExecutor(12) as clients:
             found = list(
                 clients.map(
-                    lambda _: server.send("POST", "/predict", json.dumps({"texts": TEXTS * 3}).encode(), **JSON),
-                    range(60),
+                    lambda path: (path, *server.send("POST", path, json.dumps(asked[path]).encode(), **JSON)),
+                    [*asked] * 30,
                 )
             )
-        statuses = [status for status, _, _ in found]
-        assert set(statuses) == {200, 503}
-        refused = next(one for one in found if one[0] == 503)
-        assert refused[1]["retry-after"] == "1"
-        assert "129 texts wait at most" in json.loads(refused[2])["detail"]
+        assert {status for _, status, _, _ in found} == {200, 503}
+        for path, rows in (("/predict", 120), ("/explain", 61)):
+            headers, body = next(rest for at, status, *rest in found if (at, status) == (path, 503))
+            assert headers["retry-after"] == "1"
+            told = f"129 texts wait at most, and there is no room for {rows} more now; come again"
+            assert json.loads(body)["detail"] == told
         assert server.post("/predict", {"text": "good"})[0] == 200  # there is room again
 
 
