@@ -66,7 +66,7 @@ def disk_problem(error: OSError) -> str | None:
     if error.errno in FULL:
         return (
             f"no room to write {where} ({one_line(error)}); free some space and run `dvc repro` again, "
-            "or bring the previous results back with `dvc checkout` and `git restore metrics`"
+            "or bring the previous results back with `dvc checkout --force` and `git restore metrics`"
         )
     if error.errno in IN_THE_WAY:
         return f"cannot write {where} ({one_line(error)}); move away what stands there and run `dvc repro` again"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from finetune import publish_folder, publish_hub, publish_s3
-from finetune.errors import FORBIDDEN, FULL, IN_THE_WAY, UserError, one_line, run
+from finetune.errors import FULL, UserError, one_line, run
 from finetune.gate import HOLDS, check
 from finetune.metrics import read_metrics
 from finetune.params import read_params
@@ -79,10 +79,14 @@ def check_export(repo):
     out = next((out for out in repo.index.outs if out.def_path == str(EXPORT)), None)
     if out is None or not out.hash_info:
         raise UserError(f"not published: no dvc.lock here says which {EXPORT} is meant; run `dvc repro`")
-    if not out.exists or out.changed_checksum():
+    if not out.exists:
         raise UserError(
-            f"not published: {EXPORT} is {'not the folder that dvc.lock names' if out.exists else 'missing'}; "
-            f"bring that back with `dvc checkout {EXPORT}`, or make it again with `dvc repro --force export`"
+            f"not published: {EXPORT} is missing; get it with `dvc pull {EXPORT}` from a remote, or make it with `dvc repro`"
+        )
+    if out.changed_checksum():
+        raise UserError(
+            f"not published: {EXPORT} is not the folder that dvc.lock names; bring that back with "
+            f"`dvc checkout --force {EXPORT}`, or make it again with `dvc repro --force export`"
         )
 
 
@@ -120,7 +124,9 @@ def main():
     parser.add_argument("--private", action="store_true", help="a repository that this makes on the Hub is private")
     arguments = parser.parse_args()
     scheme, separator, _ = arguments.to.partition("://")
-    if not arguments.to or (separator and scheme not in PLACES):
+    # s3:/bucket is no folder that anyone means.
+    mistyped = not separator and scheme.startswith(tuple(f"{name}:" for name in PLACES))
+    if not arguments.to or mistyped or (separator and scheme not in PLACES):
         raise UserError(f"cannot publish to {arguments.to!r}; expected hf://OWNER/NAME, s3://BUCKET/KEY or a folder")
     if arguments.private and scheme != "hf":
         raise UserError("--private is for hf://OWNER/NAME; elsewhere the place says who may read it")
@@ -133,9 +139,7 @@ def main():
     except OSError as error:
         if error.errno in FULL:
             raise UserError(f"not published: no room for a copy ({one_line(error)}); free some space") from None
-        if error.errno in (*FORBIDDEN, *IN_THE_WAY):
-            raise UserError(f"not published: {one_line(error)}; make that place writable, or name another") from None
-        raise
+        raise UserError(f"not published: {one_line(error)}; make that place writable, or name another") from None
 
 
 if __name__ == "__main__":

@@ -146,10 +146,13 @@ def no_lock(folder: Path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (changed_byte, "models/export is not the folder that dvc.lock names; bring that back with `dvc checkout"),
+        (
+            changed_byte,
+            "models/export is not the folder that dvc.lock names; bring that back with `dvc checkout --force",
+        ),
         (missing_file, "models/export is not the folder that dvc.lock names"),
         (added_file, "models/export is not the folder that dvc.lock names"),
-        (missing_folder, "models/export is missing; bring that back with `dvc checkout models/export`"),
+        (missing_folder, "models/export is missing; get it with `dvc pull models/export` from a remote"),
         (other_name, "the pipeline is not up to date (export: params.yaml export modified); run `dvc repro` first"),
         (other_metrics, "not up to date (export: metrics/test.json modified)"),
         (other_export_metrics, "not up to date (export: metrics/export.json modified)"),
@@ -169,6 +172,8 @@ def test_only_what_dvc_lock_names_is_published(project, tmp_path, change, told):
     [
         ("gs://bucket/model", "expected hf://OWNER/NAME, s3://BUCKET/KEY or a folder"),
         ("", "expected hf://OWNER/NAME"),
+        ("s3:/bucket/key", "cannot publish to 's3:/bucket/key'; expected hf://OWNER/NAME, s3://BUCKET/KEY or a folder"),
+        ("hf:owner/name", "expected hf://OWNER/NAME"),
         ("hf://name", "must have the form hf://OWNER/NAME"),
         ("hf://datasets/owner/name", "must have the form hf://OWNER/NAME"),
         ("hf://owner/name#part", "must have the form hf://OWNER/NAME"),
