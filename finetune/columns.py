@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from finetune.tables import (
     BATCH,
     check_columns,
+    check_whole,
     csv_rows,
     json_rows,
     json_text,
     known_format,
-    opened,
+    parquet_file,
+    parquet_texts,
     read_batches,
     readable,
 )
@@ -28,6 +29,18 @@ from finetune.tables import (
 JSON = pa.json_(pa.string())
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 INT64 = range(-(2**63), 2**63)
+EXACT = range(-(2**53), 2**53 + 1)  # integers that float64 holds, each of them
+# Type of a column by the kinds of its values, null left out; JSON for every other mixture, which changes no value.
+TYPES = {
+    frozenset(): pa.null(),
+    frozenset({"truth"}): pa.bool_(),
+    frozenset({"integer"}): pa.int64(),
+    frozenset({"long integer"}): pa.int64(),
+    frozenset({"integer", "long integer"}): pa.int64(),
+    frozenset({"float"}): pa.float64(),
+    frozenset({"integer", "float"}): pa.float64(),
+    frozenset({"text"}): pa.string(),
+}
 Batches = Iterator[tuple[list[str | None], pa.Table]]  # texts, and the rows they stand in
 
 
@@ -58,44 +71,47 @@ def csv_survey(path: Path, text: str, separator: str) -> Survey:
 
 
 def parquet_survey(path: Path, text: str) -> Survey:
-    with opened(path, "rb") as file:
-        schema = pq.ParquetFile(file).schema_arrow
+    with parquet_file(path) as table:
+        schema = table.schema_arrow
     check_columns(path.name, [text, *schema.names], schema.names)
     return Survey(sum(len(batch[text]) for batch in read_batches(path, [text])), schema)
 
 
 def json_survey(path: Path, text: str) -> Survey:
-    rows, types = 0, {text: pa.null()}
+    rows, kinds = 0, {}
     for where, row in json_rows(path):
         check_columns(where, [text], list(row))
         json_value_text(row[text], text, where)
         rows += 1
-        if rows == 1:  # the columns come in the order of the first row
-            types = dict.fromkeys(row, pa.null())
         for key, value in row.items():
-            types[key] = common_type(types.get(key, pa.null()), json_type(value))
-    return Survey(rows, pa.schema(list(types.items())))
+            if key not in kinds:
+                check_whole(key, f"{where}: the name {key!r}")
+                kinds[key] = set()
+            if value is not None:
+                kinds[key].add(json_kind(value))
+    kinds = kinds or {text: set()}
+    return Survey(rows, pa.schema([(key, TYPES.get(frozenset(found), JSON)) for key, found in kinds.items()]))
 
 
-def json_type(value) -> pa.DataType:
-    """Type of a column that holds this value of JSON."""
+def json_kind(value) -> str:
+    """What a value of JSON is, in the words of TYPES or "other"."""
     if isinstance(value, bool):
-        return pa.bool_()
+        return "truth"
     if isinstance(value, int):
-        return pa.int64() if value in INT64 else JSON
+        return "integer" if value in EXACT else "long integer" if value in INT64 else "other"
     if isinstance(value, str):
         # JSON can write half a character, which is no text; as JSON it stays what it is.
-        return JSON if any("\ud800" <= letter <= "\udfff" for letter in value) else pa.string()
-    return {type(None): pa.null(), float: pa.float64()}.get(type(value), JSON)
+        return "other" if any("\ud800" <= letter <= "\udfff" for letter in value) else "text"
+    return "float" if isinstance(value, float) else "other"
 
 
-def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """Type that takes the values of both: numbers together are float64, what does not go together is JSON."""
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    return pa.float64() if {one, other} == {pa.int64(), pa.float64()} else JSON
+def json_line(value, ascii_only: bool = False) -> str:
+    """A value as JSON: null for NaN and the infinities, which JSON does not have, and text for dates and the like."""
+    try:
+        return json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, default=str)
+    except ValueError:
+        loose = json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
+        return json.dumps(loose, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def json_value_text(value, column: str, where: str) -> str | None:
@@ -120,9 +136,9 @@ def read_columns(path: Path, text: str, schema: pa.Schema, size: int) -> Batches
 
 
 def parquet_columns(path: Path, text: str) -> Batches:
-    with opened(path, "rb") as file:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=BATCH):
-            yield batch.column(text).cast(pa.string()).to_pylist(), pa.Table.from_batches([batch])
+    with parquet_file(path) as table:
+        for batch in table.iter_batches(batch_size=BATCH):
+            yield parquet_texts(batch, text, path.name), pa.Table.from_batches([batch])
 
 
 def json_columns(path: Path, text: str, schema: pa.Schema) -> Batches:
@@ -137,5 +153,6 @@ def json_array(values: list, kind: pa.DataType) -> pa.Array:
     """Values of JSON as a column of this type."""
     if kind != JSON:
         return pa.array(values, kind)
-    written = [None if value is None else json.dumps(value) for value in values]
+    # Arrow takes half a character only in the way that ASCII writes it.
+    written = [None if value is None else json_line(value, ascii_only=True) for value in values]
     return pa.array(written, pa.string()).cast(JSON)

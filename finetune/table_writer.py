@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finetune.columns import JSON, SEPARATORS
+from finetune.columns import JSON, SEPARATORS, json_line
 from finetune.errors import UserError, one_line
 from finetune.tables import BATCH, table_format
 
@@ -71,7 +71,7 @@ def tsv_writer(file: BinaryIO, schema: pa.Schema):
 def json_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     def write(table: pa.Table):
         for row in zip(*(as_json(table, name) for name in schema.names), strict=True):
-            line = json.dumps(dict(zip(schema.names, row, strict=True)), ensure_ascii=False, default=str)
+            line = json_line(dict(zip(schema.names, row, strict=True)))
             # Half a character is written as it was read, \ud83d.
             file.write(line.encode("utf-8", "backslashreplace") + b"\n")
         file.flush()
@@ -107,10 +107,7 @@ def as_text(table: pa.Table, name: str) -> list[str | None]:
     """Values of a column as they stand in a CSV file: lists and structs as JSON."""
     column = plain_column(table, name)
     if pa.types.is_nested(column.type):
-        return [
-            None if value is None else json.dumps(value, ensure_ascii=False, default=str)
-            for value in column.to_pylist()
-        ]
+        return [None if value is None else json_line(value) for value in column.to_pylist()]
     try:
         return column.cast(pa.string()).to_pylist()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ import itertools
 import json
 import lzma
 import re
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from finetune.errors import UserError, one_line
 
 BATCH = 10_000  # rows: large enough that the overhead vanishes, small enough to stay far below 100 MB
 LONGEST_TEXT = 100_000_000  # characters of one CSV field; an open quote would otherwise swallow the file into memory
+ROOM = (
+    50  # levels of nested JSON kept free, so that a row which can be read here can be written from deeper in the stack
+)
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 COMPRESSIONS = (*OPENERS, ".zip")
 SPLITS = {
@@ -101,8 +105,6 @@ def readable(path: Path):
             raise UserError(f"{path} is not UTF-8 (line {first_undecodable_line(path)}); save it as UTF-8") from None
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged or cut short ({one_line(error)}); get it again") from None
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is no readable Parquet file ({one_line(error)}); get it again") from None
     except OSError as error:
         # gzip and bz2 raise a bare OSError, without a number, for bytes that are not theirs.
         if error.errno is None:
@@ -215,8 +217,20 @@ def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
                 continue
             try:
                 row = json.loads(line, **parsers)
+                if line.count("[") + line.count("{") > ROOM:
+                    json.loads(f"{'[' * ROOM}{line}{']' * ROOM}", **parsers)
             except json.JSONDecodeError as error:
                 raise UserError(f"{path} line {number} is not JSON ({error.msg}); expected one object a line") from None
+            except ValueError:
+                # Python guards itself against the time that this takes.
+                raise UserError(
+                    f"{path} line {number} holds an integer of more than {sys.get_int_max_str_digits()} digits; "
+                    "put it in double quotes"
+                ) from None
+            except RecursionError:
+                raise UserError(
+                    f"{path} line {number} nests lists or objects too deep to read; keep it to a few hundred levels"
+                ) from None
             if not isinstance(row, dict):
                 raise UserError(
                     f'{path} line {number} must be an object such as {{"text": …}}, found {line.strip()[:40]}'
@@ -241,25 +255,41 @@ def json_text(value, column: str, where: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise UserError(f"{where}: {column!r} must be text, found a {type(value).__name__}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        # JSON can write one half of an emoji, \ud83d, which is no Unicode text.
-        raise UserError(f"{where}: {column!r} holds half a character ({one_line(error)}); mend the text") from None
+    check_whole(value, f"{where}: {column!r}")
     return value
 
 
+def check_whole(text: str, where: str):
+    """Raises UserError for half a character: JSON can write one half of an emoji, \\ud83d, which is no Unicode text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where} holds half a character ({one_line(error)}); mend the text") from None
+
+
+@contextlib.contextmanager
+def parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
+    """An open Parquet file, for `with`; raises UserError for what is none, or is damaged."""
+    try:
+        with opened(path, "rb") as file:
+            yield pq.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is no readable Parquet file ({one_line(error)}); get it again") from None
+
+
+def parquet_texts(batch: pa.RecordBatch, column: str, where: str) -> list[str | None]:
+    """Values of a column of any type that can be told as text; raises UserError for one that cannot."""
+    try:
+        return batch.column(column).cast(pa.string()).to_pylist()
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise UserError(f"{where}: {column!r} must hold text ({one_line(error)})") from None
+
+
 def parquet_batches(path: Path, columns: list[str]):
-    with opened(path, "rb") as file:
-        table = pq.ParquetFile(file)
+    with parquet_file(path) as table:
         check_columns(path.name, columns, table.schema_arrow.names)
         for batch in table.iter_batches(batch_size=BATCH, columns=columns):
-            try:
-                yield {column: batch.column(column).cast(pa.string()).to_pylist() for column in columns}
-            except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError) as error:
-                raise UserError(
-                    f"{path.name}: the columns {', '.join(columns)} must hold text ({one_line(error)})"
-                ) from None
+            yield {column: parquet_texts(batch, column, path.name) for column in columns}
 
 
 READERS = {

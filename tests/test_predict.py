@@ -271,6 +271,119 @@ def test_a_table_that_cannot_be_scored_is_told_before_anything_is_written(scored
 
 
 @pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('"n": ' + "9" * 5000, "in.jsonl line 2 holds an integer of more than 4300 digits; put it in double quotes"),
+        ('"n": ' + "[" * 100_000 + "]" * 100_000, "in.jsonl line 2 nests lists or objects too deep to read; keep it"),
+        (r'"k\ud83d": 1', r"in.jsonl line 2: the name 'k\ud83d' holds half a character"),
+        ('"n": \x00', "in.jsonl line 2 is not JSON (Expecting value)"),
+    ],
+    ids=["digits", "deep", "half", "none"],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["first_row", "later_row"])
+def test_a_line_of_json_that_cannot_be_scored_is_told_with_its_number(scored, workdir, first, line, message):
+    before = "\n" if first else '{"text": "good"}\n'
+    (workdir / "in.jsonl").write_text(f'{before}{{"text": "bad", {line}}}\n')
+    assert refusal(scored, workdir / "in.jsonl", "out.jsonl").startswith(message)
+    assert [path.name for path in workdir.iterdir()] == ["in.jsonl"]
+
+
+@pytest.mark.parametrize("output", ["out.jsonl", "out.csv", "out.parquet"])
+def test_json_that_is_nested_as_deep_as_can_be_read_can_be_written_too(scored, workdir, output):
+    """Around the limit, every depth is either refused in one line or written: none ends in between."""
+
+    def told(depth: int) -> str:
+        (workdir / "in.jsonl").write_text(f'{{"text": "good", "n": {"[" * depth}NaN{"]" * depth}}}\n')
+        try:
+            scored(workdir / "in.jsonl", output)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    least, most = 100, 1000
+    assert told(least) == ""
+    refused = told(most)
+    assert "in.jsonl line 1 nests lists or objects too deep" in refused
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if told(middle) else (middle, most)
+    assert {told(depth) for depth in range(most - 5, most + 5)} == {"", refused}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ([9007199254740993, 1.5], columns.JSON),
+        ([1.5, None, -9007199254740993], columns.JSON),
+        ([1, 9007199254740993, 0.5], columns.JSON),
+        ([9007199254740992, 1.5], pa.float64()),
+        ([9007199254740993, 1], pa.int64()),
+        ([2**63, 1.5], columns.JSON),
+    ],
+)
+def test_integers_that_a_float_cannot_hold_stay_as_they_are(scored, workdir, numbers, kind):
+    """2 ** 53 = 9007199254740992 is the last up to which a float64 holds every integer."""
+    lines = [json.dumps({"id": number, "text": "good"}) + "\n" for number in numbers]
+    (workdir / "in.jsonl").write_text("".join(lines))
+    found = [json.loads(line) for line in scored(workdir / "in.jsonl", "out.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in found] == numbers
+    scored(workdir / "in.jsonl", "out.parquet")
+    assert pq.read_schema("out.parquet").field("id").type == kind
+
+
+@pytest.mark.parametrize("texts", [[b"good", b"caf\xe9"], [{"a": 1}], [["a"]]], ids=["bytes", "struct", "list"])
+def test_a_parquet_column_that_holds_no_text_is_told_as_that_by_either_reading(scored, workdir, texts):
+    table = pa.table({"text": texts})
+    pq.write_table(table, workdir / "in.parquet")
+    assert refusal(scored, workdir / "in.parquet", "out.csv").startswith("in.parquet: 'text' must hold text (")
+    with pytest.raises(UserError, match=r"^in.parquet: 'text' must hold text \("):
+        list(read_columns(workdir / "in.parquet", "text", table.schema, 10))
+
+
+def constant(name: str):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_what_is_no_number_is_null_in_json(scored, workdir):
+    odd = [float("nan"), float("inf"), float("-inf"), 0.5]
+    table = pa.table(
+        {
+            "text": ["good"] * 4,
+            "share": odd,
+            "list": [[value, 1.5] for value in odd],
+            "struct": [{"a": {"b": value}} for value in odd],
+            "small": pa.array(odd, pa.float32()),
+        }
+    )
+    pq.write_table(table, workdir / "in.parquet")
+    expected = [None, None, None, 0.5]
+    for source in ("in.parquet", "out.jsonl"):
+        path = scored(
+            workdir / source, f"{source}.again.jsonl" if source == "out.jsonl" else "out.jsonl", "--prefix", source
+        )
+        found = [json.loads(line, parse_constant=constant) for line in path.read_text().splitlines()]
+        assert [row["share"] for row in found] == expected
+        assert [row["list"] for row in found] == [[value, 1.5] for value in expected]
+        assert [row["struct"] for row in found] == [{"a": {"b": value}} for value in expected]
+        assert [row["small"] for row in found] == expected
+    scored(workdir / "in.parquet", "out.csv")
+    with open("out.csv", encoding="utf-8", newline="") as file:
+        lists = [json.loads(row["list"], parse_constant=constant) for row in csv.DictReader(file)]
+    assert lists == [[value, 1.5] for value in expected]
+    # Parquet has these values, and keeps them.
+    assert str(pq.read_table(scored(workdir / "in.parquet", "out.parquet")).column("share").to_pylist()) == str(odd)
+
+
+def test_what_python_reads_as_a_number_but_json_does_not_know_is_null(scored, workdir):
+    """NaN in a column of numbers, and inside a list, whose column is JSON in Parquet too."""
+    (workdir / "in.jsonl").write_text('{"text": "good", "n": NaN, "list": [1, -Infinity]}\n')
+    found = json.loads(scored(workdir / "in.jsonl", "out.jsonl").read_text(), parse_constant=constant)
+    assert (found["n"], found["list"]) == (None, [1, None])
+    column = pq.read_table(scored(workdir / "in.jsonl", "out.parquet")).column("list")
+    assert column.cast(pa.string()).to_pylist() == ["[1, null]"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["good", "--input", "in.csv"], "found texts and --input in.csv; give one of them"),

@@ -123,6 +123,7 @@ def test_a_zip_archive_may_leave_out_the_format_in_its_own_name(tmp_path):
             [(None, "true"), ("", "false")],
         ),
         ("separator.jsonl", '{"text": "a\u2028b", "label": 0}\n', [("a\u2028b", "0")]),
+        ("digits.jsonl", f'{{"text": "a", "label": {"9" * 5000}}}\n', [("a", "9" * 5000)]),
     ],
 )
 def test_what_stands_in_a_text_file_is_what_comes_back(tmp_path, name, content, expected):
@@ -170,6 +171,11 @@ def test_parquet_columns_of_other_types_come_as_text(tmp_path, labels, expected)
         ("x.jsonl", '\n{"text": \n', "x.jsonl line 2 is not JSON (Expecting value); expected one object a line"),
         ("x.json", '[{"text": "a"}]', 'x.json line 1 must be an object such as {"text": …}, found [{"text": "a"}]'),
         ("x.jsonl", '{"text": ["a"], "label": 1}', "x.jsonl line 1: 'text' must be text, found a list"),
+        (
+            "deep.jsonl",
+            f'{{"text": "a", "label": 1}}\n{{"text": {"[" * 100_000}{"]" * 100_000}}}\n',
+            "deep.jsonl line 2 nests lists or objects too deep to read; keep it to a few hundred levels",
+        ),
         ("x.jsonl", r'{"text": "\ud83d", "label": 1}', "x.jsonl line 1: 'text' holds half a character"),
         ("x.parquet", "text,label\n", "x.parquet is no readable Parquet file (Parquet magic bytes not found"),
         ("x.parquet", "", "x.parquet is no readable Parquet file"),
@@ -190,7 +196,7 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path, name, content,
 @pytest.mark.parametrize("column", [[["a"]], [{"word": "a"}], [b"caf\xe9"]], ids=["list", "struct", "bytes"])
 def test_a_parquet_column_that_holds_no_text_is_refused(tmp_path, column):
     pq.write_table(pa.table({"text": column, "label": ["a"]}), tmp_path / "x.parquet")
-    assert refusal(tmp_path / "x.parquet").startswith("x.parquet: the columns text, label must hold text (")
+    assert refusal(tmp_path / "x.parquet").startswith("x.parquet: 'text' must hold text (")
 
 
 @pytest.mark.parametrize("pack", PACK)
