@@ -179,14 +179,19 @@ def parsed() -> argparse.Namespace:
     return options
 
 
-def stop(number: int, _):
-    raise Stopped("stopped; nothing was written", 128 + number)
+def stopper(output: Path | None):
+    """Handler of a signal that ends the command; what it began to write into a file is taken away, unlike stdout."""
+
+    def stop(number: int, _):
+        raise Stopped("stopped" if output is None else "stopped; nothing was written", 128 + number)
+
+    return stop
 
 
 def main():
     options = parsed()
     # Like Ctrl-C: what was begun is taken away.
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, stopper(options.output))
     try:
         if options.input is not None:
             check_files(options.input, options.output)

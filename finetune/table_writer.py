@@ -42,7 +42,8 @@ def written_format(path: Path) -> str:
 @contextlib.contextmanager
 def table_writer(path: Path, schema: pa.Schema) -> Iterator[Write]:
     """Function that adds rows of this schema to a file, which gets its name when the block has ended well."""
-    writer, part = WRITERS[written_format(path)], path.with_name(f".{path.name}.part")
+    # Of two processes that write one output, each has a part of its own.
+    writer, part = WRITERS[written_format(path)], path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(part.open("wb"))

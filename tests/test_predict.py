@@ -19,6 +19,7 @@ from finetune import columns, predict
 from finetune.classifier import Classifier
 from finetune.columns import read_columns, survey
 from finetune.errors import UserError
+from finetune.table_writer import table_writer
 from finetune.tables import read_batches
 from tests.conftest import ROOT
 from tests.exported import NAMES, exported
@@ -425,16 +426,46 @@ def test_a_command_that_is_stopped_leaves_the_last_output_as_it_was(shipped, wor
     (workdir / "out.csv").write_text("before")
     command = [sys.executable, "-m", "finetune.predict", "--model", shipped, "--input", "in.csv", "--output", "out.csv"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        part, ends = workdir / ".out.csv.part", time.monotonic() + 60
+        part, ends = workdir / f".out.csv.{process.pid}.part", time.monotonic() + 60
         while not (part.exists() and part.stat().st_size) and time.monotonic() < ends:
             time.sleep(0.02)
         process.send_signal(number)
         told = process.stderr.read()
     assert process.returncode == 128 + number
-    assert told.startswith("stopped")
-    assert told.count("\n") == 1
+    assert told == ("stopped\n" if number == signal.SIGINT else "stopped; nothing was written\n")
     assert (workdir / "out.csv").read_text() == "before"
     assert sorted(path.name for path in workdir.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_a_command_that_is_stopped_after_its_first_answer_does_not_say_that_nothing_was_written(shipped):
+    command = [sys.executable, "-m", "finetune.predict", "--model", shipped]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdin.write(b"good film\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["label"] in NAMES
+        process.terminate()
+        assert process.stderr.read() == b"stopped\n"
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_two_processes_that_write_one_output_do_not_share_what_is_not_done(workdir):
+    """The other one begins and ends while ours is under way; the last to end gives the file its rows."""
+    script = (
+        "import pyarrow as pa; from pathlib import Path; from finetune.table_writer import table_writer\n"
+        "table = pa.table({'text': ['theirs']})\n"
+        "with table_writer(Path('out.csv'), table.schema) as write: write(table)"
+    )
+    ours = pa.table({"text": ["ours"]})
+    with table_writer(workdir / "out.csv", ours.schema) as write:
+        write(ours)
+        subprocess.run(
+            [sys.executable, "-c", script], cwd=workdir, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True
+        )
+        assert (workdir / "out.csv").read_text() == "text\ntheirs\n"
+        write(ours)
+    assert (workdir / "out.csv").read_text() == "text\nours\nours\n"
+    assert [path.name for path in workdir.iterdir()] == ["out.csv"]
 
 
 def test_the_same_table_gives_the_same_bytes(command, workdir):
