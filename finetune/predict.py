@@ -92,8 +92,12 @@ def answer_table(classifier: Classifier, path: Path, output: Path | None, text: 
 
     from finetune.columns import read_columns, survey
     from finetune.table_writer import json_writer, table_writer
+    from finetune.tables import MissingColumn
 
-    rows, schema = survey(path, text)
+    try:
+        rows, schema = survey(path, text)
+    except MissingColumn as error:
+        raise UserError(f"{error}; name the one to read with --text-column") from None
     new = [
         pa.field(f"{prefix}label", pa.string()),
         pa.field(f"{prefix}probability", pa.float64()),

@@ -41,6 +41,10 @@ SPLITS = {
 SPLIT_NAME = re.compile(rf"^({'|'.join(SPLITS)})([-_.].*)?$")
 
 
+class MissingColumn(UserError):
+    """A table without a column that is wanted; the caller knows where the column is named."""
+
+
 def split_files(path: Path) -> dict[str, list[Path]]:
     """Files of each split: {"all": [file]}, or those called train, validation and test in a folder.
 
@@ -153,10 +157,10 @@ def first_undecodable_line(path: Path) -> int:
 
 
 def check_columns(where: str, wanted: list[str], found: list[str]):
-    """Raises UserError when a wanted column is not among those found (and lists these), or is there twice."""
+    """Raises MissingColumn when a wanted column is not among those found (and lists these), UserError when it is there twice."""
     for column in wanted:
         if column not in found:
-            raise UserError(f"{where} has no column {column!r}; its columns are {', '.join(found)}")
+            raise MissingColumn(f"{where} has no column {column!r}; its columns are {', '.join(found)}")
         if found.count(column) > 1:
             raise UserError(f"{where} has {found.count(column)} columns {column!r}; give each a name of its own")
 

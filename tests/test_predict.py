@@ -258,7 +258,11 @@ def test_a_prefix_keeps_new_columns_apart_from_old_ones(scored, workdir):
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        ("review,id\na,1\n", [], "in.csv has no column 'text'; its columns are review, id"),
+        (
+            "review,id\na,1\n",
+            [],
+            "in.csv has no column 'text'; its columns are review, id; name the one to read with --text-column",
+        ),
         ("text,label\na,b\n", [], "in.csv already has a column 'label'; name the new ones otherwise, as with --prefix"),
         ("text,id,id\na,1,2\n", [], "in.csv has 2 columns 'id'; give each a name of its own"),
         ("", [], "in.csv is empty; expected a first line with the names of the columns"),
