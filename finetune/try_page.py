@@ -58,6 +58,8 @@ def try_page(card: str | None, labels: list[str], max_characters: int, max_lengt
 def card_page(card: str) -> str:
     """The model card as a page; HTML in the Markdown is shown, not run."""
     body = MarkdownIt("js-default").render(card)
+    # The page's policy takes no style but that of its own files. In a text of the card these quotes would be escaped.
+    body = body.replace(' style="text-align:right"', ' class="number"').replace(' style="text-align:left"', "")
     # Wide tables and code scroll by themselves, also by keyboard, not the page.
     body = body.replace("<table>", '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>')
     body = body.replace("</table>", "</table></div>").replace("<pre>", '<pre class="scroll" tabindex="0">')
