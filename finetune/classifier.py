@@ -63,10 +63,17 @@ class Classifier:
         self.special = SpecialTokens(*facts["special_tokens"])
         self.pad_id: int = facts["pad_id"]
 
+    def whole(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included, of any length."""
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+
+    def cut(self, ids: list[int]) -> list[int]:
+        """Ids of a text cut to `max_length` as in training."""
+        return truncate(ids, self.max_length, self.truncation, self.special)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens included, cut to `max_length` as in training."""
-        found = self.tokenizer.encode_batch_fast(list(texts))
-        return [truncate(encoding.ids, self.max_length, self.truncation, self.special) for encoding in found]
+        """Token ids of each text as the model takes them."""
+        return [self.cut(ids) for ids in self.whole(texts)]
 
     def answer(self, ids: Sequence[Sequence[int]], output: str = "probabilities") -> np.ndarray:
         """`logits` or calibrated `probabilities` of rows of token ids, float32 of shape [rows, classes]."""

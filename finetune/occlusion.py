@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from finetune.classifier import Classifier
-from finetune.tokens import truncate
 from finetune.words import SPACELESS
 
 MOST = 128  # words left out one by one; of a longer text, neighbours go together, so that it costs no more
@@ -36,7 +35,7 @@ class Parts(NamedTuple):
 def parts(classifier: Classifier, text: str) -> Parts:
     """Parts of a text. Tokens are taken away rather than words: then nothing that was cut off moves in."""
     encoding = classifier.tokenizer.encode(text)
-    kept = truncate(list(range(len(encoding.ids))), classifier.max_length, classifier.truncation, classifier.special)
+    kept = classifier.cut(list(range(len(encoding.ids))))
     words = [match.span() for match in WORD.finditer(text)]
     word_at = np.full(len(text) + 1, -1)
     for number, (start, end) in enumerate(words):

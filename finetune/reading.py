@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from finetune.classifier import Classifier
-from finetune.tokens import truncate
 
 
 class Reading(NamedTuple):
@@ -27,11 +26,9 @@ class Reader:
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """A reading of each text; it is tokenised once, and whole."""
-        taken = self.classifier
         found = []
-        for encoding in taken.tokenizer.encode_batch_fast(list(texts)):
-            whole = encoding.ids
-            cut = truncate(whole, taken.max_length, taken.truncation, taken.special)
+        for whole in self.classifier.whole(texts):
+            cut = self.classifier.cut(whole)
             unknown = 0 if self.unknown is None else whole.count(self.unknown)
             found.append(Reading(cut, len(whole) - self.special, unknown, len(cut) < len(whole)))
         return found
