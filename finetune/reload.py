@@ -16,6 +16,7 @@ from transformers import pipeline
 from finetune.encoder import loading, logits, probabilities, trained_classifier
 from finetune.errors import run
 from finetune.lengths import length_order
+from finetune.precision import fast_fp32
 from finetune.rows import TOKENIZED, label_names, read_rows
 from finetune.tokens import load_tokenizer
 
@@ -29,7 +30,7 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
             "text-classification", model=folder, tokenizer=folder, top_k=None, truncation=True, dtype=torch.float32
         )
     found = np.empty((len(texts), len(names)))
-    with tqdm(desc="reload", total=len(texts), unit=" rows", disable=None) as bar:
+    with fast_fp32(), tqdm(desc="reload", total=len(texts), unit=" rows", disable=None) as bar:
         for places in length_order([len(text) for text in texts], BATCH):
             for place, answer in zip(
                 places, classify([texts[place] for place in places], batch_size=BATCH), strict=True

@@ -13,29 +13,24 @@ from transformers import PreTrainedModel, set_seed
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from finetune.batches import TokenRows
-from finetune.encoder import predict
+from finetune.encoder import layers, predict
 from finetune.errors import UserError
 from finetune.params import Train
 
 
 def blocks(model: PreTrainedModel) -> list[list[nn.Parameter]]:
-    """Parameters from the bottom up: embeddings, each layer of the encoder, and all above it (the head).
-
-    The layers are the longest list of modules in the encoder; ALBERT, whose layers share their
-    weights, has one.
-    """
+    """Parameters from the bottom up: embeddings, each layer of the encoder, and all above it (the head)."""
     base = model.base_model
-    lists = [module for module in base.modules() if isinstance(module, nn.ModuleList)]
-    layers = max(lists, key=len, default=[])
-    place = {id(weights): depth for depth, layer in enumerate(layers, 1) for weights in layer.parameters()}
+    found = list(layers(base))
+    place = {id(weights): depth for depth, layer in enumerate(found, 1) for weights in layer.parameters()}
     for name, weights in base.named_parameters():
         if "embed" in name:
             place.setdefault(id(weights), 0)
-    top = len(layers) + 1
-    found = [[] for _ in range(top + 1)]
+    top = len(found) + 1
+    parts = [[] for _ in range(top + 1)]
     for weights in model.parameters():
-        found[place.get(id(weights), top)].append(weights)
-    return found
+        parts[place.get(id(weights), top)].append(weights)
+    return parts
 
 
 def parameter_groups(model: PreTrainedModel, settings: Train) -> list[dict]:

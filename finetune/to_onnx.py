@@ -47,9 +47,9 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
     """ONNX of a classifier on the processor, for any batch and any length.
 
     Inputs `input_ids` and `attention_mask`, int64 of shape [batch, length]; outputs `logits` and
-    `probabilities`, float32 of shape [batch, classes]. `facts` go into the metadata, each as JSON. The model is
-    to be loaded with eager attention, whose graph has a quarter fewer nodes than that of the fused one. Raises UserError
-    when the weights do not fit into one file.
+    `probabilities`, float32 of shape [batch, classes]. `facts` go into the metadata, each as JSON. Plain
+    attention, as `trained_classifier` loads it, has a quarter fewer nodes than the fused one. Raises UserError when the
+    weights do not fit into one file.
     """
     size = sum(weights.numel() * weights.element_size() for weights in model.parameters())
     if size > LARGEST:

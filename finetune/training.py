@@ -14,6 +14,7 @@ from finetune.errors import UserError, one_line
 from finetune.fit import Fit
 from finetune.interrupts import Interrupts
 from finetune.params import Train
+from finetune.precision import fast_fp32
 from finetune.processes import leave
 from finetune.resume import Checkpoints
 
@@ -37,7 +38,7 @@ def fine_tune(
     training where there is one. Raises UserError when the loss is no longer finite or memory runs
     out, Stopped when it was asked to stop.
     """
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, fast_fp32():
         fit = Fit(model, tokenizer, train, validation, settings, precision, live, checkpoints, interrupts)
         try:
             ENGINES[settings.engine](fit)

@@ -56,7 +56,7 @@ def exported(
     spread_answers(model, encode(tokenizer, [row["text"] for row in reviews(40)]), tokenizer.pad_token_id)
     save(model, tokenizer, folder)
     whole = fp32_onnx(
-        trained_classifier(folder, attention="eager").cpu(),
+        trained_classifier(folder).cpu(),
         temperature,
         facts(tokenizer, NAMES, temperature, truncation),
     )

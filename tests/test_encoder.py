@@ -1,15 +1,21 @@
 """Encoders of every family: loaded, fine-tuned, saved and asked, with answers in the order of the rows."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
-from finetune.batches import padded
+from finetune.batches import TokenRows, padded
 from finetune.encoder import (
     bare_encoder,
     fresh_classifier,
+    layers,
     logits,
     mean_embeddings,
+    narrowed,
+    predict,
     probabilities,
     save,
     trained_classifier,
@@ -64,6 +70,78 @@ def test_predictions_stay_in_row_order_under_bucketing(family, tmp_path):
     with torch.inference_mode():
         alone = np.concatenate([model(**padded([row], tokenizer.pad_token_id)).logits.numpy() for row in ids])
     assert np.abs(logits(model, ids, tokenizer.pad_token_id) - alone).max() < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_layer_feeds_the_first_token_forward_alone(family, tmp_path):
+    """Same logits as the library's own model; ModernBERT's and ALBERT's layers are built in another way and stay whole."""
+    folder = tiny_checkpoint(tmp_path / "base", family)
+    save(fresh_classifier(folder, ["a", "b"], seed=1), load_tokenizer(folder), tmp_path / "saved")
+    model = trained_classifier(tmp_path / "saved")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
+    batch = padded([[2, 5, 9, 7, 3], [2, 11, 3]], 0)
+    seen = []
+    *_, down = (
+        module for module in list(layers(model.base_model))[-1].modules() if isinstance(module, torch.nn.Linear)
+    )
+    down.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    with torch.inference_mode():
+        assert torch.allclose(model(**batch).logits, plain(**batch).logits, atol=1e-5)
+    assert set(seen) == ({5} if family in ("albert", "modernbert") else {1})
+
+
+def test_a_head_that_averages_tokens_keeps_them_all(tmp_path):
+    """ModernBERT can take the mean over all tokens; a narrowed layer would leave nothing to average."""
+    folder = tiny_checkpoint(tmp_path, "distilbert")
+    model = trained_classifier(folder)
+    model.distilbert.transformer.layer[-1].sa_layer_norm._forward_hooks.clear()
+    whole = model.distilbert.forward
+
+    def averaged(**batch):
+        found = whole(**batch)
+        found.last_hidden_state[:, 0] = found.last_hidden_state.mean(1)
+        return found
+
+    model.distilbert.forward = averaged
+    narrowed(model)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_predictions_are_the_same_bits_with_any_number_of_threads(tiny_bert):
+    ids = encode(load_tokenizer(tiny_bert), [row["text"] for row in reviews(300)])
+    model, cores = fresh_classifier(tiny_bert, ["a", "b"], seed=1), torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(logits(model, ids, 0))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(cores)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+def test_an_error_in_one_thread_stops_the_others(tiny_bert):
+    """300 rows make five batches; one thread fails in the first, the other takes at most one more."""
+    rows = TokenRows(encode(load_tokenizer(tiny_bert), [row["text"] for row in reviews(300)]), 0)
+    begun, cores = [], torch.get_num_threads()
+
+    def fail_once(output, _batch):
+        begun.append(1)
+        if len(begun) == 1:
+            raise MemoryError
+        time.sleep(0.2)
+        return output.last_hidden_state[:, 0]
+
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(MemoryError):
+            predict(bare_encoder(tiny_bert), rows, fail_once, "test")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(cores)
+    assert len(begun) <= 3
 
 
 def test_embeddings_are_means_over_the_tokens_of_each_row(tiny_bert):

@@ -127,7 +127,7 @@ def test_a_model_trained_with_adapters_is_exported_as_it_answers(tmp_path, tiny_
     save(model, tokenizer, tmp_path / "saved")
     rows = [[2, 5, 9, 7, 3], [2, 11, 3], [2, 6, 6, 8, 10, 12, 3]]
     whole = fp32_onnx(
-        trained_classifier(tmp_path / "saved", attention="eager").cpu(),
+        trained_classifier(tmp_path / "saved").cpu(),
         1.0,
         facts(tokenizer, ["bad", "good"], 1.0, "head"),
     )

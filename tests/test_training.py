@@ -10,7 +10,6 @@ from finetune.encoder import fresh_classifier, logits
 from finetune.errors import UserError
 from finetune.fit import validation_scores
 from finetune.params import Train
-from finetune.precision import bf16_gain, chosen_precision
 from finetune.progress import rank
 from finetune.tokens import load_tokenizer
 from tests import fitting
@@ -174,22 +173,6 @@ def test_dropout_of_the_encoder_can_be_replaced(tiny_bert, tmp_path):
     assert all(module.p == 0 for module in model.modules() if isinstance(module, torch.nn.Dropout))
     kept, _ = fit(tmp_path / "kept", tiny_bert, epochs=1, dropout=None)
     assert kept.config.hidden_dropout_prob == 0.1
-
-
-@pytest.mark.parametrize("setting", ["bf16", "fp32"])
-def test_a_precision_that_is_asked_for_is_taken(setting):
-    assert chosen_precision(setting) == setting
-
-
-@pytest.mark.parametrize(("gain", "expected"), [(2.6, "bf16"), (1.51, "bf16"), (1.4, "fp32"), (0.5, "fp32")])
-def test_auto_takes_bf16_only_where_it_was_measured_to_be_clearly_faster(monkeypatch, gain, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("finetune.precision.bf16_gain", lambda: gain)
-    assert chosen_precision("auto") == expected
-
-
-def test_the_gain_of_bf16_is_measured():
-    assert 0.01 < bf16_gain() < 100
 
 
 def test_the_tests_know_every_setting():
