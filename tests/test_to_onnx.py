@@ -145,3 +145,13 @@ def test_a_model_that_no_onnx_file_can_hold_is_refused_in_one_line(tiny_bert, mo
         UserError, match=r"^the model has \d MB of weights; an ONNX file holds at most 0 MB: name a smaller"
     ):
         to_onnx.fp32_onnx(fresh_classifier(tiny_bert, NAMES, seed=0), 1.0, {})
+
+
+def test_a_model_with_fused_attention_gives_the_same_graph(tiny_bert):
+    """As on a machine with a GPU, where the fused kernel is the faster one."""
+    graphs = []
+    for attention in ("eager", "sdpa"):
+        model = fresh_classifier(tiny_bert, NAMES, seed=1)
+        model.set_attn_implementation(attention)
+        graphs.append(fp32_onnx(model.cpu(), TEMPERATURE, {}).SerializeToString())
+    assert graphs[0] == graphs[1]
