@@ -4,20 +4,18 @@ All see the training rows, choose what they choose on validation, and are scored
 the same test rows.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import torch
 from datasets import Dataset
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
-from threadpoolctl import threadpool_limits
+from transformers import AutoConfig
 
 from finetune.batches import TokenRows
 from finetune.encoder import (
     bare_encoder,
+    device,
     fresh_classifier,
     logits,
     mask_filler,
@@ -26,79 +24,15 @@ from finetune.encoder import (
     probabilities,
 )
 from finetune.errors import UserError
-from finetune.params import FewShot, ZeroShot
+from finetune.intervals import crossed_interval
+from finetune.params import Baseline, FewShot, ZeroShot
+from finetune.precision import chosen_precision
+from finetune.regression import Labelled, best_regression, class_probabilities, fitted_regression
 from finetune.rows import label_names
-from finetune.tokens import encode, special_tokens
+from finetune.scores import score_block
+from finetune.tokens import encode, special_tokens, truncate
 
-STRENGTHS = (0.1, 0.3, 1, 3, 10, 30, 100)  # inverse regularisation of a logistic regression
 TEMPERATURE = 0.05  # of cosine similarities, as sentence encoders are trained with: all-MiniLM scales them by 20
-
-
-class Labelled(NamedTuple):
-    """Features and class ids of the same rows."""
-
-    features: object  # array or sparse matrix of shape [rows, features]
-    labels: np.ndarray
-
-
-def fitted_regression(features, labels: np.ndarray, strength: float) -> LogisticRegression:
-    """Multinomial logistic regression."""
-    # Its vectors are so short that threads cost more than they share: 2.5 times the time of one on idle cores, ten
-    # times on busy ones.
-    with threadpool_limits(1):
-        return LogisticRegression(C=strength, max_iter=1000).fit(features, labels)
-
-
-def best_regression(train: Labelled, validation: Labelled) -> tuple[LogisticRegression, float]:
-    """Logistic regression whose strength gives the best validation accuracy (the stronger regularised wins a tie)."""
-    fitted = [(fitted_regression(train.features, train.labels, strength), strength) for strength in STRENGTHS]
-    return max(fitted, key=lambda pair: (pair[0].score(validation.features, validation.labels), -pair[1]))
-
-
-def class_probabilities(model: LogisticRegression, features, classes: int) -> np.ndarray:
-    """Probabilities of shape [rows, classes]; a class the model has never seen gets 0."""
-    found = np.zeros((features.shape[0], classes))
-    found[:, model.classes_] = model.predict_proba(features)
-    return found
-
-
-def majority(train_labels: np.ndarray, rows: int, classes: int) -> np.ndarray:
-    """The class shares of train for every row, so that the most frequent class is predicted."""
-    return np.tile(np.bincount(train_labels, minlength=classes) / len(train_labels), (rows, 1))
-
-
-def has_spaces(texts: Sequence[str]) -> bool:
-    """Whether texts put spaces between words: in English every sixth character is one, in Chinese hardly any."""
-    return sum(sum(map(str.isspace, text)) for text in texts) > 0.05 * sum(map(len, texts))
-
-
-def term_weights(texts: Sequence[str]) -> TfidfVectorizer:
-    """TF-IDF of words and word pairs, not yet fitted; Wang & Manning 2012 show how far bigrams go.
-
-    Words are runs of letters or digits; where texts have hardly any spaces (Chinese, Japanese), single
-    characters and their pairs take their place.
-    """
-    spaced = has_spaces(texts)
-    return TfidfVectorizer(
-        analyzer="word" if spaced else "char",
-        # The default drops one-letter words, which in many languages say something.
-        token_pattern=r"(?u)\b\w+\b" if spaced else None,
-        ngram_range=(1, 2),
-        sublinear_tf=True,
-    )
-
-
-def tfidf(train: Dataset, validation: Dataset, test: Dataset) -> np.ndarray:
-    """Logistic regression on TF-IDF of words and word pairs."""
-    texts = train["text"][:]
-    vectorizer = term_weights(texts)
-    labels = np.asarray(train["label"][:])
-    features = vectorizer.fit_transform(texts)
-    model, _ = best_regression(
-        Labelled(features, labels),
-        Labelled(vectorizer.transform(validation["text"][:]), np.asarray(validation["label"][:])),
-    )
-    return class_probabilities(model, vectorizer.transform(test["text"][:]), len(label_names(train)))
 
 
 def embedding(train: Labelled, validation: Labelled, test_features: np.ndarray, classes: int) -> np.ndarray:
@@ -199,3 +133,54 @@ def encoder_features(base: Path, splits: dict[str, list], pad_id: int) -> dict[s
     """Mean embeddings of shape [rows, hidden] for several lists of token ids, with one load of the encoder."""
     encoder = bare_encoder(base)
     return {name: mean_embeddings(encoder, rows, pad_id, desc=f"embed {name}") for name, rows in splits.items()}
+
+
+def encoder_baselines(base: Path, splits: dict[str, Dataset], tokenizer, settings: Baseline) -> dict[str, np.ndarray]:
+    """Probabilities of shape [test rows, classes] from each baseline that asks the encoder; few_shot has one more axis, draws."""
+    # As training computes: the frozen encoder reads every training row, which takes longer than all else.
+    with torch.autocast(device().type, torch.bfloat16, enabled=chosen_precision("auto") == "bf16"):
+        test = splits["test"]
+        names = label_names(test)
+        length, special = tokenizer.model_max_length, special_tokens(tokenizer)
+        prompts = encode(tokenizer, label_words(names, settings.zero_shot))
+        rows = {name: split["input_ids"][:] for name, split in splits.items()}
+        rows["prompts"] = [truncate(prompt, length, "head", special) for prompt in prompts]
+        features = encoder_features(base, rows, tokenizer.pad_token_id)
+        train, validation = (
+            Labelled(features[name], np.asarray(splits[name]["label"][:])) for name in ("train", "validation")
+        )
+        if fills_masks(AutoConfig.from_pretrained(base), tokenizer):
+            zero_shot = filled_mask(base, tokenizer, test, settings.zero_shot, length)
+        else:
+            zero_shot = similar_prompt(features["prompts"], features["test"])
+        return {
+            "embedding": embedding(train, validation, features["test"], len(names)),
+            "untrained": untrained(base, test, tokenizer.pad_token_id, settings.seed),
+            "zero_shot": zero_shot,
+            "few_shot": few_shot(train, features["test"], len(names), settings.few_shot, settings.seed),
+        }
+
+
+def mean_block(blocks: list[dict]) -> dict:
+    """Score blocks averaged number by number."""
+    return {
+        key: mean_block([block[key] for block in blocks])
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, int)  # numbers of rows, the same in all
+        else float(np.mean([block[key] for block in blocks]))
+        for key, value in blocks[0].items()
+    }
+
+
+def few_shot_block(labels: np.ndarray, draws: np.ndarray, names: list[str]) -> dict:
+    """Mean score block over draws, the standard deviation of their accuracies, and the interval over draws and rows."""
+    block = mean_block([score_block(labels, draw.argmax(1), names) for draw in draws])
+    right = draws.argmax(2) == labels
+    return {
+        **block,
+        "rows": len(labels),
+        "interval": crossed_interval(right),
+        "std": right.mean(1).std(ddof=1),
+        "draws": len(draws),
+    }

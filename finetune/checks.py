@@ -11,8 +11,9 @@ from datasketch import MinHash, MinHashLSH
 from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
-from finetune.baselines import class_probabilities, fitted_regression, has_spaces, majority, term_weights
 from finetune.intervals import SEED
+from finetune.regression import class_probabilities, fitted_regression, majority
+from finetune.tfidf import has_spaces, term_weights
 
 # Five characters are about a word with its space; in Chinese, where a character says more, three.
 SHINGLE_SPACED, SHINGLE_SPACELESS = 5, 3

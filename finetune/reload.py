@@ -7,13 +7,14 @@ Nothing of the training process is left here that could answer in the folder's p
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import pipeline
 
-from finetune.encoder import loading, logits, probabilities, trained_classifier
+from finetune.encoder import attention, loading, logits, probabilities, trained_classifier
 from finetune.errors import run
 from finetune.lengths import length_order
 from finetune.precision import fast_fp32
@@ -27,7 +28,13 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
     """Probabilities of shape [texts, classes] from `pipeline("text-classification")`, which answers with label names."""
     with loading(folder):
         classify = pipeline(
-            "text-classification", model=folder, tokenizer=folder, top_k=None, truncation=True, dtype=torch.float32
+            "text-classification",
+            model=folder,
+            tokenizer=folder,
+            top_k=None,
+            truncation=True,
+            dtype=torch.float32,
+            model_kwargs={"attn_implementation": attention()},
         )
     found = np.empty((len(texts), len(names)))
     with fast_fp32(), tqdm(desc="reload", total=len(texts), unit=" rows", disable=None) as bar:
@@ -49,7 +56,8 @@ def main(folder: str, output: str):
     if json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))["truncation"] != "head" and len(cut):
         ids = rows.select(cut)["input_ids"][:]
         found[cut] = probabilities(logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id))
-    np.save(output, found)
+    with Path(output).open("wb") as file:
+        np.save(file, found)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,7 @@ writes  models/export/
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,37 +19,26 @@ import onnx
 import pyarrow.parquet as pq
 from scipy.special import softmax
 
+from finetune.beside import beside, importing
 from finetune.card import Facts, dotted, model_card, pinned_versions
 from finetune.classifier import FP32, INT8, Classifier
 from finetune.drift import PROFILE, profile
-from finetune.encoder import trained_classifier
 from finetune.errors import UserError, run
 from finetune.files import write_json
 from finetune.params import read_params
 from finetune.reading import Reader
 from finetune.rows import TOKENIZED, label_names, read_rows
-from finetune.to_onnx import fp32_onnx, int8_onnx
 from finetune.tokens import load_tokenizer, special_tokens
 
 FINETUNED = Path("models/finetuned")
 PREDICTIONS = Path("data/predictions/test.parquet")
 EXPORT = Path("models/export")
 METRICS = Path("metrics/export.json")
-RELOAD = "finetune.reload"  # started, not imported: with torch and transformers it takes five seconds to import
 MEASURED = ("data", "baseline", "train", "test", "slices", "behaviour", "checks")
 SPEED = Path("benchmarks/speed.json")  # times are no output of a stage: two runs would differ
 PINS = (Path("requirements.txt"), Path("requirements-export.txt"))
 SHOWN = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "onnx", "onnxruntime")  # on the card
 ONNX_TOLERANCE = 1e-4  # of a logit: the same sums in fp32, in another order
-
-
-def reloaded_probabilities(folder: Path) -> np.ndarray:
-    """Probabilities of shape [test rows, classes] that the folder gives in a process of its own."""
-    with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch) / "probabilities.npy"
-        one_core = os.environ | {"OMP_NUM_THREADS": "1"}  # another is for what runs beside it
-        subprocess.run([sys.executable, "-m", RELOAD, str(folder), str(output)], check=True, env=one_core)
-        return np.load(output)
 
 
 def compare(evaluated: np.ndarray, found: np.ndarray) -> dict[str, float]:
@@ -80,6 +65,10 @@ def int8_verdict(labels: np.ndarray, evaluated: np.ndarray, found: np.ndarray, m
 
 def write_onnx(temperature: float, truncation: str, names: list[str]):
     """Both ONNX files, each with all that a caller must know in its metadata."""
+    with importing():
+        from finetune.encoder import trained_classifier
+        from finetune.to_onnx import fp32_onnx, int8_onnx
+
     tokenizer = load_tokenizer(FINETUNED)
     model = fp32_onnx(
         trained_classifier(FINETUNED).cpu(),
@@ -119,15 +108,18 @@ def main():
     test = read_rows("test")
     labels, texts = np.asarray(test["label"][:]), test["text"][:]
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
-    with ThreadPoolExecutor(1) as beside:
-        # Each on one core: with threads that wait for their next work on both, they took 1.4 times as long.
-        reloading = beside.submit(reloaded_probabilities, EXPORT)
+    # Nothing of this process could answer in the folder's place in one of its own.
+    with ThreadPoolExecutor(2) as cores, beside("finetune.reload", str(EXPORT)) as reloading:
         write_onnx(measured["test"]["calibration"]["temperature"], source["truncation"], label_names(test))
+        # Two at a time, each on one core: with threads of both that wait for work on both, they took 1.4 times as long.
+        reloaded = cores.submit(reloading)
         # From the texts on: that the tokenizer without transformers gives the same tokens is part of the proof.
-        found = {model: onnx_logits(model, texts) for model in (FP32, INT8)}
+        found = {model: cores.submit(onnx_logits, model, texts) for model in (FP32, INT8)}
+        found = {model: logits.result() for model, logits in found.items()}
+        reloaded = np.load(reloaded.result())
 
     evaluated = np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist())
-    reload = compare(softmax(evaluated, axis=1), reloading.result())
+    reload = compare(softmax(evaluated, axis=1), reloaded)
     if reload["max_difference"] > settings.tolerance:
         raise UserError(
             f"the exported model's probabilities differ from the evaluated ones by up to {reload['max_difference']:.2g}; "

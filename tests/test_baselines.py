@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from finetune import baselines
-from finetune.baselines import Labelled
+from finetune.baselines import few_shot_block
 from finetune.encoder import mask_filler
 from finetune.errors import UserError
 from finetune.params import FewShot, ZeroShot
+from finetune.regression import STRENGTHS, Labelled, best_regression, fitted_regression, majority
+from finetune.tfidf import tfidf
 from finetune.tokens import load_tokenizer
-from stages.baseline_eval import few_shot_block
 from tests.rows import tokenised
 from tests.tiny import LENGTH, bert_tokenizer, reviews, tiny_checkpoint
 
@@ -23,12 +24,12 @@ def split(count: int, seed: int = 0):
 
 def test_majority_gives_the_shares_of_train():
     """One row of class 0, three of class 2."""
-    assert baselines.majority(np.array([0, 2, 2, 2]), rows=2, classes=3).tolist() == [[0.25, 0, 0.75]] * 2
+    assert majority(np.array([0, 2, 2, 2]), rows=2, classes=3).tolist() == [[0.25, 0, 0.75]] * 2
 
 
 def test_tfidf_finds_the_words_that_give_the_label_away():
     test = split(80, seed=3)
-    found = baselines.tfidf(split(200, seed=1), split(60, seed=2), test)
+    found = tfidf(split(200, seed=1), split(60, seed=2), test)
     assert found.shape == (80, 2)
     assert found.sum(1) == pytest.approx(1)
     assert (found.argmax(1) == test["label"][:]).mean() > 0.95
@@ -48,7 +49,7 @@ def test_tfidf_reads_texts_without_spaces():
         return tokenised(bert_tokenizer(), rows, NAMES)
 
     test = chinese(50)
-    assert (baselines.tfidf(chinese(200), chinese(50), test).argmax(1) == test["label"][:]).mean() > 0.9
+    assert (tfidf(chinese(200), chinese(50), test).argmax(1) == test["label"][:]).mean() > 0.9
 
 
 def test_the_strength_is_chosen_on_validation():
@@ -62,8 +63,8 @@ def test_the_strength_is_chosen_on_validation():
         )
 
     train, validation = labelled(40), labelled(2000)
-    _, strength = baselines.best_regression(train, validation)
-    scores = {C: baselines.fitted_regression(*train, C).score(*validation) for C in baselines.STRENGTHS}
+    _, strength = best_regression(train, validation)
+    scores = {C: fitted_regression(*train, C).score(*validation) for C in STRENGTHS}
     assert scores[strength] == max(scores.values())
     assert strength < 100
 
