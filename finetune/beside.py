@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,12 +17,17 @@ from finetune.errors import UserError
 def beside(module: str, *arguments: str) -> Iterator[Callable[[], Path]]:
     """Block beside which `python -m module *arguments FILE` runs on one core; the function it gets waits for that FILE.
 
-    The function raises UserError when the process failed. What still runs at the end of the block is stopped.
+    The function raises UserError when the process failed. What still runs at the end of the block is stopped, after
+    Ctrl-C too, which only this process hears. To be called from the main thread.
     """
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "output"
         one_core = os.environ | {"OMP_NUM_THREADS": "1"}  # another is for what runs beside it
-        process = subprocess.Popen([sys.executable, "-m", module, *arguments, str(output)], env=one_core)
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a process starts as deaf to Ctrl-C as this one then is
+        try:
+            process = subprocess.Popen([sys.executable, "-m", module, *arguments, str(output)], env=one_core)
+        finally:
+            signal.signal(signal.SIGINT, heard)
 
         def result() -> Path:
             if process.wait():

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -21,6 +22,17 @@ def test_the_block_gets_what_the_module_wrote(workdir):
         output = result()
         assert output.read_text() == "two words 1"
     assert not output.exists()
+
+
+def test_ctrl_c_is_heard_here_alone(workdir):
+    """A terminal tells both; the process would fill the screen with where it was."""
+    (workdir / "work.py").write_text(
+        "import os, signal, sys\nos.kill(os.getpid(), signal.SIGINT)\nopen(sys.argv[1], 'w').write('done')\n"
+    )
+    with beside("work") as result:
+        assert result().read_text() == "done"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_module_that_fails_is_told_in_one_line(workdir):
