@@ -22,7 +22,7 @@ from finetune.errors import UserError, run
 
 ROUNDS = 7
 MOST_MORE = 1.0  # seconds that a no-op may take above DVC's own
-WHOLE = 6 * 60  # seconds that the pipeline may take from nothing, on two cores
+WHOLE = 3 * 60  # seconds that the pipeline may take from nothing, on two cores
 DVC = (sys.executable, "-m", "dvc")
 STAGE = re.compile(r"Running stage '(.+)'")
 QUIET = {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
