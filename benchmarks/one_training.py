@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import nn
-from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments, set_seed
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
 from finetune.batches import padded
 from finetune.encoder import fresh_classifier, logits
+from finetune.fit import Fit
 from finetune.params import Train, read_params
 from finetune.precision import chosen_precision
 from finetune.resume import Checkpoints
@@ -74,11 +75,6 @@ def tutorial(model, tokenizer, train: Dataset, length: int | None, epochs: int, 
         Trainer(model=model, args=arguments, train_dataset=train, data_collator=collate).train()
 
 
-def linear_weights(model) -> int:
-    """Weights that every token is multiplied with."""
-    return sum(module.weight.numel() for module in model.base_model.modules() if isinstance(module, nn.Linear))
-
-
 def peak_megabytes() -> float:
     """Peak memory of this process alone, in MB."""
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
@@ -98,31 +94,37 @@ def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=N
     # Where only speed counts, hardly any validation: the tutorial's side has none.
     validation = chosen_rows("validation", None if score else 8, length)
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
-    if recipe == "tutorial":
+
+    def fresh():
+        if recipe == "ours":
+            return fresh_classifier(BASE, label_names(chosen), settings.seed, settings.dropout)
         set_seed(settings.seed)
         # As tutorials load it: none of what `fresh_classifier` does for speed.
-        model = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels=len(label_names(chosen)))
-    else:
-        model = fresh_classifier(BASE, label_names(chosen), settings.seed, settings.dropout)
-    flops = 6 * linear_weights(model) * sum(map(len, chosen["input_ids"])) * settings.epochs
-    started = time.perf_counter()
-    done, trained = settings.epochs, None
-    if recipe == "tutorial":
-        tutorial(model, tokenizer, chosen, pad_to, settings.epochs, settings.seed)
-    else:
+        return AutoModelForSequenceClassification.from_pretrained(BASE, num_labels=len(label_names(chosen)))
+
+    def train_ours(model) -> tuple[PreTrainedModel, Fit]:
         precision = chosen_precision(settings.precision)
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints("benchmark", Path(folder))
-            model, fit = fine_tune(model, tokenizer, chosen, validation, settings, precision, None, checkpoints)
-        done, trained = fit.progress.epoch, fit.trained_count
+            return fine_tune(model, tokenizer, chosen, validation, settings, precision, None, checkpoints)
+
+    model, fit = fresh(), None
+    started = time.perf_counter()
+    if recipe == "tutorial":
+        tutorial(model, tokenizer, chosen, pad_to, settings.epochs, settings.seed)
+    else:
+        model, fit = train_ours(model)
     seconds = time.perf_counter() - started
     measured = {
         "seconds": seconds,
-        "rows_per_second": len(chosen) * done / seconds,
-        "gigaflops": flops / seconds / 1e9,  # of the linear layers alone, padding not counted
+        "rows_per_second": len(chosen) * (fit.progress.epoch if fit else settings.epochs) / seconds,
         "megabytes": peak_megabytes(),
-        "trained": trained,
+        "trained": fit.trained_count if fit else None,
     }
+    if fit and not score:  # a second time, because counting takes time and memory
+        with FlopCounterMode(display=False) as products:
+            train_ours(fresh())
+        measured["gigaflops"] = products.get_total_flops() / seconds / 1e9
     if score:
         pad = tokenizer.pad_token_id
         measured |= {split: accuracy(model, read_rows(split), pad) for split in ("validation", "test")}

@@ -14,7 +14,7 @@ def train_with_loop(fit: Fit):
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="bf16" if fit.precision == "bf16" else "no",
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=fit.unfreezing is not None)],
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=fit.layer_schedule is not None)],
     )
     model, optimizer = accelerator.prepare(fit.model, fit.optimizer)
     accelerator.register_for_checkpointing(fit.schedule)

@@ -106,7 +106,7 @@ def train_with_trainer(fit: Fit):
             logging_nan_inf_filter=False,
             disable_tqdm=True,
             ddp_backend="gloo" if processes() > 1 and not torch.cuda.is_available() else None,
-            ddp_find_unused_parameters=fit.unfreezing is not None,
+            ddp_find_unused_parameters=fit.layer_schedule is not None,
             report_to="none",
         ),
     )

@@ -22,7 +22,14 @@ from finetune.params import Train
 from finetune.processes import from_all, from_first, leave, processes, rank, wait
 from finetune.progress import Progress
 from finetune.resume import FINISHED, Checkpoints
-from finetune.strategies import FeaturesAsEncoder, Unfreezing, encoder_features, freeze, parameter_groups, with_adapters
+from finetune.strategies import (
+    FeaturesAsEncoder,
+    encoder_features,
+    freeze,
+    layer_schedule,
+    parameter_groups,
+    with_adapters,
+)
 
 PROGRESS, BEST = "progress.json", "best.safetensors"
 
@@ -91,9 +98,7 @@ class Fit:
 
         self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed)
         self.steps = len(self.sampler) * settings.epochs
-        self.unfreezing = (
-            Unfreezing(model, self.steps, settings.unfrozen_after) if settings.strategy == "gradual" else None
-        )
+        self.layer_schedule = layer_schedule(model, self.steps, settings)
         trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
         self.trained_count = sum(weights.numel() for weights in trained.values())
         self.progress = Progress(live, set(trained), self.steps, len(train) * settings.epochs, settings.patience)
@@ -135,8 +140,8 @@ class Fit:
 
     def before_step(self):
         """Freezes and unfreezes layers where the strategy says so."""
-        if self.unfreezing:
-            self.unfreezing.apply(self.progress.step)
+        if self.layer_schedule:
+            self.layer_schedule.apply(self.progress.step)
 
     def after_step(self, loss: float, learning_rate: float, gradient_norm: float):
         """Takes in what a step gave; raises UserError when the loss is no longer finite."""

@@ -147,8 +147,10 @@ class Train(Section):
     strategy: Literal["full", "head", "gradual", "lora"]
     lr: Annotated[float, Field(gt=0, le=1)]
     layer_decay: Annotated[float, Field(gt=0, le=1)]
+    head_factor: Annotated[float, Field(gt=0, le=100)]
     freeze_embeddings: bool
     dropout: Annotated[float, Field(ge=0, lt=1)] | None
+    frozen_from: Annotated[float, Field(gt=0, le=1)]
     unfrozen_after: Annotated[float, Field(ge=0, le=1)]
     lora: Lora
     epochs: Annotated[int, Field(ge=1, le=1000)]

@@ -144,13 +144,15 @@ def running(project) -> list[int]:
     return found
 
 
-def test_two_processes_give_the_result_of_one(project):
+@pytest.mark.parametrize("frozen_from", [1.0, 0.3])
+def test_two_processes_give_the_result_of_one(project, frozen_from):
     """The same global batch, which the two compute in parts; without dropout, whose masks differ between processes.
 
     92 rows in batches of 7 leave one; in parts of 40 tokens, some of a batch are short of rows for both processes.
     """
-    for key, value in {"train.epochs": 3, "train.dropout": 0.0, "train.batch_size": 7}.items():
-        project.set_param(key, value)
+    settings = {"epochs": 3, "dropout": 0.0, "batch_size": 7, "frozen_from": frozen_from}
+    for key, value in settings.items():
+        project.set_param(f"train.{key}", value)
 
     def trained(engine: str, processes: int):
         project.set_param("train.engine", engine)

@@ -43,21 +43,23 @@ def files(folder):
 
 
 @pytest.mark.parametrize(
-    ("engine", "strategy"),
+    ("engine", "strategy", "frozen_from"),
     [
-        ("trainer", "full"),
-        ("trainer", "lora"),
-        ("loop", "full"),
-        ("loop", "head"),
-        ("loop", "gradual"),
-        ("loop", "lora"),
+        ("trainer", "full", 1.0),
+        ("trainer", "full", 0.3),
+        ("trainer", "lora", 1.0),
+        ("loop", "full", 1.0),
+        ("loop", "full", 0.3),
+        ("loop", "head", 1.0),
+        ("loop", "gradual", 1.0),
+        ("loop", "lora", 1.0),
     ],
 )
 def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_one(
-    tiny_bert, tmp_path, engine, strategy, kill_at, capsys
+    tiny_bert, tmp_path, engine, strategy, frozen_from, kill_at, capsys
 ):
     """10 steps an epoch: killed in the first, after the first's validation, in the last but one step."""
-    settings = {"engine": engine, "strategy": strategy}
+    settings = {"engine": engine, "strategy": strategy, "frozen_from": frozen_from}
     undisturbed, _ = fit(tmp_path / "undisturbed", tiny_bert, **settings)
     for step in (4, 11, 29):
         kill_at(step)

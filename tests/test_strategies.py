@@ -8,7 +8,15 @@ from finetune.batches import FeatureRows, TokenRows
 from finetune.encoder import fresh_classifier, logits, predict, save, trained_classifier
 from finetune.errors import UserError
 from finetune.params import Train
-from finetune.strategies import FeaturesAsEncoder, Unfreezing, blocks, encoder_features, parameter_groups, with_adapters
+from finetune.strategies import (
+    FeaturesAsEncoder,
+    LayerSchedule,
+    blocks,
+    encoder_features,
+    layer_schedule,
+    parameter_groups,
+    with_adapters,
+)
 from finetune.tokens import load_tokenizer
 from tests.fitting import fit
 from tests.project import PARAMS
@@ -44,6 +52,17 @@ def test_each_layer_has_the_rate_of_the_one_above_times_the_decay(tiny_bert):
     assert found["bert.encoder.layer.1.output.dense.weight"] == 0.05
     assert found["bert.encoder.layer.0.attention.self.query.bias"] == 0.025
     assert found["bert.embeddings.word_embeddings.weight"] == 0.0125
+
+
+@pytest.mark.parametrize(("strategy", "expected"), [("full", 0.5), ("gradual", 0.5), ("head", 0.1), ("lora", 0.1)])
+def test_the_head_has_its_own_rate_beside_an_encoder_that_trains(tiny_bert, strategy, expected):
+    """lr 0.1, factor 5: head 0.5, layers 0.1, and the curves show the layers'. Alone the head has the rate of `lr`."""
+    model = fresh_classifier(tiny_bert, ["a", "b"], 1)
+    groups = parameter_groups(model, settings(strategy=strategy, lr=0.1, head_factor=5.0))
+    rates = {id(weights): group["lr"] for group in groups for weights in group["params"]}
+    assert rates[id(model.classifier.weight)] == rates[id(model.bert.pooler.dense.bias)] == expected
+    assert rates[id(model.bert.encoder.layer[1].output.dense.weight)] == 0.1
+    assert groups[0]["lr"] == 0.1
 
 
 def test_frozen_embeddings_stay_as_they_were_pretrained(tiny_bert, tmp_path):
@@ -113,8 +132,9 @@ def test_every_family_trains_with_every_strategy_into_a_plain_classifier(family,
 def test_layers_unfreeze_one_by_one_from_the_top(tiny_bert):
     """4 blocks, 80 steps, all unfrozen after half of them: one more block every 10 steps."""
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
-    schedule = Unfreezing(model, steps=80, until=0.5)
+    schedule = LayerSchedule(model, steps=80, unfrozen_after=0.5)
     assert schedule.starts == [0, 10, 20, 30]
+    assert schedule.ends == [80, 80, 80, 80]
 
     def training(step):
         schedule.apply(step)
@@ -125,6 +145,36 @@ def test_layers_unfreeze_one_by_one_from_the_top(tiny_bert):
     assert training(29) == [False, True, True, True]
     assert training(79) == [True, True, True, True]
     assert training(0) == [False, False, False, True]  # also backwards, after a checkpoint was loaded
+
+
+def test_layers_freeze_one_by_one_from_the_bottom(tiny_bert):
+    """4 blocks, 90 steps, the lowest frozen from half of them on, one more every 15 steps, the head never."""
+    model = fresh_classifier(tiny_bert, ["a", "b"], 1)
+    schedule = layer_schedule(model, 90, settings(frozen_from=0.5))
+    assert schedule.starts == [0, 0, 0, 0]
+    assert schedule.ends == [90, 75, 60, 45]
+
+    def training(step):
+        schedule.apply(step)
+        return [all(weights.requires_grad for weights in block) for block in blocks(model)]
+
+    assert training(44) == [True, True, True, True]
+    assert training(45) == [False, True, True, True]
+    assert training(74) == [False, False, True, True]
+    assert training(89) == [False, False, False, True]
+    assert layer_schedule(model, 90, settings(frozen_from=1.0)) is None
+    assert layer_schedule(model, 90, settings(strategy="lora", frozen_from=0.5)) is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_frozen_layer_keeps_its_weights_while_those_above_learn(family, tmp_path):
+    """Frozen almost from the first step, the lowest block never trains, and the head always does."""
+    base = tiny_checkpoint(tmp_path / "base", family)
+    lowest, *_, head = blocks(fresh_classifier(base, ["bad", "good"], 42))
+    model, _ = fit(tmp_path, base, frozen_from=0.001)
+    after_lowest, *_, after_head = blocks(model)
+    assert all(torch.equal(after, before) for after, before in zip(after_lowest, lowest, strict=True))
+    assert not any(torch.equal(after, before) for after, before in zip(after_head, head, strict=True))
 
 
 def test_the_best_epoch_of_gradual_training_is_brought_back_whole(tiny_bert, tmp_path, monkeypatch):

@@ -21,11 +21,16 @@ from tests.tiny import reviews
 BOTH = pytest.mark.parametrize("engine", ["trainer", "loop"])
 
 
-@pytest.mark.parametrize("strategy", ["full", "head", "lora", "gradual"])
-def test_the_engines_give_the_same_loss_at_every_step_and_the_same_predictions(tiny_bert, tmp_path, strategy):
+@pytest.mark.parametrize(
+    ("strategy", "frozen_from"), [("full", 1.0), ("full", 0.3), ("head", 1.0), ("lora", 1.0), ("gradual", 1.0)]
+)
+def test_the_engines_give_the_same_loss_at_every_step_and_the_same_predictions(
+    tiny_bert, tmp_path, strategy, frozen_from
+):
     found = {}
     for engine in ("trainer", "loop"):
-        model, training = fit(tmp_path / engine, tiny_bert, engine=engine, strategy=strategy)
+        settings = {"engine": engine, "strategy": strategy, "frozen_from": frozen_from}
+        model, training = fit(tmp_path / engine, tiny_bert, **settings)
         found[engine] = losses(training), logits(model, [[2, 5, 9, 3], [2, 11, 3]], 0)
     assert len(found["loop"][0]) == 30  # 80 rows in batches of 8, 3 epochs
     assert np.abs(np.subtract(found["trainer"][0], found["loop"][0])).max() < 1e-4
