@@ -16,12 +16,14 @@ pytestmark = pytest.mark.xdist_group("interrupted")
 OUTPUTS = ("dvc.lock", "metrics", "models/finetuned", "models/export", "data/predictions")
 # Checkpoints at every chance: the tiny training is over before the first would be due.
 EAGER = "import finetune.resume as r; r.SECONDS = 0; r.SHARE = 1e9"
+LONGER = {"train.epochs": 12, "train.frozen_from": 0.5}
 
 
 @pytest.fixture
 def training(project):
-    """The built project with a longer training that is still to be done, and a checkpoint after each step."""
-    project.set_param("train.epochs", 12)
+    """The built project with a longer training that is still to be done, layers that freeze, and a checkpoint after each step."""
+    for key, value in LONGER.items():
+        project.set_param(key, value)
     sitecustomize = project.folder / "sitecustomize.py"
     sitecustomize.write_text(
         "import sys\n"
@@ -79,7 +81,8 @@ def wait_for(condition, seconds: float = 120):
 def undisturbed(built, tmp_path_factory) -> dict[str, bytes]:
     """Outputs of the longer training when nobody disturbs it."""
     project = built.copy(tmp_path_factory.mktemp("undisturbed") / "project")
-    project.set_param("train.epochs", 12)
+    for key, value in LONGER.items():
+        project.set_param(key, value)
     project.dvc("repro")
     return contents(project)
 
