@@ -29,6 +29,12 @@ def settings(**changes) -> Train:
     return Train(**PARAMS["train"] | changes)
 
 
+def trained_blocks(model, schedule: LayerSchedule, step: int) -> list[bool]:
+    """Whether each block trains in a step, from the bottom up."""
+    schedule.apply(step)
+    return [all(weights.requires_grad for weights in block) for block in blocks(model)]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_blocks_are_embeddings_each_layer_and_the_head(family, tmp_path):
     model = fresh_classifier(tiny_checkpoint(tmp_path, family), ["a", "b"], 1)
@@ -135,16 +141,12 @@ def test_layers_unfreeze_one_by_one_from_the_top(tiny_bert):
     schedule = LayerSchedule(model, steps=80, unfrozen_after=0.5)
     assert schedule.starts == [0, 10, 20, 30]
     assert schedule.ends == [80, 80, 80, 80]
-
-    def training(step):
-        schedule.apply(step)
-        return [all(weights.requires_grad for weights in block) for block in blocks(model)]
-
-    assert training(9) == [False, False, False, True]
-    assert training(10) == [False, False, True, True]
-    assert training(29) == [False, True, True, True]
-    assert training(79) == [True, True, True, True]
-    assert training(0) == [False, False, False, True]  # also backwards, after a checkpoint was loaded
+    assert trained_blocks(model, schedule, 9) == [False, False, False, True]
+    assert trained_blocks(model, schedule, 10) == [False, False, True, True]
+    assert trained_blocks(model, schedule, 29) == [False, True, True, True]
+    assert trained_blocks(model, schedule, 79) == [True, True, True, True]
+    # Also backwards, after a checkpoint was loaded.
+    assert trained_blocks(model, schedule, 0) == [False, False, False, True]
 
 
 def test_layers_freeze_one_by_one_from_the_bottom(tiny_bert):
@@ -153,15 +155,10 @@ def test_layers_freeze_one_by_one_from_the_bottom(tiny_bert):
     schedule = layer_schedule(model, 90, settings(frozen_from=0.5))
     assert schedule.starts == [0, 0, 0, 0]
     assert schedule.ends == [90, 75, 60, 45]
-
-    def training(step):
-        schedule.apply(step)
-        return [all(weights.requires_grad for weights in block) for block in blocks(model)]
-
-    assert training(44) == [True, True, True, True]
-    assert training(45) == [False, True, True, True]
-    assert training(74) == [False, False, True, True]
-    assert training(89) == [False, False, False, True]
+    assert trained_blocks(model, schedule, 44) == [True, True, True, True]
+    assert trained_blocks(model, schedule, 45) == [False, True, True, True]
+    assert trained_blocks(model, schedule, 74) == [False, False, True, True]
+    assert trained_blocks(model, schedule, 89) == [False, False, False, True]
     assert layer_schedule(model, 90, settings(frozen_from=1.0)) is None
     assert layer_schedule(model, 90, settings(strategy="lora", frozen_from=0.5)) is None
 
