@@ -179,6 +179,11 @@ class Project:
         place[last] = value
         self.write_params(params)
 
+    def set_params(self, values: dict[str, object]):
+        """Several dotted parameters set in params.yaml."""
+        for key, value in values.items():
+            self.set_param(key, value)
+
     def ran(self, output: str) -> list[str]:
         """Stages that a `dvc repro` really ran, from what it printed."""
         return [stage for stage in STAGES if f"Running stage '{stage}'" in output]

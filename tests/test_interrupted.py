@@ -22,8 +22,7 @@ LONGER = {"train.epochs": 12, "train.frozen_from": 0.5}
 @pytest.fixture
 def training(project):
     """The built project with a longer training that is still to be done, layers that freeze, and a checkpoint after each step."""
-    for key, value in LONGER.items():
-        project.set_param(key, value)
+    project.set_params(LONGER)
     sitecustomize = project.folder / "sitecustomize.py"
     sitecustomize.write_text(
         "import sys\n"
@@ -81,8 +80,7 @@ def wait_for(condition, seconds: float = 120):
 def undisturbed(built, tmp_path_factory) -> dict[str, bytes]:
     """Outputs of the longer training when nobody disturbs it."""
     project = built.copy(tmp_path_factory.mktemp("undisturbed") / "project")
-    for key, value in LONGER.items():
-        project.set_param(key, value)
+    project.set_params(LONGER)
     project.dvc("repro")
     return contents(project)
 
@@ -153,13 +151,12 @@ def test_two_processes_give_the_result_of_one(project, frozen_from):
 
     92 rows in batches of 7 leave one; in parts of 40 tokens, some of a batch are short of rows for both processes.
     """
-    settings = {"epochs": 3, "dropout": 0.0, "batch_size": 7, "frozen_from": frozen_from}
-    for key, value in settings.items():
-        project.set_param(f"train.{key}", value)
+    project.set_params(
+        {"train.epochs": 3, "train.dropout": 0.0, "train.batch_size": 7, "train.frozen_from": frozen_from}
+    )
 
     def trained(engine: str, processes: int):
-        project.set_param("train.engine", engine)
-        project.set_param("train.processes", processes)
+        project.set_params({"train.engine": engine, "train.processes": processes})
         project.run("python", "-m", "stages.train")
         weights = load_file(project.folder / "models/finetuned/model.safetensors")
         return weights, json.loads(project.read("metrics/train.json"))
