@@ -23,7 +23,7 @@ from transformers import (
 from transformers.utils import logging
 
 from finetune.batches import CACHED_TOKENS, FeatureRows, TokenRows
-from finetune.errors import UserError, one_line
+from finetune.errors import UserError, existing, one_line
 from finetune.lengths import length_order
 from finetune.precision import fast_fp32
 
@@ -70,7 +70,11 @@ def attention() -> str | None:
 
 @contextlib.contextmanager
 def loading(folder) -> Iterator[None]:
-    """Block that loads a model: the library's report about a fresh head is silenced, its errors told in one line."""
+    """Block that loads the model of a folder: the library's report about a fresh head is silenced, its errors told in one line.
+
+    Raises FileNotFoundError before the block where there is no such folder.
+    """
+    existing(folder)
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -3,13 +3,16 @@
 import errno
 import gc
 import os
+import signal
 import sys
 import time
+from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FIRST_SPEAKS = 10  # seconds
 IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+MADE_BY_STAGES = ("data", "models", "metrics")
 
 
 class UserError(Exception):
@@ -29,6 +32,13 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def existing(folder: str | Path) -> Path:
+    """The folder; raises FileNotFoundError where there is none: transformers would ask the Hub for a model of that name."""
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    return Path(folder)
+
+
 def run(main, mistake: int = 1) -> int:
     """Exit status of `main()`: what it returns (None is 0), or `mistake` after one line on stderr about what to mend.
 
@@ -37,6 +47,8 @@ def run(main, mistake: int = 1) -> int:
     if not gc.isenabled():  # finetune/__init__.py says why
         gc.freeze()
         gc.enable()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return main() or 0
     except UserError as error:
@@ -61,7 +73,7 @@ def run(main, mistake: int = 1) -> int:
 
 
 def disk_problem(error: OSError) -> str | None:
-    """One line about a full disk or a place that cannot be written or is taken; None for every other OSError."""
+    """One line about a full disk, a place that cannot be written or is taken, or an input that no stage has made yet; None for every other OSError."""
     where = error.filename or "an output"
     if error.errno in FULL:
         return (
@@ -70,6 +82,10 @@ def disk_problem(error: OSError) -> str | None:
         )
     if error.errno in IN_THE_WAY:
         return f"cannot write {where} ({one_line(error)}); move away what stands there and run `dvc repro` again"
+    if isinstance(error, FileNotFoundError):
+        wanted = str(error.filename or error)  # pyarrow gives the path alone
+        if wanted.split("/")[0] in MADE_BY_STAGES:
+            return f"{wanted} is not there; run `dvc repro`, which makes it or takes it from the cache"
     if error.errno in FORBIDDEN:
         return f"cannot write {where} ({one_line(error)}); make it writable and run `dvc repro` again"
     return None

@@ -136,7 +136,7 @@ def nested_subset(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
 
 
 def check_classes(split: np.ndarray, labels: np.ndarray, names: list[str]):
-    """Raises UserError when train misses a class, or validation or test has no row at all."""
+    """Raises UserError when train misses a class, validation or test has no row at all, or test rows of one class alone."""
     for part, name in enumerate(SPLITS):
         counts = np.bincount(labels[split == part], minlength=len(names))
         if counts.sum() == 0:
@@ -145,4 +145,10 @@ def check_classes(split: np.ndarray, labels: np.ndarray, names: list[str]):
             missing = names[int(counts.argmin())]
             raise UserError(
                 f"train has {counts.sum()} rows and none of them is {missing!r}; raise split.train_rows or add rows"
+            )
+        if part == TEST and np.count_nonzero(counts) == 1:
+            only = names[int(counts.argmax())]
+            raise UserError(
+                f"test has {counts.sum()} rows and all of them are {only!r}, which shows nothing about the other labels; "
+                "raise split.test or split.test_rows, or add rows"
             )

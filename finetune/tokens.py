@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finetune.errors import UserError
+from finetune.errors import UserError, existing
 
 # Encoders whose positions start after the padding id: of 514 positions RoBERTa can use 512.
 OFFSET_POSITIONS = {
@@ -28,9 +28,10 @@ class SpecialTokens(NamedTuple):
 
 
 def load_tokenizer(folder):
-    """Tokenizer of a checkpoint; raises UserError when its files do not load."""
+    """Tokenizer of a checkpoint; raises UserError when its files do not load, FileNotFoundError when there is no folder."""
     from transformers import AutoTokenizer
 
+    folder = existing(folder)
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, ImportError) as error:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finetune.beside import beside, importing
-from finetune.errors import run
+from finetune.errors import existing, run
 from finetune.files import write_csv, write_json
 from finetune.params import read_params
 from finetune.rows import TOKENIZED, label_names, read_rows
@@ -28,6 +28,7 @@ PLOTS = Path("metrics/plots/baseline_eval")
 
 def main():
     settings = read_params("baseline")
+    existing(TOKENIZED)  # before two processes miss it and both say so
     with beside("finetune.tfidf") as tfidf:
         with importing():
             from finetune.baselines import encoder_baselines, few_shot_block

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from finetune.beside import beside, importing
-from finetune.errors import UserError, run
+from finetune.errors import UserError, existing, run
 from finetune.files import write_csv, write_json
 from finetune.params import Behaviour, read_params
 from finetune.resume import clear
@@ -64,6 +64,8 @@ def behaviour_of(model, tokenizer, rows: Dataset, predicted: np.ndarray, setting
 
 def main():
     settings = read_params("evaluate")
+    for folder in (TOKENIZED, FINETUNED):  # before two processes miss one and both say so
+        existing(folder)
     clear()  # the checkpoints: DVC has tracked the model by now
     with beside("finetune.data_checks", str(settings.checks.similarity)) as checks:
         with importing():

@@ -188,3 +188,10 @@ def test_a_folder_that_holds_no_encoder_for_classification_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(UserError, match="does not load"):
         fresh_classifier(tmp_path, ["a", "b"], 1)
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub():
+    for load in (trained_classifier, bare_encoder, load_tokenizer):
+        with pytest.raises(FileNotFoundError, match="models/finetuned"):
+            load("models/finetuned")

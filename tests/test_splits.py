@@ -75,6 +75,13 @@ def test_a_test_split_without_labels_counts_as_none():
     assert (split[:40] == TEST).sum() == 4
 
 
+def test_a_test_split_of_one_label_alone_is_refused():
+    """Its ROC curve has no points, and a model that always answers this label would look perfect."""
+    labels = [0, 1] * 20 + [1] * 10
+    with pytest.raises(UserError, match="test has 10 rows and all of them are 'positive', which shows nothing"):
+        assign_splits(row_keys(labels, source=[TRAIN] * 40 + [TEST] * 10), split_settings(), NAMES)
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), groups=st.integers(25, 60), share=st.sampled_from([0.1, 0.15, 0.2]))
 def test_no_text_and_no_group_stands_in_two_splits(seed, groups, share):
@@ -125,6 +132,7 @@ def test_another_seed_gives_another_split():
         ([-1] * 10, {}, "no row is left to train on: dropped 0 empty, 0 duplicate, 10 unlabelled"),
         ([0] * 20 + [1], {}, "1 of them 'positive'; each label needs at least 3 rows"),
         ([0, 1] * 50, {"train_rows": 1}, "train has 1 rows and none of them is"),
+        ([0, 1] * 50, {"test_rows": 1}, "test has 1 rows and all of them are 'positive'.* raise split.test or"),
     ],
 )
 def test_too_few_rows_are_refused(labels, changes, message):
