@@ -62,7 +62,7 @@ def run(main, mistake: int = 1) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except OSError as error:
-        problem = disk_problem(error)
+        problem = file_problem(error)
         if problem is None:
             raise
     if os.environ.get("RANK", "0") != "0":
@@ -72,8 +72,8 @@ def run(main, mistake: int = 1) -> int:
     return mistake
 
 
-def disk_problem(error: OSError) -> str | None:
-    """One line about a full disk, a place that cannot be written or is taken, or an input that no stage has made yet; None for every other OSError."""
+def file_problem(error: OSError) -> str | None:
+    """One line about a file that has no room, cannot be written or is not made yet, or whose place is taken; None for every other OSError."""
     where = error.filename or "an output"
     if error.errno in FULL:
         return (

@@ -64,9 +64,9 @@ def behaviour_of(model, tokenizer, rows: Dataset, predicted: np.ndarray, setting
 
 def main():
     settings = read_params("evaluate")
-    for folder in (TOKENIZED, FINETUNED):  # before two processes miss one and both say so
-        existing(folder)
-    clear()  # the checkpoints: DVC has tracked the model by now
+    existing(TOKENIZED)  # before two processes miss it and both say so
+    existing(FINETUNED)  # before its checkpoints go, from which it could still be made
+    clear()  # DVC has tracked the model by now
     with beside("finetune.data_checks", str(settings.checks.similarity)) as checks:
         with importing():
             from finetune.calibration import fitted_temperature

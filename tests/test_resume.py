@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from finetune.errors import Stopped, UserError, disk_problem
+from finetune.errors import Stopped, UserError, file_problem
 from finetune.fit import Fit
 from finetune.resume import Checkpoints, is_complete
 from tests.fitting import fit, weights_of
@@ -127,7 +127,7 @@ def test_without_room_for_a_checkpoint_the_one_before_stays(tiny_bert, tmp_path,
                 fit(tmp_path, tiny_bert, engine=engine)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "no room to write" in disk_problem(caught.value)
+    assert "no room to write" in file_problem(caught.value)
     assert Checkpoints("key", tmp_path / "checkpoints").latest().name == "checkpoint-4"
     model, _ = fit(tmp_path, tiny_bert, engine=engine)
     undisturbed, _ = fit(tmp_path / "undisturbed", tiny_bert, engine=engine)
