@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from filelock import FileLock, Timeout
+from pathspec import GitIgnoreSpec
 
 from finetune.errors import UserError
 
@@ -21,14 +22,18 @@ PATIENCE = 60  # seconds in which a training that was told to stop should have
 
 
 def stage_key(stage: str, **more) -> str:
-    """Hash of all that a stage depends on: its `deps` in dvc.yaml with their content, and `more` values.
+    """Hash of everything a stage depends on: the content of its `deps` in dvc.yaml, and `more` values.
 
-    The deps hold data, model, code and pinned versions (a test compares them with the imports).
+    The deps hold data, model, code and pinned versions. Files that .dvcignore excludes do not count, as in DVC: a compiled
+    file that appears between two runs must not hide the checkpoint of the first.
     """
     digest = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
+    ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text(encoding="utf-8").splitlines())
     deps = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
     for dep in map(Path, deps):
         for path in sorted(file for file in dep.rglob("*") if file.is_file()) if dep.is_dir() else [dep]:
+            if ignored.match_file(path):
+                continue
             digest.update(f"{path.as_posix()}\n".encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import time
 
@@ -10,7 +11,8 @@ import torch
 
 from finetune.errors import Stopped, UserError, file_problem
 from finetune.fit import Fit
-from finetune.resume import Checkpoints, is_complete
+from finetune.resume import Checkpoints, is_complete, stage_key
+from tests.conftest import ROOT
 from tests.fitting import fit, weights_of
 
 BOTH = pytest.mark.parametrize("engine", ["trainer", "loop"])
@@ -179,3 +181,18 @@ def test_checkpoints_take_a_small_share_of_the_time(tmp_path):
     assert checkpoints.due()
     checkpoints.cost, checkpoints.written = 0.01, now - 19
     assert not checkpoints.due()
+
+
+def test_compiled_files_and_swap_files_change_no_key_and_code_does(workdir):
+    (workdir / "code").mkdir()
+    (workdir / "code/module.py").write_text("one = 1\n")
+    (workdir / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [code]}}\n")
+    shutil.copy(ROOT / ".dvcignore", ".dvcignore")
+    key = stage_key("train", lr=0.1)
+    for name in ("__pycache__/module.cpython-311.pyc", "module.pyc", ".module.py.swp", "module.py~", ".DS_Store"):
+        (workdir / "code" / name).parent.mkdir(exist_ok=True)
+        (workdir / "code" / name).write_bytes(b"x")
+    assert stage_key("train", lr=0.1) == key
+    assert stage_key("train", lr=0.2) != key
+    (workdir / "code/module.py").write_text("one = 2\n")
+    assert stage_key("train", lr=0.1) != key
