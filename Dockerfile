@@ -1,5 +1,5 @@
 # The server with the exported model: docker build -t classifier . && docker run -p 8000:8000 classifier
-# Python's slim image, what requirements-serve.txt lists, the modules that the server imports, and one ONNX file.
+# Python's slim image, what requirements-serve.txt lists, the package `finetune`, and one ONNX file.
 FROM python:3.11.14-slim-bookworm AS model
 COPY models/export/ /model/
 # The server takes the int8 file where export kept it; the fp32 one would then only take room.
@@ -10,8 +10,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 SERVE_HOST=0.0.0.0 SERVE_PORT=8
 WORKDIR /app
 COPY requirements-serve.txt constraints.txt ./
 RUN pip install --no-cache-dir --disable-pip-version-check -r requirements-serve.txt -c constraints.txt
-COPY finetune/__init__.py finetune/batching.py finetune/classifier.py finetune/drift.py finetune/errors.py finetune/guard.py finetune/lengths.py finetune/messages.py finetune/monitoring.py finetune/occlusion.py finetune/reading.py finetune/serve.py finetune/tokens.py finetune/try_page.py finetune/words.py finetune/
-COPY finetune/html/card.html finetune/html/icon.svg finetune/html/report.css finetune/html/serve.css finetune/html/serve.html finetune/html/serve.js finetune/html/
+COPY finetune/ finetune/
 COPY --from=model /model/ model/
 # A number, so that Kubernetes can see that it is not root.
 USER 10001

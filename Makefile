@@ -10,7 +10,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: .venv/runtime .dvc/plots.html ## run the pipeline and print the fine-tuned model beside every baseline
-	@python -m finetune.params
+	@python -m finetune.base.params
 	@dvc repro
 	@python -m finetune.summary
 

@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.classifier import INT8, Classifier
-from finetune.errors import UserError, run
-from finetune.files import write_json
-from finetune.rows import TOKENIZED, read_rows
+from finetune.base.errors import UserError, run
+from finetune.base.files import write_json
+from finetune.rows.stored import TOKENIZED, read_rows
+from finetune.runtime.classifier import INT8, Classifier
 from stages.export import EXPORT, METRICS, PREDICTIONS, SPEED
 
 THREADS = 2
@@ -43,7 +43,7 @@ from pathlib import Path
 found = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(found, file=sys.stderr)
 """
-PREDICT = "from finetune import predict\npredict.main()\n"
+PREDICT = "from finetune.predict import answers\nanswers.main()\n"
 PIPELINE = """
 import csv, json, sys
 import torch
@@ -65,10 +65,10 @@ def short_text(rows) -> str:
 
 
 class Side:
-    """A process that answers texts in one way; `benchmarks.one_inference` says how."""
+    """A process that answers texts in one way; `benchmarks.side_inference` says how."""
 
     def __init__(self, name: str, threads: int):
-        command = [sys.executable, "-m", "benchmarks.one_inference", name, str(threads)]
+        command = [sys.executable, "-m", "benchmarks.side_inference", name, str(threads)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.name, self.process = name, subprocess.Popen(command, env=environment(), text=True, **pipes)
 
@@ -85,7 +85,7 @@ class Side:
             self.process.stdin.flush()
             return float(self.process.stdout.readline())
         except (BrokenPipeError, ValueError):
-            raise UserError(f"{self.name} did not answer; try `python -m benchmarks.one_inference`") from None
+            raise UserError(f"{self.name} did not answer; try `python -m benchmarks.side_inference`") from None
 
 
 def speeds(rows, threads: int, rounds: int, calls: int) -> tuple[dict[str, dict[str, float]], int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.errors import UserError, run
+from finetune.base.errors import UserError, run
 
 ROUNDS = 7
 MOST_MORE = 1.0  # seconds that a no-op may take above DVC's own

@@ -25,9 +25,9 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, table
-from finetune.errors import UserError, run
-from finetune.rows import TOKENIZED
-from finetune.serve import Settings, listening
+from finetune.base.errors import UserError, run
+from finetune.rows.stored import TOKENIZED
+from finetune.serve.app import Settings, listening
 
 LEVELS = (1, 8, 32, 128)  # connections
 SECONDS = 8  # of each measurement; at the slowest level some hundred requests

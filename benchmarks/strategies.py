@@ -11,8 +11,8 @@ import statistics
 
 from tabulate import tabulate
 
-from benchmarks.training import one_training
-from finetune.errors import run
+from benchmarks.training import side_training
+from finetune.base.errors import run
 
 # What each strategy needs beside its name; the rest is as in params.yaml.
 CHANGES = {
@@ -53,7 +53,7 @@ def main():
     found: dict[str, list[dict]] = {name: [] for name in arguments.only}
     for seed in range(1, arguments.seeds + 1):  # in turns, so that another load meets all of them
         for name, measured in found.items():
-            measured.append(one_training(recipe="ours", score=True, train=CHANGES[name] | {"seed": seed}))
+            measured.append(side_training(recipe="ours", score=True, train=CHANGES[name] | {"seed": seed}))
             print(f"{name}, seed {seed}: {json.dumps(measured[-1])}", flush=True)
     whole = statistics.median(measured["seconds"] for measured in found[arguments.only[0]])
     head = ["strategy", "validation accuracy", "test accuracy", "trained weights", "time", "peak MB"]

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.errors import UserError, run
-from finetune.tables import BATCH
-from finetune.tokens import load_tokenizer
+from finetune.base.errors import UserError, run
+from finetune.rows.tokens import load_tokenizer
+from finetune.sources.tables import BATCH
 from stages import tokenize
 from stages.download import SCHEMA
 

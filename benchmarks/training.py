@@ -16,9 +16,9 @@ import time
 import torch
 
 from benchmarks.measure import Ratio, table
-from finetune.errors import UserError, run
-from finetune.params import read_params
-from finetune.precision import chosen_precision
+from finetune.base.errors import UserError, run
+from finetune.base.params import read_params
+from finetune.encoder.hardware import chosen_precision
 
 ROWS = 384
 LONG = 256  # tokens that texts fill in the second comparison
@@ -26,9 +26,9 @@ ROUNDS = 3
 SEEDS = 3
 
 
-def one_training(**what) -> dict:
-    """What `benchmarks.one_training` measures in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.one_training", json.dumps(what)]
+def side_training(**what) -> dict:
+    """What `benchmarks.side_training` measures in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.side_training", json.dumps(what)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"the training {what} failed: {done.stderr.strip()[-300:]}")
@@ -54,7 +54,7 @@ def comparison(name: str, rows: int, rounds: int, length: int | None, target: st
     found = {side: [] for side in sides}
     for _ in range(rounds):
         for side, what in sides.items():
-            found[side].append(one_training(rows=rows, length=length, epochs=1, **what))
+            found[side].append(side_training(rows=rows, length=length, epochs=1, **what))
 
     def median(side: str, key: str) -> float:
         return statistics.median(measured[key] for measured in found[side])
@@ -76,7 +76,7 @@ def accuracies(seeds: int) -> list[Ratio]:
     sides = {"ours": {}, "tutorial": {}}
     for seed in range(1, seeds + 1):
         for side, found in sides.items():
-            found[seed] = one_training(recipe=side, score=True, train={"seed": seed})
+            found[seed] = side_training(recipe=side, score=True, train={"seed": seed})
             print(f"{side}, seed {seed}: " + json.dumps(found[seed]), flush=True)
     return [
         Ratio(

@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from finetune.errors import run
-from finetune.metrics import read_metrics
-from finetune.params import PARAMS, Loader, Params, parse_yaml
+from finetune.base.errors import run
+from finetune.base.params import PARAMS, Loader, Params, parse_yaml
+from finetune.results.metrics import read_metrics
 from finetune.summary import summary
 
 README = Path("README.md")

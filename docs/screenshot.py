@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from finetune.errors import UserError, run
+from finetune.base.errors import UserError, run
 
 REPORT = Path("report.html")
 FOLDER = Path("docs")

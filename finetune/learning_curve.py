@@ -8,11 +8,11 @@ command can be stopped and started. Writes metrics/learning_curve.csv and metric
 
 from pathlib import Path
 
-from finetune.errors import UserError, run
-from finetune.experiments import experiment_metrics, settings_digest
-from finetune.files import write_csv
-from finetune.metrics import read_metrics
-from finetune.params import PARAMS, parse_yaml, read_params
+from finetune.base.errors import UserError, run
+from finetune.base.files import write_csv
+from finetune.base.params import PARAMS, parse_yaml, read_params
+from finetune.results.experiments import experiment_metrics, settings_digest
+from finetune.results.metrics import read_metrics
 
 SIZES = (250, 500, 1000, 2000, 4000)
 CURVE = Path("metrics/learning_curve.csv")

@@ -13,7 +13,7 @@ from pathlib import Path
 import vl_convert
 from dvc.config import Config
 
-from finetune.errors import UserError, run
+from finetune.base.errors import UserError, run
 
 DVC = Path(".dvc")
 PAGE = DVC / "plots.html"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from finetune.errors import UserError, run
-from finetune.params import PARAMS, check_params, parse_yaml
+from finetune.base.errors import UserError, run
+from finetune.base.params import PARAMS, check_params, parse_yaml
 
 RECIPES = Path("recipes")
 

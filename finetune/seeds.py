@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t
 
-from finetune.compare import METRICS
-from finetune.errors import UserError, run
-from finetune.experiments import experiment_metrics, settings_digest
-from finetune.files import write_json
-from finetune.intervals import CONFIDENCE
-from finetune.params import PARAMS, parse_yaml, read_params
+from finetune.base.errors import UserError, run
+from finetune.base.files import write_json
+from finetune.base.params import PARAMS, parse_yaml, read_params
+from finetune.gate.noise import METRICS
+from finetune.results.experiments import experiment_metrics, settings_digest
+from finetune.scoring.intervals import CONFIDENCE
 
 SEEDS = Path("metrics/seeds.json")
 

@@ -5,9 +5,9 @@ python -m finetune.summary       (the end of make repro)
 
 from tabulate import tabulate
 
-from finetune.card import NAMES
-from finetune.errors import UserError, run
-from finetune.metrics import read_metrics
+from finetune.base.errors import UserError, run
+from finetune.export.card import NAMES
+from finetune.results.metrics import read_metrics
 
 
 def ranked(test: dict, baseline: dict) -> dict[str, dict]:

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finetune.beside import beside, importing
-from finetune.errors import existing, run
-from finetune.files import write_csv, write_json
-from finetune.params import read_params
-from finetune.rows import TOKENIZED, label_names, read_rows
-from finetune.tokens import load_tokenizer
+from finetune.base.beside import beside, importing
+from finetune.base.errors import existing, run
+from finetune.base.files import write_csv, write_json
+from finetune.base.params import read_params
+from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.tokens import load_tokenizer
 
 BASE = Path("models/base")
 PREDICTIONS = Path("data/predictions/baseline.parquet")
@@ -29,12 +29,12 @@ PLOTS = Path("metrics/plots/baseline_eval")
 def main():
     settings = read_params("baseline")
     existing(TOKENIZED)  # before two processes miss it and both say so
-    with beside("finetune.tfidf") as tfidf:
+    with beside("finetune.baselines.tfidf") as tfidf:
         with importing():
-            from finetune.baselines import encoder_baselines, few_shot_block
-            from finetune.curves import precision_recall, roc
-            from finetune.regression import majority
-            from finetune.scores import score_block
+            from finetune.baselines.regression import majority
+            from finetune.baselines.with_encoder import encoder_baselines, few_shot_block
+            from finetune.scoring.curves import precision_recall, roc
+            from finetune.scoring.scores import score_block
 
         splits = {name: read_rows(name) for name in ("train", "validation", "test")}
         train, test = splits["train"], splits["test"]

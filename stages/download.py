@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from finetune.checkpoint import check_checkpoint, copy_checkpoint
-from finetune.errors import UserError, run
-from finetune.fetch import check_sha256, local_path
-from finetune.files import write_json
-from finetune.hub import dataset_batches, model_snapshot, resolve
-from finetune.params import Data, Model, read_params
-from finetune.tables import read_batches, split_files
+from finetune.base.errors import UserError, run
+from finetune.base.files import write_json
+from finetune.base.params import Data, Model, read_params
+from finetune.sources.fetch import check_sha256, local_path
+from finetune.sources.hub import dataset_batches, model_snapshot, resolve
+from finetune.sources.model_folder import check_checkpoint, copy_checkpoint
+from finetune.sources.tables import read_batches, split_files
 
 RAW = Path("data/raw")
 BASE = Path("models/base")

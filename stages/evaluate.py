@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from finetune.beside import beside, importing
-from finetune.errors import UserError, existing, run
-from finetune.files import write_csv, write_json
-from finetune.params import Behaviour, read_params
-from finetune.resume import clear
-from finetune.rows import TOKENIZED, label_names, read_rows
-from finetune.tokens import encode, load_tokenizer, special_tokens, truncate
+from finetune.base.beside import beside, importing
+from finetune.base.errors import UserError, existing, run
+from finetune.base.files import write_csv, write_json
+from finetune.base.params import Behaviour, read_params
+from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.tokens import encode, load_tokenizer, special_tokens, truncate
+from finetune.training.checkpoints import clear
 
 FINETUNED = Path("models/finetuned")
 BASELINE = Path("data/predictions/baseline.parquet")
@@ -34,8 +34,8 @@ PLOTS = Path("metrics/plots/evaluate")
 
 def behaviour_of(model, tokenizer, rows: Dataset, predicted: np.ndarray, settings: Behaviour) -> tuple[dict, list]:
     """Failure rates by edit; and of each failed row the edit, row id, labels and texts before and after."""
-    from finetune.behaviour import all_edits, failed_rows, failure_entry
-    from finetune.encoder import logits
+    from finetune.encoder.models import logits
+    from finetune.evaluation.behaviour import all_edits, failed_rows, failure_entry
 
     names, texts, ids = label_names(rows), rows["text"][:], rows["row"][:]
     right = predicted == np.asarray(rows["label"][:])
@@ -67,14 +67,14 @@ def main():
     existing(TOKENIZED)  # before two processes miss it and both say so
     existing(FINETUNED)  # before its checkpoints go, from which it could still be made
     clear()  # DVC has tracked the model by now
-    with beside("finetune.data_checks", str(settings.checks.similarity)) as checks:
+    with beside("finetune.evaluation.data_checks", str(settings.checks.similarity)) as checks:
         with importing():
-            from finetune.calibration import fitted_temperature
-            from finetune.encoder import logits, probabilities, trained_classifier
-            from finetune.headline import test_metrics
-            from finetune.listings import doubtful_rows, mistake_rows
-            from finetune.plots import write_plots
-            from finetune.slices import slices_of, worst_slice
+            from finetune.encoder.models import logits, probabilities, trained_classifier
+            from finetune.evaluation.calibration import fitted_temperature
+            from finetune.evaluation.headline import test_metrics
+            from finetune.evaluation.plots import write_plots
+            from finetune.evaluation.review_lists import doubtful_rows, mistake_rows
+            from finetune.evaluation.slices import slices_of, worst_slice
 
         splits = {name: read_rows(name) for name in ("validation", "test")}
         validation, test = splits.values()

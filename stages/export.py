@@ -19,16 +19,16 @@ import onnx
 import pyarrow.parquet as pq
 from scipy.special import softmax
 
-from finetune.beside import beside, importing
-from finetune.card import Facts, dotted, model_card, pinned_versions
-from finetune.classifier import FP32, INT8, Classifier
-from finetune.drift import PROFILE, profile
-from finetune.errors import UserError, run
-from finetune.files import write_json
-from finetune.params import read_params
-from finetune.reading import Reader
-from finetune.rows import TOKENIZED, label_names, read_rows
-from finetune.tokens import load_tokenizer, special_tokens
+from finetune.base.beside import beside, importing
+from finetune.base.errors import UserError, run
+from finetune.base.files import write_json
+from finetune.base.params import read_params
+from finetune.export.card import Facts, dotted, model_card, pinned_versions
+from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.tokens import load_tokenizer, special_tokens
+from finetune.runtime.classifier import FP32, INT8, Classifier
+from finetune.runtime.drift import PROFILE, profile
+from finetune.runtime.reading import Reader
 
 FINETUNED = Path("models/finetuned")
 PREDICTIONS = Path("data/predictions/test.parquet")
@@ -66,8 +66,8 @@ def int8_verdict(labels: np.ndarray, evaluated: np.ndarray, found: np.ndarray, m
 def write_onnx(temperature: float, truncation: str, names: list[str]):
     """Both ONNX files, each with all that a caller must know in its metadata."""
     with importing():
-        from finetune.encoder import trained_classifier
-        from finetune.to_onnx import fp32_onnx, int8_onnx
+        from finetune.encoder.models import trained_classifier
+        from finetune.export.onnx_files import fp32_onnx, int8_onnx
 
     tokenizer = load_tokenizer(FINETUNED)
     model = fp32_onnx(
@@ -109,7 +109,7 @@ def main():
     labels, texts = np.asarray(test["label"][:]), test["text"][:]
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
     # Nothing of this process could answer in the folder's place in one of its own.
-    with ThreadPoolExecutor(2) as cores, beside("finetune.reload", str(EXPORT)) as reloading:
+    with ThreadPoolExecutor(2) as cores, beside("finetune.export.reload", str(EXPORT)) as reloading:
         write_onnx(measured["test"]["calibration"]["temperature"], source["truncation"], label_names(test))
         # Two at a time, each on one core: with threads of both that wait for work on both, they took 1.4 times as long.
         reloaded = cores.submit(reloading)

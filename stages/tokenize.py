@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from finetune.errors import UserError, one_line, run
-from finetune.files import write_json
-from finetune.params import Tokenize, read_params
-from finetune.rows import TOKENIZED, row_features
-from finetune.splits import SPLITS, TRAIN, RowKeys, assign_splits
-from finetune.tokens import encode, load_tokenizer, longest_input, special_tokens, truncate
+from finetune.base.errors import UserError, one_line, run
+from finetune.base.files import write_json
+from finetune.base.params import Tokenize, read_params
+from finetune.rows.stored import TOKENIZED, row_features
+from finetune.rows.tokens import encode, load_tokenizer, longest_input, special_tokens, truncate
+from finetune.splitting.splits import SPLITS, TRAIN, RowKeys, assign_splits
 
 RAW = Path("data/raw")
 BASE = Path("models/base")

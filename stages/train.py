@@ -17,16 +17,16 @@ from pathlib import Path
 import torch
 from dvclive import Live
 
-from finetune.encoder import fresh_classifier, save
-from finetune.errors import run
-from finetune.files import write_json
-from finetune.params import read_params
-from finetune.precision import chosen_precision
-from finetune.processes import launch, rank
-from finetune.resume import Checkpoints, stage_key
-from finetune.rows import TOKENIZED, label_names, read_rows
-from finetune.tokens import load_tokenizer
-from finetune.training import fine_tune
+from finetune.base.errors import run
+from finetune.base.files import write_json
+from finetune.base.params import read_params
+from finetune.encoder.hardware import chosen_precision
+from finetune.encoder.models import fresh_classifier, save
+from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.tokens import load_tokenizer
+from finetune.training.checkpoints import Checkpoints, stage_key
+from finetune.training.distributed import launch, rank
+from finetune.training.fine_tune import fine_tune
 
 BASE = Path("models/base")
 FINETUNED = Path("models/finetuned")

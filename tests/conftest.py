@@ -31,7 +31,7 @@ def workdir(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory) -> Path:
     """A tiny BERT checkpoint; not to be written to."""
-    from tests.tiny import tiny_checkpoint
+    from tests.support.tiny import tiny_checkpoint
 
     return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "bert")
 
@@ -39,7 +39,7 @@ def tiny_bert(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def learnt(tmp_path_factory) -> Path:
     """A tiny exported folder whose model knows good words from bad; not to be written to."""
-    from tests.learnt import tiny_export
+    from tests.support.learnt import tiny_export
 
     return tiny_export(tmp_path_factory.mktemp("learnt"))
 
@@ -47,7 +47,7 @@ def learnt(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
     """The tiny project after its first `dvc repro`, committed; not to be changed."""
-    from tests.project import Project
+    from tests.support.project import Project
 
     project = Project.create(tmp_path_factory.mktemp("built") / "project")
     project.first_output = project.dvc("repro").stdout
@@ -64,6 +64,6 @@ def project(built, tmp_path):
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, tiny_bert):
     """The tiny project with the stage `export` alone, run and committed; not to be changed."""
-    from tests.exporting import exported_project
+    from tests.support.export_project import exported_project
 
     return exported_project(tmp_path_factory.mktemp("exported") / "project", tiny_bert)

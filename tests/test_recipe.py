@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from finetune.errors import UserError
-from finetune.params import Loader, read_params
+from finetune.base.errors import UserError
+from finetune.base.params import Loader, read_params
 from finetune.recipe import with_recipe
 from tests.conftest import ROOT
 

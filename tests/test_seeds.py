@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from finetune.compare import METRICS
-from finetune.experiments import settings_digest
+from finetune.gate.noise import METRICS
+from finetune.results.experiments import settings_digest
 from finetune.seeds import mean_and_spread
 
 pytestmark = pytest.mark.xdist_group("interrupted")

@@ -1,0 +1,1 @@
+"""What every stage needs: parameters, files, and mistakes reported in one line."""

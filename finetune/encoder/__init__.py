@@ -1,0 +1,1 @@
+"""Pretrained encoders: loading, precision, prediction; every stage that computes reruns for it."""

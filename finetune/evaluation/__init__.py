@@ -1,0 +1,1 @@
+"""What the test rows say about the fine-tuned model; `evaluate` reruns for it."""

@@ -1,0 +1,150 @@
+"""What to look at in the data: texts that nearly stand in two splits, and labels that are probably wrong.
+
+Both are listed for a person to check; no row is removed.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from datasketch import MinHash, MinHashLSH
+from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
+from tqdm import tqdm
+
+from finetune.baselines.regression import class_probabilities, fitted_regression, majority
+from finetune.baselines.tfidf import has_spaces, term_weights
+from finetune.scoring.intervals import SEED
+
+# Five characters are about a word with its space; in Chinese, where a character says more, three.
+SHINGLE_SPACED, SHINGLE_SPACELESS = 5, 3
+PERMUTATIONS = 128
+# Missing a pair is worse than looking at one in vain, since every pair is looked at. Candidates are searched a little
+# below the threshold, where chance would hide one pair in eight that just reaches it; so it is one in twenty.
+ERROR_WEIGHTS = (0.1, 0.9)
+MARGIN = 0.05
+CANDIDATES = 20  # looked at for a row: among thousands of texts from one template, one is enough to tell
+BLOCK = 10_000  # shingles hashed at a time: 5 MB
+FOLDS = 5
+STRENGTH = 10  # what the TF-IDF baseline often chooses; choosing it again would take longer than all folds
+
+
+class Pair(NamedTuple):
+    """Two nearly equal texts, by split and place."""
+
+    split: str
+    place: int
+    other_split: str
+    other_place: int
+    similarity: float
+
+
+def normal(text: str) -> str:
+    """Text without differences of case and spacing, as duplicates are told when splits are made."""
+    return " ".join(text.casefold().split())
+
+
+def shingles(text: str, size: int) -> set[str]:
+    """All runs of `size` characters; a shorter text is one itself: ("abcd", 3) -> {"abc", "bcd"}."""
+    return {text[start : start + size] for start in range(max(1, len(text) - size + 1))}
+
+
+def shingle_hashes(text: str, size: int) -> np.ndarray:
+    """Distinct 32-bit hashes of the shingles."""
+    codes = np.frombuffer(text.ljust(size).encode("utf-32-le"), np.uint32)
+    hashes = np.zeros(len(codes) - size + 1, np.uint32)
+    for start in range(size):
+        hashes = hashes * np.uint32(0x01000193) + codes[start : start + len(hashes)]  # wraps around, as it should
+    return np.unique(hashes)
+
+
+def similarity(one: str, other: str, size: int) -> float:
+    """Jaccard similarity of two texts: the share of their shingles that both have."""
+    ours, theirs = shingles(normal(one), size), shingles(normal(other), size)
+    return len(ours & theirs) / len(ours | theirs)
+
+
+def min_hash(text: str, size: int, empty: MinHash) -> MinHash:
+    """Sketch of a text's shingles; Broder 1997."""
+    sketch = empty.copy()
+    hashes = shingle_hashes(normal(text), size).tolist()
+    for start in range(0, len(hashes), BLOCK):
+        sketch.update_batch(hashes[start : start + BLOCK])
+    return sketch
+
+
+def near_duplicates(splits: dict[str, Sequence[str]], threshold: float) -> Iterator[Pair]:
+    """For each text the most similar one of each split before its own, where it is at least `threshold`.
+
+    `splits` holds texts by split, in the order train, validation, test. Candidates come from locality
+    sensitive hashing (Leskovec et al., "Mining of Massive Datasets", chapter 3), so that time and memory
+    grow with the number of texts; the similarity itself is exact.
+    """
+    size = SHINGLE_SPACED if has_spaces(next(iter(splits.values()))) else SHINGLE_SPACELESS
+    empty = MinHash(PERMUTATIONS, seed=SEED, hashfunc=int)
+    before: dict[str, MinHashLSH] = {}
+    with tqdm(desc="near-duplicates", total=sum(map(len, splits.values())), unit=" rows", disable=None) as bar:
+        for split, texts in splits.items():
+            index = MinHashLSH(threshold - MARGIN, PERMUTATIONS, weights=ERROR_WEIGHTS)
+            for place, text in enumerate(texts):
+                sketch = min_hash(text, size, empty)
+                for other_split, other_index in before.items():
+                    candidates = sorted(other_index.query(sketch))[:CANDIDATES]
+                    found = [(similarity(text, splits[other_split][other], size), -other) for other in candidates]
+                    best, other = max(found, default=(0, 0))
+                    if best >= threshold:
+                        yield Pair(split, place, other_split, -other, best)
+                if split != list(splits)[-1]:
+                    index.insert(place, sketch, check_duplication=False)
+                bar.update()
+            before[split] = index
+
+
+def folds(labels: np.ndarray, groups: Sequence[str | None]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows to fit on and rows held out, up to five times; labels in proportion, rows of one group together."""
+    # A row without a group is one of its own.
+    of_row = np.array([f"row {row}" if group is None else f"group {group}" for row, group in enumerate(groups)])
+    smallest = int(np.bincount(labels)[np.unique(labels)].min())
+    options = {"shuffle": True, "random_state": SEED}
+    if smallest < 2:
+        return KFold(min(FOLDS, len(labels)), **options).split(labels)
+    count = min(FOLDS, smallest, len(np.unique(of_row)))
+    if count < 2:
+        return iter(())
+    if len(np.unique(of_row)) < len(of_row):
+        return StratifiedGroupKFold(count, **options).split(labels, labels, of_row)
+    return StratifiedKFold(count, **options).split(labels, labels)
+
+
+def held_out_probabilities(
+    texts: Sequence[str], labels: np.ndarray, groups: Sequence[str | None], classes: int
+) -> np.ndarray | None:
+    """Probabilities of shape [rows, classes], each row's from a model that has not seen it; None where all are one group.
+
+    TF-IDF and logistic regression, as the baseline. The word weights come from all rows, labels do not enter them.
+    """
+    features = term_weights(texts).fit_transform(texts)
+    parts = list(folds(labels, groups))
+    found = np.zeros((len(labels), classes))
+    for fitted, held in parts:
+        if len(np.unique(labels[fitted])) < 2:
+            found[held] = majority(labels[fitted], len(held), classes)
+        else:
+            model = fitted_regression(features[fitted], labels[fitted], STRENGTH)
+            found[held] = class_probabilities(model, features[held], classes)
+    return found if parts else None
+
+
+def suspicious_labels(labels: np.ndarray, probabilities: np.ndarray | None) -> np.ndarray:
+    """Rows whose label is probably wrong, the most doubtful first; confident learning, Northcutt et al. 2021.
+
+    A row is suspicious when the model is as sure of another class as it usually is where that class is
+    the label. The probabilities must be of rows the model was not fitted on.
+    """
+    from cleanlab.filter import find_label_issues
+
+    if probabilities is None or len(np.unique(labels)) < 2:
+        return np.array([], int)
+    # More processes would each import this one's modules, to share work of a tenth of a second.
+    return find_label_issues(
+        labels, probabilities, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
+    ).astype(int)

@@ -1,0 +1,114 @@
+"""All headline scores of many resamples of the rows at once, and their intervals."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from finetune.scoring.curves import one_vs_rest
+from finetune.scoring.intervals import CONFIDENCE, RESAMPLES, SEED
+
+CELLS = 4_000_000  # of a block of resamples times rows: 32 MB
+
+
+def row_counts(rows: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
+    """How often each resample holds each row, in blocks of shape [resamples, rows]."""
+    random = np.random.default_rng(SEED)
+    size = max(1, CELLS // rows)
+    for start in range(0, resamples, size):
+        count = min(size, resamples - start)
+        drawn = random.integers(rows, size=(count, rows)) + rows * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(float)
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Part over whole, 0 where the whole is 0, as the score block counts it."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def macro_scores(counts: np.ndarray, labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+    """Macro precision, recall and F1 of each resample."""
+    of_class = np.eye(classes)
+    actual, found = counts @ of_class[labels], counts @ of_class[predicted]
+    both = counts @ (of_class[labels] * of_class[predicted])
+    return {
+        "precision": ratio(both, found).mean(1),
+        "recall": ratio(both, actual).mean(1),
+        "f1": ratio(2 * both, found + actual).mean(1),
+    }
+
+
+def calibration_errors(counts: np.ndarray, right: np.ndarray, confidence: np.ndarray, bins: int) -> np.ndarray:
+    """Expected calibration error of each resample: sum over bins of |sum of confidence - right|, over the rows."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    distance = counts @ (np.eye(bins)[place] * (confidence - right)[:, None])
+    return np.abs(distance).sum(1) / len(right)
+
+
+def areas(counts: np.ndarray, truth: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each resample; NaN where one lacks a class.
+
+    It is the share of pairs (one row that is, one that is not) in which the score ranks them rightly;
+    a tie is half a pair.
+    """
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
+    sorted_counts = counts[:, order]
+    positive = np.add.reduceat(sorted_counts * truth[order], starts, axis=1)
+    negative = np.add.reduceat(sorted_counts * ~truth[order], starts, axis=1)
+    ranked = (positive * (negative.cumsum(1) - negative / 2)).sum(1)
+    pairs = positive.sum(1) * negative.sum(1)
+    return np.where(pairs > 0, ratio(ranked, pairs), np.nan)
+
+
+def mean_area(areas: np.ndarray) -> np.ndarray:
+    """Mean over classes of areas of shape [classes, resamples]; NaN where a resample lacks one of them."""
+    return areas.mean(0)
+
+
+def scores(
+    labels: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, bins: int, mean: Callable = mean_area
+) -> dict[str, np.ndarray]:
+    """Every headline score of each resample in `counts` [resamples, rows]; `mean` averages the areas over the classes."""
+    classes = probabilities.shape[1]
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    right = predicted == labels
+    smallest = np.finfo(probabilities.dtype).eps  # where scikit-learn's log loss ends
+    row_loss = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], smallest, 1))
+    row_brier = ((probabilities - np.eye(classes)[labels]) ** 2).sum(1) / 2
+    means = counts @ np.column_stack([right, row_loss, row_brier]) / len(labels)
+    curves = [areas(counts, truth, score) for truth, score in one_vs_rest(labels, probabilities)]
+    return {
+        "accuracy": means[:, 0],
+        **macro_scores(counts, labels, predicted, classes),
+        "log_loss": means[:, 1],
+        "brier": means[:, 2],
+        "ece": calibration_errors(counts, right, confidence, bins),
+        "roc_auc": mean(np.array(curves)) if curves else np.full(len(counts), np.nan),
+    }
+
+
+def resampled_scores(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, np.ndarray]:
+    """Every headline score of every resample, each of shape [resamples]."""
+    blocks = [scores(labels, probabilities, counts, bins) for counts in row_counts(len(labels))]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def score_intervals(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, dict[str, float]]:
+    """Percentile bootstrap interval {low, high} of each headline score; Efron & Tibshirani 1993.
+
+    A resample in which a score cannot be told (no row of a class, no area under its curve) is left out.
+    The calibration error of resamples is too large, because drawing rows twice moves bins apart by
+    chance. Its interval is therefore the basic one, which takes that excess off again.
+    """
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    found = {}
+    for name, values in resampled_scores(labels, probabilities, bins).items():
+        known = values[np.isfinite(values)]
+        low, high = np.quantile(known, ends) if len(known) else (np.nan, np.nan)
+        found[name] = {"low": float(low), "high": float(high)}
+    estimate = calibration_errors(
+        np.ones((1, len(labels))), probabilities.argmax(1) == labels, probabilities.max(1), bins
+    )[0]
+    ece = found["ece"]
+    found["ece"] = {"low": float(max(0, 2 * estimate - ece["high"])), "high": float(max(0, 2 * estimate - ece["low"]))}
+    return found

@@ -1,0 +1,104 @@
+"""A classifier as ONNX files that ship: fp32, and with int8 products, each with all that a caller must know inside."""
+
+import contextlib
+import copy
+import json
+import logging
+import warnings
+
+import onnx
+import torch
+from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+
+from finetune.base.errors import UserError
+
+OPSET = 20  # the first with a Gelu of its own; every onnxruntime since 1.17 reads it
+INT8_BLOCK = 64  # weights that share a scale: 32 were slower, with 128 an answer depended on the rows beside it
+LARGEST = 2**31 - 10**7  # bytes of weights: an ONNX file ends at 2 GiB, and the graph takes some
+DYNAMIC = torch.export.Dim.DYNAMIC
+
+
+@contextlib.contextmanager
+def quiet():
+    """Block in which libraries do not tell every node they pass; onnxruntime's quantizer turns that on when imported."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about torch
+            yield
+    finally:
+        logging.disable(before)
+
+
+class Calibrated(torch.nn.Module):
+    """Logits, and the probabilities after the temperature that evaluate fitted on validation (Guo et al. 2017)."""
+
+    def __init__(self, model, temperature: float):
+        super().__init__()
+        self.model, self.temperature = model, temperature
+
+    def forward(self, input_ids, attention_mask):
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits, torch.softmax(logits / self.temperature, -1)
+
+
+def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
+    """ONNX of a classifier on the processor, for any batch and any length.
+
+    Inputs `input_ids` and `attention_mask`, int64 of shape [batch, length]; outputs `logits` and
+    `probabilities`, float32 of shape [batch, classes]. `facts` go into the metadata, each as JSON. The model's
+    attention is made plain. Raises UserError when the weights do not fit into one file.
+    """
+    size = sum(weights.numel() * weights.element_size() for weights in model.parameters())
+    if size > LARGEST:
+        raise UserError(
+            f"the model has {size / 1e6:,.0f} MB of weights; an ONNX file holds at most {LARGEST / 1e6:,.0f} MB: "
+            "name a smaller encoder in model.uri"
+        )
+    # Also where a GPU made it the fused one, whose graph has a third more nodes.
+    model.set_attn_implementation("eager")
+    # Of size 1, an axis would be taken for a constant.
+    example = torch.ones((2, 8), dtype=torch.int64)
+    shape = {0: DYNAMIC, 1: DYNAMIC}
+    with quiet():
+        program = torch.onnx.export(
+            Calibrated(model, temperature).eval(),
+            (example, example.clone()),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            dynamic_shapes={"input_ids": shape, "attention_mask": shape},
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits", "probabilities"],
+        )
+    found = program.model_proto
+    without_traces(found)
+    onnx.helper.set_model_props(found, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
+    return found
+
+
+def without_traces(model: onnx.ModelProto):
+    """Takes out where in whose code each node came from: paths of this machine, and a third of the small nodes' bytes."""
+    graph = model.graph
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *model.functions):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for function in model.functions:
+        for node in function.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+
+
+def int8_onnx(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with every product by a weight matrix in int8: weights in blocks, activations as they come, row by row.
+
+    Since each row has scales of its own, an answer does not depend on the rows it is batched with; with
+    `quantize_dynamic`, whose one scale spans the batch, it does (docs/decisions.md).
+    """
+    config = DefaultWeightOnlyQuantConfig(block_size=INT8_BLOCK, is_symmetric=True, bits=8, accuracy_level=4)
+    quantizer = MatMulNBitsQuantizer(copy.deepcopy(model), algo_config=config)
+    with quiet():
+        quantizer.process()
+    return quantizer.model.model

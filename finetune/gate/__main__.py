@@ -1,0 +1,7 @@
+"""The command: `python -m finetune.gate`."""
+
+from finetune.base.errors import run
+from finetune.gate.thresholds import CANNOT_TELL, main
+
+if __name__ == "__main__":
+    raise SystemExit(run(main, mistake=CANNOT_TELL))

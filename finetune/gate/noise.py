@@ -1,0 +1,229 @@
+"""What a difference between two revisions is worth: better, worse, or no more than noise.
+
+Two kinds of noise stand between two scores, and their variances add:
+
+- The rows. Other test rows would have given other scores. Where both revisions' predictions are to be had, it is the
+  variance of the difference when the same rows are drawn for both (paired bootstrap; Efron & Tibshirani 1993, ch. 6;
+  Koehn 2004), so that rows which are hard for both do not count. Otherwise each score has its own variance, from its
+  interval in Git (width / 2 / 1.96, squared) or a bound for it (`bound`), and the two are added as if the rows were others.
+- The training run. Another seed gives another model (Bouthillier et al. 2021, "Accounting for variance in machine
+  learning benchmarks"): each side is one draw, so twice the squared spread between seeds is added. The spread is that of
+  metrics/seeds.json (`make seeds`) of either revision, where it was measured with that revision's settings, otherwise
+  `SPREAD`. A measured spread is uncertain itself: of k seeds it has k - 1 degrees of freedom, and the sum has those of
+  Welch and Satterthwaite (Welch 1947), so two seeds give a wide interval.
+
+The interval of the difference is 95% and two-sided, difference ± t * √(rows + 2 * spread²), like every interval here;
+a metric is worse when all of it lies on the wrong side, which chance alone brings in at most one of 40 comparisons. The
+gate asks eight metrics, but they move together, and the sum is on the safe side: rows on which two seeds disagree count
+in both parts.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import softmax
+from scipy.stats import norm, t
+
+from finetune.base.errors import UserError
+from finetune.evaluation.resampling import row_counts, scores
+from finetune.results.experiments import settings_digest
+from finetune.results.revisions import Revision
+from finetune.scoring.intervals import CONFIDENCE
+
+METRICS = {  # of metrics/test.json, and whether more is better
+    "accuracy": True,
+    "precision": True,
+    "recall": True,
+    "f1": True,
+    "roc_auc": True,
+    "log_loss": False,
+    "brier": False,
+    "ece": False,
+}
+# Standard deviations between seeds where none is measured. Five seeds of the default settings gave 0.006 for accuracy, F1
+# and log_loss, 0.002 for roc_auc and brier, and 0.007 for ece; other data may be less kind.
+SPREAD = dict.fromkeys(METRICS, 0.01) | {"roc_auc": 0.005, "brier": 0.005, "log_loss": 0.02}
+LOSS_SPREAD = 2.0  # standard deviation of a row's log loss over its mean; 2.03 on the default test rows
+ABSENT = "-"  # a parameter that a revision does not have
+RESAMPLES = 500  # of a standard error, which they give to 3%
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric at two revisions; `low` and `high` are the interval of head - base, None where it cannot be told."""
+
+    metric: str
+    base: float | None
+    head: float | None
+    low: float | None
+    high: float | None
+    how: str  # "paired on 1276 rows", "intervals in Git" or ""
+    verdict: str  # better, worse, within noise, new, missing, not a number
+
+
+def is_number(value) -> bool:
+    """Whether a value from JSON is a number that can be compared: neither NaN nor infinite nor true."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def compare(base: Revision, head: Revision) -> list[Difference]:
+    """Every metric that either has; raises UserError where one has no metrics."""
+    ours, theirs = head.metrics()["test"], base.metrics()["test"]
+    pair = paired_predictions(base, head)
+    paired = paired_scores(*pair, head.params()) if pair else {}
+    found = []
+    for name, more_is_better in METRICS.items():
+        old, new = theirs.get(name), ours.get(name)
+        if new is None:
+            if old is not None:
+                found.append(Difference(name, number(old), None, None, None, "", "missing"))
+        elif not is_number(new):
+            found.append(Difference(name, number(old), None, None, None, "", "not a number"))
+        elif not is_number(old):
+            found.append(Difference(name, None, new, None, None, "", "new"))
+        else:
+            if name in paired:
+                old, new, variance = paired[name]
+                how = f"paired on {len(pair[0])} rows"
+            else:
+                variance, how = score_variance(name, theirs) + score_variance(name, ours), "intervals in Git"
+            low, high = interval(new - old, variance, *seed_spread(name, base, head))
+            rises, falls = (low > 0, high < 0) if more_is_better else (high < 0, low > 0)
+            verdict = "better" if rises else "worse" if falls else "within noise"
+            found.append(Difference(name, old, new, low, high, how, verdict))
+    return found
+
+
+def number(value) -> float | None:
+    """The value where it is a number, else None."""
+    return value if is_number(value) else None
+
+
+def interval(difference: float, rows: float, spread: float, freedom: float) -> tuple[float, float]:
+    """Ends of the 95% interval of a difference, from the variance over rows and the spread between seeds.
+
+    `freedom` are the spread's degrees of freedom, infinite for one that is given rather than measured.
+    """
+    seeds = 2 * spread**2
+    total = rows + seeds
+    if total == 0:
+        return difference, difference
+    # Welch and Satterthwaite, where the part of the rows counts as known.
+    freedom = freedom * (total / seeds) ** 2 if seeds else math.inf
+    half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
+    return difference - half, difference + half
+
+
+def seed_spread(metric: str, base: Revision, head: Revision) -> tuple[float, float]:
+    """Standard deviation of a metric between seeds and its degrees of freedom, measured at either revision or assumed."""
+    for revision in (head, base):
+        seeds = revision.metrics().get("seeds")
+        if isinstance(seeds, dict) and seeds.get("settings") == settings_digest(revision.params()):
+            measured = seeds.get(metric)
+            if isinstance(measured, dict) and is_number(measured.get("spread")) and len(measured["values"]) > 1:
+                return measured["spread"], len(measured["values"]) - 1
+    return SPREAD[metric], math.inf
+
+
+def score_variance(metric: str, test: dict) -> float:
+    """Variance of a score over other test rows, from its interval in metrics/test.json or from the bound for it."""
+    ends = test.get("intervals", {}).get(metric) or (test.get("interval") if metric == "accuracy" else None)
+    if ends and is_number(ends.get("low")) and is_number(ends.get("high")) and ends["high"] > ends["low"]:
+        return ((ends["high"] - ends["low"]) / 2 / norm.ppf((1 + CONFIDENCE) / 2)) ** 2
+    return bound(metric, test)
+
+
+def bound(metric: str, test: dict) -> float:
+    """Most that the variance of a score can be, from the score and the row counts alone.
+
+    A mean over n rows of values between 0 and 1 has at most p (1 - p) / n. Scores that are means over classes have
+    their fewest rows in the smallest class, of which they have as many as there are classes; the ROC curve's area has at
+    most A (1 - A) over the rows of the smaller class (Birnbaum & Klose 1957). The calibration error is made of shares that
+    are right. Log loss has no such bound: `LOSS_SPREAD`. Two successes and two failures are added, because no error in 30
+    rows is no proof of none (Agresti & Coull 1998).
+    """
+    rows = test.get("rows")
+    if not is_number(rows) or rows < 1:
+        raise UserError(f"metrics/test.json must tell how many rows it is about, found rows {rows!r}; run `make repro`")
+    if metric == "log_loss":
+        return (LOSS_SPREAD * test[metric]) ** 2 / rows
+    classes = [scores["rows"] for scores in test.get("per_class", {}).values()] or [rows]
+    if metric in ("precision", "recall", "f1"):
+        rows = len(classes) * max(1, min(classes))
+    elif metric == "roc_auc":
+        rows = max(1, min(classes))
+    share = test["accuracy"] if metric == "ece" else test[metric]
+    share = (share * rows + 2) / (rows + 4)
+    return share * (1 - share) / rows
+
+
+def paired_predictions(base: Revision, head: Revision) -> tuple[pa.Table, pa.Table] | None:
+    """Both revisions' predictions on the rows they share, in the same order; None where they cannot be paired.
+
+    A row's id is its place in the source: other data show by other labels. Fewer than half of the smaller test split
+    would tell less than all rows unpaired.
+    """
+    ours = head.predictions()
+    theirs = base.predictions() if ours is not None else None
+    if theirs is None:
+        return None
+    places = {row: place for place, row in enumerate(theirs.column("row").to_pylist())}
+    shared = [(places[row], place) for place, row in enumerate(ours.column("row").to_pylist()) if row in places]
+    if 2 * len(shared) < min(len(theirs), len(ours)):
+        return None
+    there, here = (list(column) for column in zip(*shared, strict=True))
+    theirs, ours = theirs.take(there), ours.take(here)
+    return (theirs, ours) if theirs.column("label").equals(ours.column("label")) else None
+
+
+def why_unpaired(base: Revision, head: Revision) -> str:
+    """One line about why the two revisions' predictions were not compared row by row."""
+    missing = base.why_no_predictions or head.why_no_predictions
+    return missing or f"the test rows of {base} and {head} are not the same"
+
+
+def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tuple[float, float, float]]:
+    """Of each metric: its value at base and at head on these rows, and the bootstrap variance of the difference."""
+    evaluate = params.get("evaluate")
+    bins = evaluate["bins"] if isinstance(evaluate, dict) and isinstance(evaluate.get("bins"), int) else 15
+    labels = head.column("label").to_numpy()
+    shares = [softmax(np.array(side.column("logits").to_pylist(), float), axis=1) for side in (base, head)]
+    if shares[0].shape != shares[1].shape:
+        return {}
+    whole = np.ones((1, len(labels)))
+    old, new = (scores(labels, share, whole, bins, mean_of_known) for share in shares)
+    drawn = {name: [] for name in METRICS}
+    for counts in row_counts(len(labels), RESAMPLES):
+        theirs, ours = (scores(labels, share, counts, bins, mean_of_known) for share in shares)
+        for name in METRICS:
+            drawn[name].append(ours[name] - theirs[name])
+    found = {}
+    for name in METRICS:
+        differences = np.concatenate(drawn[name])
+        differences = differences[np.isfinite(differences)]  # without two classes among the rows there is no ROC curve
+        if len(differences) > RESAMPLES / 2:
+            found[name] = float(old[name][0]), float(new[name][0]), float(differences.var(ddof=1))
+    return found
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is not NaN; NaN where nothing is known."""
+    known = np.isfinite(values)
+    return np.where(known.any(0), np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
+
+
+def changed_params(base: Revision, head: Revision) -> list[tuple[str, object, object]]:
+    """Parameters that differ, by their dotted names, with the value at base and at head; `ABSENT` where there is none."""
+    old, new = flat(base.params()), flat(head.params())
+    values = {name: (old.get(name, ABSENT), new.get(name, ABSENT)) for name in [*new, *old]}
+    return [(name, *pair) for name, pair in values.items() if pair[0] != pair[1]]
+
+
+def flat(values: dict, prefix: str = "") -> dict:
+    """Nested values under dotted names: {"train": {"lr": 1}} -> {"train.lr": 1}."""
+    found = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+    return found

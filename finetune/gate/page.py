@@ -1,0 +1,117 @@
+"""What the gate tells, as text for a terminal and as a Markdown page for a pull request or a job's summary.
+
+Charts are Mermaid's, which GitHub draws itself: a comment cannot hold a picture that lies nowhere.
+https://mermaid.js.org/syntax/xyChart.html
+"""
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tabulate import tabulate
+
+from finetune.export.card import scores_table
+from finetune.results.metrics import METRICS
+from finetune.summary import gain_sentence, ranked
+from finetune.wording.markdown import code
+
+CURVES = METRICS / "plots/train/plots/metrics"
+# Mermaid's own are too pale to be seen; these can be told from each other, and from a light and a dark page.
+COLOURS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb, #e36209"}}}}%%'
+CELL = 60  # characters of a parameter's value that a table has room for
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title, a table (`header` and `rows` of text, the last column a verdict without a name) and sentences after it."""
+
+    title: str
+    header: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """As plain text."""
+        table = [tabulate(self.rows, self.header, disable_numparse=True)] if self.rows else []
+        return "\n\n".join([f"{self.title}", *table, *self.notes])
+
+    def markdown(self) -> str:
+        """As Markdown. What comes from files stands in code, so that nothing in it is a link, a name or a picture."""
+        cells = [[code(cell) if cell else "" for cell in row] for row in self.rows]
+        table = [tabulate(cells, self.header, tablefmt="github", disable_numparse=True)] if self.rows else []
+        return "\n\n".join([f"## {self.title}", *table, *map(plain, self.notes)])
+
+
+def plain(text: str) -> str:
+    """A sentence in Markdown without HTML, and without a name that GitHub would notify."""
+    return text.replace("<", "&lt;").replace("@", "@\u200b")
+
+
+def value_text(value) -> str:
+    """A parameter's value on one line, cut to the room there is: None -> "null"."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= CELL else text[: CELL - 1] + "…"
+
+
+def page(verdict: str, sections: list[Section], metrics: dict[str, dict]) -> str:
+    """The whole page: verdict, what the gate looked at, scores of all classifiers, charts; without what is missing."""
+    parts = [f"# {verdict}", *(section.markdown() for section in sections)]
+    if {"test", "baseline"} <= set(metrics):
+        parts += [
+            "## Scores on the test rows",
+            scores_table(metrics["test"], metrics["baseline"]),
+            gain_sentence(metrics["test"], metrics["baseline"]),
+            accuracy_chart(metrics["test"], metrics["baseline"]),
+        ]
+    if (CURVES / "validation/loss.tsv").is_file() and (CURVES / "train/loss.tsv").is_file():
+        parts.append(loss_chart(series(CURVES / "train/loss.tsv"), series(CURVES / "validation/loss.tsv")))
+    return "\n\n".join(parts) + "\n"
+
+
+def accuracy_chart(test: dict, baseline: dict) -> str:
+    """Accuracy of every classifier as bars, the best first."""
+    blocks = ranked(test, baseline)
+    heights = [f"{block['accuracy']:.3f}" for block in blocks.values()]
+    return mermaid(
+        [
+            'title "Accuracy on the test rows"',
+            f"x-axis [{', '.join(json.dumps(name) for name in blocks)}]",
+            'y-axis "accuracy" 0 --> 1',
+            f"bar [{', '.join(heights)}]",
+        ],
+        horizontal=True,
+    )
+
+
+def loss_chart(train: list[tuple[float, float]], validation: list[tuple[float, float]]) -> str:
+    """Loss at every validation, and the mean training loss since the one before; both are (step, loss) in order."""
+    means, before = [], 0.0
+    for step, _ in validation:
+        since = [loss for at, loss in train if before < at <= step]
+        # A validation that follows no logged step has no mean of its own.
+        means.append(sum(since) / len(since) if since else means[-1] if means else train[0][1])
+        before = step
+    top = max([loss for _, loss in validation] + means)
+    return mermaid(
+        [
+            'title "Loss: training (blue) and validation (orange)"',
+            f'x-axis "step" [{", ".join(f"{step:g}" for step, _ in validation)}]',
+            f'y-axis "cross-entropy" 0 --> {top * 1.1:.3f}',
+            f"line [{', '.join(f'{mean:.4f}' for mean in means)}]",
+            f"line [{', '.join(f'{loss:.4f}' for _, loss in validation)}]",
+        ]
+    )
+
+
+def series(path: Path) -> list[tuple[float, float]]:
+    """(step, value) of one curve that dvclive wrote."""
+    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), delimiter="\t"))[1:]
+    return [(float(step), float(value)) for step, value in rows]
+
+
+def mermaid(lines: list[str], horizontal: bool = False) -> str:
+    """A chart in the fence that GitHub draws."""
+    kind = "xychart-beta horizontal" if horizontal else "xychart-beta"
+    return "\n".join(["```mermaid", COLOURS, kind, *(f"    {line}" for line in lines), "```"])

@@ -1,0 +1,1 @@
+"""`python -m finetune.predict`: labels for texts and tables; no stage reruns for it."""

@@ -1,0 +1,158 @@
+"""Whole tables on the way from one file into another: every column as it is, and the texts of one of them.
+
+CSV and TSV hold text. A column of JSON Lines is of numbers, truth values or text where all its values are, else of
+JSON; a key that a row lacks is null. Parquet has types of its own. Memory does not grow with the table.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from finetune.sources.tables import (
+    BATCH,
+    check_columns,
+    check_whole,
+    csv_rows,
+    json_rows,
+    json_text,
+    known_format,
+    parquet_file,
+    parquet_texts,
+    read_batches,
+    readable,
+)
+
+JSON = pa.json_(pa.string())
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+INT64 = range(-(2**63), 2**63)
+EXACT = range(-(2**53), 2**53 + 1)  # integers that float64 holds, each of them
+# Type of a column by the kinds of its values, null left out; JSON for every other mixture, which changes no value.
+TYPES = {
+    frozenset(): pa.null(),
+    frozenset({"truth"}): pa.bool_(),
+    frozenset({"integer"}): pa.int64(),
+    frozenset({"long integer"}): pa.int64(),
+    frozenset({"integer", "long integer"}): pa.int64(),
+    frozenset({"float"}): pa.float64(),
+    frozenset({"integer", "float"}): pa.float64(),
+    frozenset({"text"}): pa.string(),
+}
+Batches = Iterator[tuple[list[str | None], pa.Table]]  # texts, and the rows they stand in
+
+
+class Survey(NamedTuple):
+    """What a first reading of a table found: its number of rows, and its columns with their types."""
+
+    rows: int
+    schema: pa.Schema
+
+
+def survey(path: Path, text: str) -> Survey:
+    """Rows and columns of a table, read to its end, so that what is wrong with it is told before long work starts.
+
+    Raises UserError as `finetune.tables.read_batches` does, and for two columns of one name.
+    """
+    ending = known_format(path)
+    with readable(path):
+        if ending in SEPARATORS:
+            return csv_survey(path, text, SEPARATORS[ending])
+        return parquet_survey(path, text) if ending == ".parquet" else json_survey(path, text)
+
+
+def csv_survey(path: Path, text: str, separator: str) -> Survey:
+    header = next(csv_rows(path, separator))
+    check_columns(path.name, [text, *header], header)
+    rows = sum(len(batch[text]) for batch in read_batches(path, header))
+    return Survey(rows, pa.schema([(name, pa.string()) for name in header]))
+
+
+def parquet_survey(path: Path, text: str) -> Survey:
+    with parquet_file(path) as table:
+        schema = table.schema_arrow
+    check_columns(path.name, [text, *schema.names], schema.names)
+    return Survey(sum(len(batch[text]) for batch in read_batches(path, [text])), schema)
+
+
+def json_survey(path: Path, text: str) -> Survey:
+    rows, kinds = 0, {}
+    for where, row in json_rows(path):
+        check_columns(where, [text], list(row))
+        json_value_text(row[text], text, where)
+        rows += 1
+        for key, value in row.items():
+            if key not in kinds:
+                check_whole(key, f"{where}: the name {key!r}")
+                kinds[key] = set()
+            if value is not None:
+                kinds[key].add(json_kind(value))
+    kinds = kinds or {text: set()}
+    return Survey(rows, pa.schema([(key, TYPES.get(frozenset(found), JSON)) for key, found in kinds.items()]))
+
+
+def json_kind(value) -> str:
+    """What a value of JSON is, in the words of TYPES or "other"."""
+    if isinstance(value, bool):
+        return "truth"
+    if isinstance(value, int):
+        return "integer" if value in EXACT else "long integer" if value in INT64 else "other"
+    if isinstance(value, str):
+        # JSON can write half a character, which is no text; as JSON it stays what it is.
+        return "other" if any("\ud800" <= letter <= "\udfff" for letter in value) else "text"
+    return "float" if isinstance(value, float) else "other"
+
+
+def json_line(value, ascii_only: bool = False) -> str:
+    """A value as JSON: null for NaN and the infinities, which JSON does not have, and text for dates and the like."""
+    try:
+        return json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, default=str)
+    except ValueError:
+        loose = json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
+        return json.dumps(loose, ensure_ascii=ascii_only, allow_nan=False)
+
+
+def json_value_text(value, column: str, where: str) -> str | None:
+    """A value of JSON as the text to classify, a number too; raises UserError for a list or an object."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return json_text(json.dumps(value) if number else value, column, where)
+
+
+def read_columns(path: Path, text: str, schema: pa.Schema, size: int) -> Batches:
+    """Texts of one column and all the columns, at most `size` rows at a time, of a table that was surveyed."""
+    ending = known_format(path)
+    with readable(path):
+        if ending in SEPARATORS:
+            batches = ((batch[text], pa.table(batch, schema)) for batch in read_batches(path, schema.names))
+        elif ending == ".parquet":
+            batches = parquet_columns(path, text)
+        else:
+            batches = json_columns(path, text, schema)
+        for texts, rows in batches:
+            for start in range(0, len(texts), size):
+                yield texts[start : start + size], rows.slice(start, size)
+
+
+def parquet_columns(path: Path, text: str) -> Batches:
+    with parquet_file(path) as table:
+        for batch in table.iter_batches(batch_size=BATCH):
+            yield parquet_texts(batch, text, path.name), pa.Table.from_batches([batch])
+
+
+def json_columns(path: Path, text: str, schema: pa.Schema) -> Batches:
+    rows = json_rows(path)
+    while batch := list(itertools.islice(rows, BATCH)):
+        texts = [json_value_text(row[text], text, where) for where, row in batch]
+        columns = [json_array([row.get(field.name) for _, row in batch], field.type) for field in schema]
+        yield texts, pa.table(columns, schema=schema)
+
+
+def json_array(values: list, kind: pa.DataType) -> pa.Array:
+    """Values of JSON as a column of this type."""
+    if kind != JSON:
+        return pa.array(values, kind)
+    # Arrow takes half a character only in the way that ASCII writes it.
+    written = [None if value is None else json_line(value, ascii_only=True) for value in values]
+    return pa.array(written, pa.string()).cast(JSON)

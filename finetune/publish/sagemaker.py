@@ -1,0 +1,54 @@
+"""The exported model as the `model.tar.gz` that SageMaker's containers unpack: model files, and the code that answers.
+
+https://sagemaker.readthedocs.io/en/stable/frameworks/pytorch/using_pytorch.html#model-directory-structure
+"""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+from finetune.export.card import pinned_versions
+from finetune.runtime.classifier import FP32, INT8
+
+CODE = Path(__file__).parents[1]
+HANDLER = Path(__file__).with_name("sagemaker_handler.py")
+SCRIPT = "inference.py"
+PACKAGES = ("base", "rows", "runtime")  # what the script imports lies in these
+NEEDED = ("numpy", "onnxruntime", "tokenizers")
+PINS = (Path("requirements.txt"), Path("requirements-export.txt"))
+LEVEL = 1  # weights hardly get smaller: level 9 takes many times as long for a hundredth less
+
+
+def archive_files(folder: Path) -> dict[str, Path | bytes]:
+    """Path inside the archive -> file or content.
+
+    Of the model, only what the script loads: one ONNX file and the tokenizer, a quarter of the folder; and the card.
+    """
+    model = INT8 if (folder / INT8).is_file() else FP32
+    files: dict[str, Path | bytes] = {str(name): folder / name for name in (model, "tokenizer.json", "README.md")}
+    versions = pinned_versions(PINS)
+    files["code/requirements.txt"] = "".join(f"{name}=={versions[name]}\n" for name in NEEDED).encode()
+    files[f"code/{SCRIPT}"] = HANDLER
+    modules = [CODE / "__init__.py", *(path for name in PACKAGES for path in (CODE / name).glob("*.py"))]
+    return files | {f"code/finetune/{path.relative_to(CODE).as_posix()}": path for path in modules}
+
+
+def write_archive(folder: Path, target: Path):
+    """The archive of an exported folder; the same files give the same bytes, whenever and whoever packs them."""
+    with (
+        target.open("wb") as file,
+        # gzip would note the file's name and the time, tar each file's owner and time.
+        gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name, content in sorted(archive_files(folder).items()):
+            entry = tarfile.TarInfo(name)
+            entry.mode = 0o644
+            if isinstance(content, bytes):
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+            else:
+                entry.size = content.stat().st_size
+                with content.open("rb") as source:
+                    archive.addfile(entry, source)

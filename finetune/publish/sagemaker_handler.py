@@ -1,0 +1,88 @@
+"""What SageMaker's containers call, as `code/inference.py` in the archive that `make publish TO=s3://…` writes.
+
+The container imports it once, calls `model_fn`, and for each request `input_fn`, `predict_fn` and `output_fn`.
+https://sagemaker.readthedocs.io/en/stable/frameworks/pytorch/using_pytorch.html#serve-a-pytorch-model
+"""
+
+import csv
+import io
+import json
+
+from finetune.runtime.classifier import Classifier
+
+JSON, CSV = "application/json", "text/csv"
+
+
+def model_fn(model_dir: str) -> Classifier:
+    """The model in the folder that the archive was unpacked into."""
+    return Classifier(model_dir)
+
+
+def input_fn(request_body: str | bytes, request_content_type: str) -> list[str]:
+    """Texts of a request: JSON `{"inputs": text or texts}`, or CSV with one text a row and no header.
+
+    Raises ValueError that says what is wrong with any other.
+    """
+    kind = (request_content_type or "").partition(";")[0].strip().lower()
+    if kind not in (JSON, CSV):
+        raise ValueError(f"the content type must be {JSON} or {CSV}, found {request_content_type!r}")
+    try:
+        body = request_body if isinstance(request_body, str) else bytes(request_body).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the body is not UTF-8: {error}") from None
+    return csv_texts(body) if kind == CSV else json_texts(body)
+
+
+def json_texts(body: str) -> list[str]:
+    """Texts under `inputs`; one alone may stand without a list."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the body is no JSON: {error}") from None
+    texts = found.get("inputs") if isinstance(found, dict) else None
+    texts = [texts] if isinstance(texts, str) else texts
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError('the body must be {"inputs": "a text"} or {"inputs": ["a text", "another"]}')
+    return texts
+
+
+def csv_texts(body: str) -> list[str]:
+    """The only field of each row that is not empty."""
+    try:
+        rows = [row for row in csv.reader(io.StringIO(body, newline=""), strict=True) if row]
+    except csv.Error as error:
+        raise ValueError(f"the body is no CSV: {error}") from None
+    if not rows:
+        raise ValueError("the body holds no text; expected one a row")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 1:
+            raise ValueError(
+                f"row {number} has {len(row)} fields, expected one text; put one that has a comma in quotes"
+            )
+    return [text for (text,) in rows]
+
+
+def predict_fn(texts: list[str], model: Classifier) -> list[dict]:
+    """Label, its calibrated probability and those of all labels, for each text."""
+    answers = []
+    for row in model.probabilities(texts):
+        shares = {label: round(float(share), 6) for label, share in zip(model.labels, row, strict=True)}
+        label = max(shares, key=shares.__getitem__)
+        answers.append({"label": label, "score": shares[label], "probabilities": shares})
+    return answers
+
+
+def output_fn(prediction: list[dict], accept: str) -> tuple[str, str]:
+    """Body and content type: JSON, or CSV with label and probability of each text.
+
+    Raises ValueError when the caller accepts neither.
+    """
+    accepted = [kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")]
+    for kind in accepted:
+        if kind in (JSON, "application/*", "*/*"):
+            return json.dumps(prediction, ensure_ascii=False), JSON
+        if kind in (CSV, "text/*"):
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([row["label"], row["score"]] for row in prediction)
+            return text.getvalue(), CSV
+    raise ValueError(f"the answer can be {JSON} or {CSV}, but only {accept!r} is accepted")

@@ -1,0 +1,1 @@
+"""`python -m finetune.report`: one page about the model; no stage reruns for it."""

@@ -1,0 +1,7 @@
+"""The command: `python -m finetune.report`."""
+
+from finetune.base.errors import run
+from finetune.report.page import main
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

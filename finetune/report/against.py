@@ -1,0 +1,96 @@
+"""Two revisions side by side: metrics, parameters that differ, curves, and the rows that only one of them gets right."""
+
+from finetune.gate.noise import ABSENT, Difference, changed_params, compare, paired_predictions, why_unpaired
+from finetune.report import charts, row_browser
+from finetune.report.sections import EVALUATE, TRAIN, line, shown
+from finetune.results.revisions import Revision
+
+HERE = "this revision"
+SHARES, NUMBERS = (True, True), (False, False)
+CURVES = (  # title, file, its two columns, their names on the axes, and whether these are shares
+    (
+        "ROC curve",
+        EVALUATE / "roc.csv",
+        "false_positive_rate",
+        "fine-tuned",
+        ("false positive rate", "true positive rate"),
+        SHARES,
+    ),
+    (
+        "Precision and recall",
+        EVALUATE / "precision_recall.csv",
+        "recall",
+        "fine-tuned",
+        ("recall", "precision"),
+        SHARES,
+    ),
+    (
+        "Reliability",
+        EVALUATE / "reliability.csv",
+        "confidence",
+        "accuracy",
+        ("confidence", "share that is right"),
+        SHARES,
+    ),
+    ("Training loss", TRAIN / "plots/metrics/train/loss.tsv", "step", "loss", ("step", "cross-entropy"), NUMBERS),
+    (
+        "Validation loss",
+        TRAIN / "plots/metrics/validation/loss.tsv",
+        "step",
+        "loss",
+        ("step", "cross-entropy"),
+        NUMBERS,
+    ),
+)
+
+
+def overlaid(base: Revision, head: Revision) -> list[tuple[str, charts.Figure]]:
+    """Curves that both revisions have, by their titles, in one chart each."""
+    found = []
+    for title, path, x, y, axes, shares in CURVES:
+        series = {HERE: line(head, path, x, y), str(base): line(base, path, x, y)}
+        if all(series.values()):
+            label = f"{title} of {HERE} and of {base}"
+            found.append((title, charts.curves(series, *axes, label, shares=shares, dots=title == "Reliability")))
+    return found
+
+
+def rows_apart(base: Revision, head: Revision, names: list[str]) -> dict:
+    """Rows that one gets right and the other wrong, or one line that says why they cannot be had."""
+    pair = paired_predictions(base, head)
+    if pair is None:
+        return {"missing": f"Rows cannot be compared: {why_unpaired(base, head)}."}
+    if not row_browser.TEXTS.is_file():
+        return {"missing": f"Rows cannot be shown without {row_browser.TEXTS}; `dvc pull` or `make repro` brings it."}
+    return {"browser": row_browser.disagreements(*pair, row_browser.texts_by_row(), names, str(base))}
+
+
+def sentence(differences: list[Difference], base: Revision) -> str:
+    """What the verdicts come to: "Better in accuracy; 7 metrics differ by no more than noise." """
+    names = {}
+    for found in differences:
+        names.setdefault(found.verdict, []).append(found.metric)
+    told = [f"{word} in {', '.join(names[word])}" for word in ("better", "worse") if word in names]
+    if not told:
+        return f"No metric differs from {base} by more than the noise of rows and seeds."
+    rest = len(names.get("within noise", []))
+    return f"This revision is {' and '.join(told)}" + (
+        f"; {rest} other metrics differ by no more than noise." if rest else "."
+    )
+
+
+def against(base: Revision, head: Revision, names: list[str]) -> dict:
+    """What the report says about a revision beside another one."""
+    differences = compare(base, head)
+    return {
+        "name": str(base),
+        "commit": base.commit,
+        "sentence": sentence(differences, base),
+        "differences": differences,
+        "parameters": [
+            (key, *(value if value == ABSENT else shown(value) for value in values))
+            for key, *values in changed_params(base, head)
+        ],
+        "curves": overlaid(base, head),
+        "rows": rows_apart(base, head, names),
+    }

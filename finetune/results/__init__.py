@@ -1,0 +1,1 @@
+"""What runs leave, for the commands that read it; no stage reruns for it."""

@@ -1,0 +1,51 @@
+"""DVC experiments that the commands of several trainings share: run once beside the workspace, then read."""
+
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+
+from finetune.base.errors import UserError
+
+
+def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",)) -> str:
+    """Eight digits that stand for all settings that a score depends on, but for those named: {…} -> "1f6a0c3d".
+
+    `gate` and `export` change no score. By the digest a reader can tell whether a file belongs to other settings.
+    """
+    kept = copy.deepcopy({name: section for name, section in params.items() if name not in ("gate", "export")})
+    for key in without:
+        section, name = key.split(".")
+        if isinstance(kept.get(section), dict):
+            kept[section].pop(name, None)
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess:
+    """A DVC command; what it says goes to the terminal unless it is captured."""
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=capture, text=True, check=False)
+
+
+def experiment_metrics(name: str, settings: dict, files: tuple[str, ...]) -> dict[str, dict]:
+    """Metrics files of the experiment of this name, which is run with these settings unless it is there.
+
+    It runs in a folder of its own, so that the workspace stays as it is. `settings` are dotted parameters. Raises
+    UserError when it fails.
+    """
+    listed = run_dvc("exp", "list", "--name-only", capture=True)
+    if listed.returncode:
+        raise UserError(f"DVC cannot list the experiments: {' '.join(listed.stderr.split())}")
+    if name not in listed.stdout.split():
+        command = ["exp", "run", "--temp", "--name", name]
+        # Git leaves the user's own data out, and with it DVC's copy of the workspace.
+        untracked = ["git", "ls-files", "-z", "--others", "data/local"]
+        for path in subprocess.run(untracked, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
+            command += ["--copy-paths", path]
+        for key, value in settings.items():
+            command += ["--set-param", f"{key}={json.dumps(value)}"]
+        if run_dvc(*command, "evaluate").returncode:  # export adds no score
+            raise UserError(f"the experiment {name} failed; what it said stands above")
+    import dvc.api
+
+    return {key: json.loads(dvc.api.read(f"metrics/{key}.json", rev=name)) for key in files}

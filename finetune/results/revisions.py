@@ -1,0 +1,181 @@
+"""Metrics, parameters and predictions of any Git revision, read without a change to the workspace.
+
+What lies in Git (metrics, plots, params.yaml) is read from Git. The predictions are in DVC's cache or on the remote.
+"""
+
+import io
+import subprocess
+import sys
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.special import log_softmax
+
+from finetune.base.errors import UserError
+from finetune.base.params import PARAMS, parse_yaml_text
+from finetune.results.metrics import METRICS, parse_metrics
+
+PREDICTIONS = Path("data/predictions/test.parquet")
+COLUMNS = {"row", "label", "predicted", "logits"}
+REMOTE_WAITS = 300  # seconds for one small file
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess:
+    """A Git command's outcome, its output as bytes; the caller looks at the status."""
+    return subprocess.run(["git", *arguments], capture_output=True, check=False)
+
+
+def commit_of(rev: str) -> str:
+    """Full hash of the commit that a branch, tag, hash or DVC experiment names; raises UserError for another."""
+    if git("rev-parse", "--git-dir").returncode:
+        raise UserError("this folder is in no Git repository, so there is no revision to compare with; run `git init`")
+    found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+    if not found.returncode:
+        return found.stdout.decode().strip()
+    from dvc.scm import SCM, RevError, resolve_rev
+
+    try:  # Git does not know the short names of DVC's experiments
+        commit = resolve_rev(SCM("."), rev)
+    except RevError:
+        commit = None
+    if not commit or git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        raise UserError(f"Git knows no revision {rev!r}; `git branch --all` lists the branches")
+    return commit
+
+
+def merge_base(rev: str) -> str:
+    """Hash of the last commit that HEAD and a revision share; raises UserError when there is none."""
+    commit = commit_of(rev)
+    commit_of("HEAD")
+    found = git("merge-base", "HEAD", commit)
+    if found.returncode:
+        raise UserError(
+            f"HEAD and {rev} share no commit; in a shallow clone fetch the history first: `git fetch --unshallow`"
+        )
+    return found.stdout.decode().strip()
+
+
+class Revision:
+    """A commit by any name for it, or the workspace (`rev` None).
+
+    `name` is the name asked for, `commit` the hash (None for the workspace). Raises UserError for an unknown revision.
+    `why_no_predictions` is one line after `predictions()` gave None, else None.
+    """
+
+    def __init__(self, rev: str | None = None):
+        self.name = rev or "workspace"
+        self.commit = commit_of(rev) if rev else None
+        self.why_no_predictions: str | None = None
+
+    def __str__(self) -> str:
+        """The name as a table shows it: a hash is cut to nine digits."""
+        return self.name[:9] if self.name == self.commit else self.name
+
+    def _bytes(self, path: str | Path) -> bytes | None:
+        """Content of a file in Git or in the workspace, None where there is none."""
+        if self.commit is None:
+            return Path(path).read_bytes() if Path(path).is_file() else None
+        # ./ counts from this folder, which need not be the top of the repository.
+        found = git("show", f"{self.commit}:./{Path(path).as_posix()}")
+        return None if found.returncode else found.stdout
+
+    def has(self, path: str | Path) -> bool:
+        """Whether a file is there, in Git or in the workspace."""
+        return self._bytes(path) is not None
+
+    def text(self, path: str | Path) -> str:
+        """Text of a file in Git, or in the workspace; raises UserError when it is not there or no text."""
+        content = self._bytes(path)
+        if content is None:
+            raise UserError(f"there is no {path} at {self}")
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{path} at {self} is no text in UTF-8") from None
+
+    def metrics(self) -> dict[str, dict]:
+        """Content of every metrics file by its name; raises UserError where there is no metrics/test.json."""
+        return self._metrics
+
+    @cached_property
+    def _metrics(self) -> dict[str, dict]:
+        if self.commit is None:
+            paths = sorted(METRICS.glob("*.json"))
+        else:
+            listed = git("ls-tree", "-z", "--name-only", self.commit, f"./{METRICS}/").stdout.decode()
+            paths = [Path(name) for name in listed.split("\0") if name.endswith(".json")]
+        found = {path.stem: parse_metrics(self.text(path), f"{path} at {self}", path) for path in paths}
+        if not isinstance(found.get("test"), dict):
+            raise UserError(f"there is no metrics/test.json at {self}; run `make repro` there and commit metrics/")
+        return found
+
+    def params(self) -> dict:
+        """Values of params.yaml as they stand there, not checked against today's schema."""
+        values = parse_yaml_text(self.text(PARAMS), f"{PARAMS} at {self}")
+        if not isinstance(values, dict):
+            raise UserError(f"{PARAMS} at {self} must hold sections such as train:, found {values!r}")
+        return values
+
+    def predictions(self) -> pa.Table | None:
+        """Columns row, label, predicted, logits of the test rows; None, with `why_no_predictions`, where they are not to be had."""
+        return self._predictions
+
+    @cached_property
+    def _predictions(self) -> pa.Table | None:
+        here = self.commit is None and PREDICTIONS.is_file()
+        content = PREDICTIONS.read_bytes() if here else self._fetched(PREDICTIONS)
+        if content is None:
+            return None
+        try:
+            table = pq.read_table(io.BytesIO(content))
+        except pa.ArrowInvalid:
+            self.why_no_predictions = f"{PREDICTIONS} at {self} is no Parquet file; run `dvc checkout`"
+            return None
+        if not set(table.column_names) >= COLUMNS or not gives(table, self.metrics()["test"]):
+            self.why_no_predictions = (
+                f"{PREDICTIONS} at {self} is not what metrics/test.json was made from; run `dvc checkout`"
+            )
+            return None
+        return table
+
+    def _fetched(self, path: Path) -> bytes | None:
+        """Content of a file from DVC's cache or the remote.
+
+        In a process of its own: a remote's library may fail with any exception of its own, or wait for ever.
+        """
+        if not self.has("dvc.lock"):
+            self.why_no_predictions = f"there is no dvc.lock at {self}, by which DVC would know {path}"
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / path.name
+            command = [sys.executable, "-m", "dvc", "get", ".", str(path), "--out", str(target)]
+            command += ["--rev", self.commit] if self.commit else []
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=REMOTE_WAITS)
+            except subprocess.TimeoutExpired:
+                self.why_no_predictions = f"the remote gave no {path} of {self} in {REMOTE_WAITS} s"
+                return None
+            if done.returncode or not target.is_file():
+                said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+                # That storage lacks the file is the plain case; of all others DVC knows more than we do.
+                known = not said or "No storage files available" in said[-1]
+                reason = "" if known else f" ({said[-1].removeprefix('ERROR: ')})"
+                self.why_no_predictions = f"neither DVC's cache nor a remote has {path} of {self}{reason}"
+                return None
+            return target.read_bytes()
+
+
+def gives(predictions: pa.Table, test: dict) -> bool:
+    """Whether predictions give the log loss of a metrics file, which hardly two models share.
+
+    In the workspace they may be another commit's: `git checkout` brings metrics, only `dvc checkout` brings data.
+    """
+    if not isinstance(test.get("log_loss"), float):
+        return True
+    labels = predictions.column("label").to_numpy()
+    shares = log_softmax(np.array(predictions.column("logits").to_pylist(), float), axis=1)
+    return abs(-shares[np.arange(len(labels)), labels].mean() - test["log_loss"]) < 1e-4

@@ -1,0 +1,1 @@
+"""Tokenised rows, from `tokenize` on; needs no torch."""

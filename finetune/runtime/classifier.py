@@ -1,0 +1,96 @@
+"""The exported model as an application loads it: onnxruntime, tokenizers and numpy, no torch, no transformers."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from finetune.base.errors import UserError, one_line
+from finetune.rows.lengths import length_order
+from finetune.rows.tokens import SpecialTokens, truncate
+
+FP32 = Path("onnx/model.onnx")  # where the Hub's own exports lie, so that other tools find them
+INT8 = Path("onnx/model_int8.onnx")
+BATCH_TOKENS = 256  # fewer waste cores, more fall out of the cache; a longer text is a batch of its own
+
+
+class Classifier:
+    """Classes of texts, by the model in an exported folder.
+
+    `labels` are the class names in id order, `max_length` the tokens a text is cut to. The int8 model is
+    taken where export kept it, unless `model` names another file of the folder. `threads` is the number of
+    threads for one batch; None: one a core. An answer depends on its text alone, not on the others beside it.
+    Several threads may use one classifier. Raises UserError when the folder holds no such model.
+    """
+
+    def __init__(self, folder, model: Path | None = None, threads: int | None = None):
+        folder = Path(folder)
+        if model is None:
+            model = INT8 if (folder / INT8).is_file() else FP32
+        for needed in (folder / "tokenizer.json", folder / model):
+            if not needed.is_file():
+                raise UserError(
+                    f"{needed} is missing; expected a folder that `dvc repro export` wrote, as models/export"
+                )
+        try:
+            self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise UserError(
+                f"{folder / 'tokenizer.json'} is damaged ({one_line(error)}); export the model again"
+            ) from None
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        try:
+            self.session = onnxruntime.InferenceSession(folder / model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # as above
+            raise UserError(
+                f"{folder / model} does not load ({one_line(error)[:200]}); export the model again"
+            ) from None
+        facts = self.session.get_modelmeta().custom_metadata_map
+        if "labels" not in facts:
+            raise UserError(f"{folder / model} does not say its labels; it was not written by `dvc repro export`")
+        facts = {key: json.loads(value) for key, value in facts.items()}
+        self.model = model
+        self.labels: list[str] = facts["labels"]
+        self.temperature: float = facts["temperature"]
+        self.max_length: int = facts["max_length"]
+        self.truncation: str = facts["truncation"]
+        self.special = SpecialTokens(*facts["special_tokens"])
+        self.pad_id: int = facts["pad_id"]
+
+    def whole(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included, of any length."""
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+
+    def cut(self, ids: list[int]) -> list[int]:
+        """Ids of a text cut to `max_length` as in training."""
+        return truncate(ids, self.max_length, self.truncation, self.special)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text as the model takes them."""
+        return [self.cut(ids) for ids in self.whole(texts)]
+
+    def answer(self, ids: Sequence[Sequence[int]], output: str = "probabilities") -> np.ndarray:
+        """`logits` or calibrated `probabilities` of rows of token ids, float32 of shape [rows, classes]."""
+        answers = np.empty((len(ids), len(self.labels)), np.float32)
+        for places in length_order([len(row) for row in ids], rows=len(ids), tokens=BATCH_TOKENS):
+            answers[places] = self.session.run([output], padded([ids[place] for place in places], self.pad_id))[0]
+        return answers
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Calibrated probabilities of texts, float32 of shape [texts, classes]."""
+        return self.answer(self.encode(texts))
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, np.ndarray]:
+    """`input_ids` and `attention_mask`, int64 of shape [rows, longest row]."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(mask.shape, pad_id, np.int64)
+    ids[mask] = np.concatenate(rows)
+    return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}

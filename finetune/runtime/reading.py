@@ -1,0 +1,43 @@
+"""Texts as the exported model reads them, with what the cut and the vocabulary hide from it."""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from finetune.runtime.classifier import Classifier
+
+
+class Reading(NamedTuple):
+    """One text in tokens: the ids after the cut; tokens before it, special ones left out, and how many are unknown."""
+
+    ids: list[int]
+    length: int
+    unknown: int
+    truncated: bool
+
+
+class Reader:
+    """Readings of texts by a classifier's own tokenizer; the ids are those of `Classifier.encode`."""
+
+    def __init__(self, classifier: Classifier):
+        self.classifier = classifier
+        self.unknown = unknown_id(classifier)
+        self.special = sum(classifier.special)
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """A reading of each text; it is tokenised once, and whole."""
+        found = []
+        for whole in self.classifier.whole(texts):
+            cut = self.classifier.cut(whole)
+            unknown = 0 if self.unknown is None else whole.count(self.unknown)
+            found.append(Reading(cut, len(whole) - self.special, unknown, len(cut) < len(whole)))
+        return found
+
+
+def unknown_id(classifier: Classifier) -> int | None:
+    """Id of the token that stands for what the vocabulary does not hold; None for byte-level ones, which hold everything."""
+    model = json.loads(classifier.tokenizer.to_str())["model"]
+    if model["type"] == "Unigram":
+        return model.get("unk_id")
+    token = model.get("unk_token")
+    return None if token is None else classifier.tokenizer.token_to_id(token)

@@ -1,0 +1,54 @@
+"""The score block: what every classifier here is judged by, in the same words."""
+
+import datasets
+import evaluate
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
+
+from finetune.scoring.intervals import mean_interval
+
+
+class ScoreBlock(evaluate.Metric):
+    """Accuracy, macro precision, recall and F1, and the same for each class.
+
+    The accuracy of a class is the share of rows for which "is it this class?" is answered rightly.
+    A class that is never predicted has precision 0. `names` are the classes in id order.
+    """
+
+    def _info(self):
+        return evaluate.MetricInfo(
+            description=self.__doc__,
+            citation="",
+            inputs_description="predictions and references: class ids, one a row",
+            features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
+        )
+
+    def _compute(self, predictions, references, names):
+        predictions, references = np.asarray(predictions), np.asarray(references)
+        labels = range(len(names))
+        precision, recall, f1, rows = precision_recall_fscore_support(
+            references, predictions, labels=labels, zero_division=0
+        )
+        per_class = {
+            name: {
+                "accuracy": float(((predictions == label) == (references == label)).mean()),
+                "precision": float(precision[label]),
+                "recall": float(recall[label]),
+                "f1": float(f1[label]),
+                "rows": int(rows[label]),
+            }
+            for label, name in enumerate(names)
+        }
+        return {
+            "accuracy": float((predictions == references).mean()),
+            "precision": float(precision.mean()),
+            "recall": float(recall.mean()),
+            "f1": float(f1.mean()),
+            "per_class": per_class,
+        }
+
+
+def score_block(references: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict:
+    """Scores of predicted class ids against the true ones, with the row count and the interval of the accuracy."""
+    block = ScoreBlock(keep_in_memory=True).compute(predictions=predictions, references=references, names=names)
+    return {**block, "rows": len(references), "interval": mean_interval(predictions == references)}

@@ -1,0 +1,7 @@
+"""The command: `python -m finetune.serve`."""
+
+from finetune.base.errors import run
+from finetune.serve.app import main
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

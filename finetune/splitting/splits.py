@@ -1,0 +1,154 @@
+"""Which row goes to train, validation or test: by label, by group, and never twice.
+
+Everything here works on a few numbers a row, so that a data set larger than memory can be split.
+"""
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from finetune.base.errors import UserError
+from finetune.base.params import Split
+
+SPLITS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+LEFT_OUT = -1
+
+
+class RowKeys(NamedTuple):
+    """What splitting needs to know of each row; four arrays of one length."""
+
+    source: np.ndarray  # int8: the split the row came in; TRAIN where the source has one table
+    label: np.ndarray  # int32: class id, -1 where the row has none of the labels
+    text: np.ndarray  # uint64: hash of the text, 0 where it is empty
+    group: np.ndarray  # uint64: hash of the group; a number of its own for a row without one
+
+
+def assign_splits(rows: RowKeys, settings: Split, names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
+    """Split of each row (TRAIN, VALIDATION, TEST or LEFT_OUT), and how many rows were dropped and why.
+
+    A test or validation split of the source is kept; what it lacks is taken out of train, stratified
+    by label, with rows of one group together. Of rows with the same text the first stays, in test
+    before validation before train, so that the test rows depend on nothing else. Raises UserError
+    when there are too few rows.
+    """
+    split, dropped = dropped_rows(rows)
+    if not (split == TRAIN).any():
+        raise UserError(
+            f"no row is left to train on: dropped {', '.join(f'{count} {why}' for why, count in dropped.items())}"
+        )
+    grouped = len(np.unique(rows.group)) < len(rows.group)
+    share_left = 1.0
+    for part, wanted in ((TEST, settings.test), (VALIDATION, settings.validation)):
+        if (split == part).any():
+            continue
+        train = np.flatnonzero(split == TRAIN)
+        check_counts(rows.label[train], names, part)
+        share, share_left = wanted / share_left, share_left - wanted
+        if grouped:
+            carved = carve_groups(rows.label[train], rows.group[train], share, settings.seed)
+        else:
+            carved = carve_rows(rows.label[train], share, settings.seed)
+        split[train[carved]] = part
+    for part, wanted in ((TRAIN, settings.train_rows), (TEST, settings.test_rows)):
+        members = np.flatnonzero(split == part)
+        if wanted is not None and wanted < len(members):
+            chosen = nested_subset(rows.label[members], wanted, settings.seed)
+            split[np.setdiff1d(members, members[chosen])] = LEFT_OUT
+    check_classes(split, rows.label, names)
+    return split, dropped
+
+
+def dropped_rows(rows: RowKeys) -> tuple[np.ndarray, dict[str, int]]:
+    """Source split of each row with LEFT_OUT for rows that cannot be used, and the count of each reason."""
+    split = rows.source.copy()
+    unlabelled = rows.label < 0
+    empty = ~unlabelled & (rows.text == 0)
+    split[unlabelled | empty] = LEFT_OUT
+    usable = np.flatnonzero(split != LEFT_OUT)
+    # Test first: a text that also stands in train must leave train, not test.
+    order = usable[np.lexsort((-split[usable], rows.text[usable]))]
+    repeated = rows.text[order[1:]] == rows.text[order[:-1]]
+    split[order[1:][repeated]] = LEFT_OUT
+    shared = np.zeros(len(split), bool)
+    for part in (VALIDATION, TRAIN):
+        later = np.unique(rows.group[split > part])
+        if len(later):
+            shared |= (split == part) & np.isin(rows.group, later)
+    split[shared] = LEFT_OUT
+    counts = {"empty": empty.sum(), "duplicate": repeated.sum(), "unlabelled": unlabelled.sum(), "group": shared.sum()}
+    return split, {why: int(count) for why, count in counts.items()}
+
+
+def check_counts(labels: np.ndarray, names: list[str], part: int):
+    """Raises UserError when a class has too few rows to be split in two."""
+    counts = np.bincount(labels, minlength=len(names))
+    if len(labels) < 3 * len(names) or counts.min() < 2:
+        rare = names[int(counts.argmin())]
+        raise UserError(
+            f"too few rows to split off {SPLITS[part]}: {len(labels)} rows for {len(names)} labels, "
+            f"{counts.min()} of them {rare!r}; each label needs at least 3 rows"
+        )
+
+
+def carve_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Positions of the rows to take out, with each class in the same proportion."""
+    from sklearn.model_selection import train_test_split
+
+    classes = len(np.unique(labels))
+    size = min(max(round(share * len(labels)), classes), len(labels) - classes)
+    return train_test_split(np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed)[1]
+
+
+def carve_groups(labels: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Positions of the rows to take out, whole groups only, with each class in about the same proportion.
+
+    The share is made of folds: 0.1 is one fold of ten, 0.15 three of twenty.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    part = Fraction(share).limit_denominator(20)
+    part = max(part, Fraction(1, 20))
+    count = len(np.unique(groups))
+    smallest = int(np.bincount(labels).min())
+    if min(count, smallest) < part.denominator:
+        raise UserError(
+            f"too few rows to split by group: {count} groups and {smallest} rows of the rarest label, "
+            f"but a share of {share:.2g} needs {part.denominator} of each; set data.group to null or add rows"
+        )
+    folds = StratifiedGroupKFold(part.denominator, shuffle=True, random_state=seed).split(labels, labels, groups)
+    return np.concatenate([taken for (_, taken), _ in zip(folds, range(part.numerator), strict=False)])
+
+
+def nested_subset(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Positions of `size` rows in which each class keeps its share; a smaller size gives a part of a larger one.
+
+    Every row has a place in its shuffled class, as a fraction of that class; taking rows by that
+    fraction takes all classes at the same pace.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return shuffled[np.argsort(place[shuffled], kind="stable")][:size]
+
+
+def check_classes(split: np.ndarray, labels: np.ndarray, names: list[str]):
+    """Raises UserError when train misses a class, validation or test has no row at all, or test rows of one class alone."""
+    for part, name in enumerate(SPLITS):
+        counts = np.bincount(labels[split == part], minlength=len(names))
+        if counts.sum() == 0:
+            raise UserError(f"no row is left in {name}; add rows or raise its share under split:")
+        if part == TRAIN and counts.min() == 0:
+            missing = names[int(counts.argmin())]
+            raise UserError(
+                f"train has {counts.sum()} rows and none of them is {missing!r}; raise split.train_rows or add rows"
+            )
+        if part == TEST and np.count_nonzero(counts) == 1:
+            only = names[int(counts.argmax())]
+            raise UserError(
+                f"test has {counts.sum()} rows and all of them are {only!r}, which shows nothing about the other labels; "
+                "raise split.test or split.test_rows, or add rows"
+            )

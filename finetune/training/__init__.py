@@ -1,0 +1,1 @@
+"""Fine-tuning; `train` reruns for it."""

@@ -1,0 +1,59 @@
+"""Fine-tuning with the engine of one's choice, from where it was stopped."""
+
+import errno
+
+import torch
+from datasets import Dataset
+from dvclive import Live
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+from finetune.base.errors import UserError, one_line
+from finetune.base.params import Train
+from finetune.encoder.hardware import fast_fp32
+from finetune.training.checkpoints import Checkpoints
+from finetune.training.distributed import leave
+from finetune.training.engine_loop import train_with_loop
+from finetune.training.engine_trainer import train_with_trainer
+from finetune.training.fit import Fit
+from finetune.training.interrupts import Interrupts
+
+ENGINES = {"trainer": train_with_trainer, "loop": train_with_loop}
+
+
+def fine_tune(
+    model: PreTrainedModel,
+    tokenizer,
+    train: Dataset,
+    validation: Dataset,
+    settings: Train,
+    precision: str,
+    live: Live | None,
+    checkpoints: Checkpoints,
+) -> tuple[PreTrainedModel, Fit]:
+    """Classifier with the weights of its best epoch, and the training that led there.
+
+    AdamW (Loshchilov & Hutter 2019) without decay on biases and norms, linear warmup and decay,
+    gradients clipped by their norm, best epoch kept. Goes on from a checkpoint of the very same
+    training where there is one. Raises UserError when the loss is no longer finite or memory runs
+    out, Stopped when it was asked to stop.
+    """
+    with Interrupts() as interrupts, fast_fp32():
+        fit = Fit(model, tokenizer, train, validation, settings, precision, live, checkpoints, interrupts)
+        try:
+            ENGINES[settings.engine](fit)
+            fit.finish()
+            leave()
+        except (RuntimeError, MemoryError, SafetensorError) as error:
+            if isinstance(error, SafetensorError) or "PytorchStreamWriter" in str(error):
+                # Both writers hide the system's error number; it is nearly always a full disk.
+                raise OSError(errno.ENOSPC, one_line(error), str(checkpoints.folder)) from error
+            if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+                raise UserError(
+                    f"out of memory with batches of {settings.batch_size} rows; lower train.batch_size or "
+                    "tokenize.max_length, or close other programs"
+                ) from None
+            raise
+        finally:
+            fit.progress.bar.close()
+    return fit.result(), fit

@@ -1,0 +1,244 @@
+"""One training as both engines see it: model, batches, optimizer, schedule, progress, and what happens around a step."""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from dvclive import Live
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, get_linear_schedule_with_warmup
+
+from finetune.base.errors import UserError
+from finetune.base.params import Train
+from finetune.encoder.batches import FeatureRows, LengthBatches, TokenRows
+from finetune.encoder.models import batch_tokens, predict, probabilities
+from finetune.rows.lengths import rows_within
+from finetune.training.checkpoints import FINISHED, Checkpoints
+from finetune.training.distributed import from_all, from_first, leave, processes, rank, wait
+from finetune.training.interrupts import Interrupts
+from finetune.training.layers import (
+    FeaturesAsEncoder,
+    encoder_features,
+    freeze,
+    layer_schedule,
+    parameter_groups,
+    with_adapters,
+)
+from finetune.training.progress import Progress
+
+PROGRESS, BEST = "progress.json", "best.safetensors"
+
+
+class EpochLoader(DataLoader):
+    """Loader whose order changes with the epoch, as its batch sampler says."""
+
+    def set_epoch(self, epoch: int):
+        self.batch_sampler.set_epoch(epoch)
+
+
+def part_loss(model, part: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What a part adds to the mean cross-entropy over the rows of the global batch.
+
+    Each process sees its share of the rows; the weights make the mean over processes the mean over rows.
+    """
+    inputs = {name: part[name] for name in ("input_ids", "attention_mask")}
+    logits = model(**inputs).logits.float()
+    losses = torch.nn.functional.cross_entropy(logits, part["labels"], reduction="none")
+    return (losses * part["weights"]).sum()
+
+
+class Fit:
+    """One training: model, batches, optimizer, schedule and progress, and what happens around each step.
+
+    An engine calls `before_step`, makes the step, calls `after_step`, and `after_epoch` when the
+    epoch is through; it saves a checkpoint when `must_save` says so.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer,
+        train: Dataset,
+        validation: Dataset,
+        settings: Train,
+        precision: str,
+        live: Live | None,
+        checkpoints: Checkpoints,
+        interrupts: Interrupts,
+    ):
+        if settings.batch_size > len(train):
+            raise UserError(
+                f"train.batch_size must be at most {len(train)}, the training rows, found {settings.batch_size}"
+            )
+        self.settings, self.precision, self.tokenizer = settings, precision, tokenizer
+        self.checkpoints, self.interrupts = checkpoints, interrupts
+        self.train_labels = torch.as_tensor(train["label"][:])
+        self.validation_labels = np.asarray(validation["label"][:])
+        self.train_rows, self.validation_rows = (
+            TokenRows(rows["input_ids"][:], tokenizer.pad_token_id) for rows in (train, validation)
+        )
+
+        freeze(model, settings)
+        self.base = None
+        if settings.strategy == "head":
+            self.train_rows, self.validation_rows = (
+                FeatureRows(encoder_features(model, rows, precision, checkpoints.features))
+                for rows in (self.train_rows, self.validation_rows)
+            )
+            self.base = model.base_model
+            setattr(model, model.base_model_prefix, FeaturesAsEncoder(self.base))
+        elif settings.strategy == "lora":
+            model = with_adapters(model, settings)
+        self.model = model
+
+        self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed)
+        self.steps = len(self.sampler) * settings.epochs
+        self.layer_schedule = layer_schedule(model, self.steps, settings)
+        trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
+        self.trained_count = sum(weights.numel() for weights in trained.values())
+        self.progress = Progress(live, set(trained), self.steps, len(train) * settings.epochs, settings.patience)
+        # One pass over the weights instead of one for each of Adam's operations.
+        self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), lr=settings.lr, fused=True)
+        self.schedule = get_linear_schedule_with_warmup(
+            self.optimizer, math.ceil(self.steps * settings.warmup), self.steps
+        )
+
+    def loader(self) -> EpochLoader:
+        """Batches of this process: its share of each global batch, so that all processes make the same steps.
+
+        A batch is a list of parts, whose gradients are to be added up: a processor computes a few tokens at a time faster.
+        """
+        first, count = rank(), processes()
+
+        def collate(places: list[int]) -> list[dict[str, torch.Tensor]]:
+            # From the global batch, so that every process has as many parts.
+            rows = rows_within(batch_tokens(), max(self.train_rows.lengths[place] for place in places))
+            share = -(-len(places) // count)
+            mine = places[first::count]
+            return [part(mine[start : start + rows], places) for start in range(0, share, rows)]
+
+        def part(mine: list[int], places: list[int]) -> dict[str, torch.Tensor]:
+            weight = count / len(places)
+            if not mine:  # where the rows do not suffice for every process: take part, without weight
+                mine, weight = places[:1], 0.0
+            weights = torch.full((len(mine),), weight)
+            return self.train_rows.batch(mine) | {"labels": self.train_labels[mine], "weights": weights}
+
+        return EpochLoader(
+            range(len(self.train_rows.lengths)),
+            batch_sampler=self.sampler,
+            collate_fn=collate,
+            # Of its own: the loader must not move the generator that dropout draws from.
+            generator=torch.Generator().manual_seed(self.settings.seed),
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def before_step(self):
+        """Freezes and unfreezes layers where the strategy says so."""
+        if self.layer_schedule:
+            self.layer_schedule.apply(self.progress.step)
+
+    def after_step(self, loss: float, learning_rate: float, gradient_norm: float):
+        """Takes in what a step gave; raises UserError when the loss is no longer finite."""
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at step {self.progress.step + 1}: training diverged; "
+                f"lower train.lr, found {self.settings.lr:g}"
+            )
+        self.progress.stepped(self.settings.batch_size, loss, learning_rate, gradient_norm)
+
+    def after_epoch(self):
+        """Scores the epoch on validation."""
+        places = list(range(len(self.validation_labels)))
+        share = places[rank() :: processes()]
+        found = np.empty((len(places), self.model.config.num_labels), np.float32)
+        for first, part in enumerate(from_all(self.validation_logits(share))):
+            found[first :: processes()] = part
+        self.progress.validated(validation_scores(self.validation_labels, found), self.model)
+        self.model.train()
+
+    def validation_logits(self, places: list[int]) -> np.ndarray:
+        """Logits of shape [places, classes] of some of the validation rows."""
+        rows = self.validation_rows
+        if isinstance(rows, TokenRows):
+            chosen = TokenRows([rows.ids[place] for place in places], rows.pad_id)
+        else:
+            chosen = FeatureRows(rows.features[places])
+        if not places:
+            return np.empty((0, self.model.config.num_labels), np.float32)
+        return predict(self.model, chosen, lambda output, _: output.logits, desc="validate")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is through."""
+        return self.progress.epoch == self.settings.epochs or self.progress.out_of_patience
+
+    def epochs_left(self) -> Iterator[int]:
+        """Numbers of the epochs still to do, counted from 0."""
+        while not self.finished:
+            yield self.progress.epoch
+
+    @property
+    def must_save(self) -> bool:
+        """Whether to write a checkpoint now: enough time has passed, or someone asked to stop. The same in all processes."""
+        return any(from_all(self.interrupts.asked() or self.checkpoints.due()))
+
+    def complete(self, path: Path, started: float):
+        """Adds the progress to a checkpoint that the engine has written, and ends the training if it was asked to stop."""
+        wait()
+        if rank() == 0:
+            self.progress.save(path, PROGRESS, BEST)
+            self.checkpoints.complete(path, started)
+        wait()
+        if any(from_all(self.interrupts.asked())):
+            leave()
+            raise self.interrupts.stopped(self.progress.step, self.steps)
+
+    def resume(self) -> Path | None:
+        """Newest checkpoint of this very training, after the progress was brought back from it."""
+        path = from_first(self.checkpoints.latest() if rank() == 0 else None)
+        if path is not None:
+            self.progress.load(path, PROGRESS, BEST)
+            if rank() == 0:
+                print(f"train: goes on from step {self.progress.step} of {self.steps}")
+        self.checkpoints.written = time.monotonic()
+        return path
+
+    def finish(self):
+        """Last checkpoint, of the outcome alone: the model counts as made only when DVC has tracked it."""
+        path, started = self.checkpoints.path(self.progress.step), time.monotonic()
+        if from_first(path.exists()):
+            return  # this training was already through when it was killed
+        if rank() == 0:
+            path.mkdir(parents=True)
+            (path / FINISHED).touch()
+        self.complete(path, started)
+
+    def result(self) -> PreTrainedModel:
+        """The classifier with the weights of its best epoch, all parts of it in their place again."""
+        model = self.model
+        model.load_state_dict(self.progress.best.weights, strict=False)
+        if self.base is not None:
+            self.base.pooler = getattr(model, model.base_model_prefix).pooler
+            setattr(model, model.base_model_prefix, self.base)
+        if self.settings.strategy == "lora":
+            model = model.merge_and_unload()
+        for weights in model.parameters():
+            weights.requires_grad_(True)
+        return model
+
+
+def validation_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """Accuracy, macro F1 and mean cross-entropy."""
+    classes = range(logits.shape[1])
+    # Not the score block: a change of what `evaluate` reports must not retrain the model.
+    return {
+        "accuracy": float(accuracy_score(labels, logits.argmax(1))),
+        "f1": float(f1_score(labels, logits.argmax(1), labels=classes, average="macro", zero_division=0)),
+        "loss": float(log_loss(labels, probabilities(logits), labels=classes)),
+    }

@@ -1,0 +1,1 @@
+"""Names, numbers and sentences that the card, the gate and the report share; `export` reruns for it."""

@@ -1,0 +1,145 @@
+"""params.yaml: types, limits, and one line for every mistake."""
+
+import copy
+import re
+
+import pytest
+import yaml
+
+from finetune.base.errors import UserError
+from finetune.base.params import Loader, check_params, read_params
+from tests.conftest import ROOT
+
+GOOD = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)
+
+
+def changed(key: str, value) -> dict:
+    """The project's parameters with one dotted key set."""
+    params = copy.deepcopy(GOOD)
+    *path, last = key.split(".")
+    place = params
+    for part in path:
+        place = place[part]
+    place[last] = value
+    return params
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3e-5", 3e-5),
+        ("3e-05", 3e-5),
+        ("1e3", 1000.0),
+        ("-.5", -0.5),
+        ("010", 10),
+        ("yes", "yes"),
+        ("off", "off"),
+        ("true", True),
+        ("", None),
+        ("null", None),
+        ("1_000", "1_000"),
+        ("12:30", "12:30"),
+        ("2026-01-01", "2026-01-01"),
+    ],
+)
+def test_yaml_is_read_as_version_1_2_has_it(text, value):
+    found = yaml.load(f"a: {text}", Loader)["a"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.lrr", 1e-4, r"train\.lrr is not a parameter; did you mean train\.lr\?.*takes engine, strategy, lr"),
+        ("trian", {}, r"trian is not a parameter; did you mean train\?"),
+        (
+            "baseline.few_shot.draw",
+            3,
+            r"baseline\.few_shot\.draw is not a parameter; did you mean baseline\.few_shot\.draws\?",
+        ),
+        ("train.lr", "fast", r"train\.lr must be a valid number, found 'fast'"),
+        ("train.lr", "1e-4", r"train\.lr must be a valid number, found '1e-4'"),
+        ("train.lr", 0, r"train\.lr must be greater than 0, found 0"),
+        ("train.lr", 2.0, r"train\.lr must be less than or equal to 1, found 2\.0"),
+        ("train.lr", float("nan"), r"train\.lr must be .*, found nan"),
+        ("train.epochs", 0, r"train\.epochs must be greater than or equal to 1, found 0"),
+        ("train.epochs", 1.5, r"train\.epochs must be a valid integer.*, found 1\.5"),
+        ("train.epochs", True, r"train\.epochs must be a valid integer, found True"),
+        ("train.batch_size", -3, r"train\.batch_size must be greater than or equal to 1, found -3"),
+        ("train.strategy", "lorra", r"train\.strategy must be 'full', 'head', 'gradual' or 'lora', found 'lorra'"),
+        ("train.precision", "fp16", r"train\.precision must be 'auto', 'bf16' or 'fp32', found 'fp16'"),
+        ("split.test", 1.0, r"split\.test must be less than 1, found 1\.0"),
+        ("split.validation", 0.9, r"split must leave rows to train on: .* add up to 1 or more"),
+        ("split.train_rows", 0, r"split\.train_rows must be greater than or equal to 1, found 0"),
+        ("tokenize.max_length", "128", r"tokenize\.max_length must be a valid integer, found '128'"),
+        ("tokenize.truncation", "tail", r"tokenize\.truncation must be 'head' or 'head_tail', found 'tail'"),
+        ("data.sha256", "abc", r"data\.sha256 must match .*, found 'abc'"),
+        ("data.labels", {"a": "b"}, r"data\.labels must.* at least 2 .*, found"),
+        ("data.labels", ["a", "b"], r"data\.labels must be a valid dictionary, found"),
+        ("data.text", 3, r"data\.text must be a valid string, found 3"),
+        (
+            "baseline.zero_shot.template",
+            "It was {label}.",
+            r"baseline\.zero_shot must hold \{text\} and \{label\} in its template",
+        ),
+        ("gate", {"min_gain": 2}, r"gate\.min_gain must be less than 1, found 2"),
+        ("gate", {"min_gian": 0.1}, r"gate\.min_gian must be a valid dictionary, found 0\.1"),
+        ("gate", {"test.accuracy": {}}, r"gate\.test\.accuracy must set a min or a max"),
+        ("gate", {"test.accuracy": {"mim": 1}}, r"gate\.test\.accuracy\.mim is not a parameter; did you mean .*min"),
+        ("export.name", "a/b", r"export\.name must match .*, found 'a/b'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed_and_what_was_found(key, value, message):
+    with pytest.raises(UserError, match=rf"^params\.yaml: {message}") as caught:
+        check_params(changed(key, value), source="params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_parameter_is_named():
+    params = copy.deepcopy(GOOD)
+    del params["train"]["lr"]
+    with pytest.raises(UserError, match=r"train\.lr is missing; add it"):
+        check_params(params, source="params.yaml")
+    del params["train"]
+    with pytest.raises(UserError, match=r"train is missing; add it"):
+        check_params(params, source="params.yaml")
+
+
+def test_several_mistakes_are_counted():
+    params = changed("train.lr", -1) | {"nonsense": 1}
+    with pytest.raises(UserError, match=r"train\.lr .*\(and 1 more\)"):
+        check_params(params, source="params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {lr: 1", "is not valid YAML"),
+        ("- train", "must hold sections such as train:"),
+        ("", "must hold sections such as train:"),
+        ("train: {lr: 1, lr: 2}", "'lr' stands there twice"),
+    ],
+)
+def test_a_file_that_is_no_mapping_of_sections_is_refused(workdir, text, message):
+    (workdir / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(message)):
+        read_params("train")
+
+
+def test_a_missing_file_is_named(workdir):  # noqa: ARG001, the folder is empty
+    with pytest.raises(UserError, match=r"params\.yaml is missing; run this from the project's root"):
+        read_params("train")
+
+
+def test_raw_labels_become_the_text_that_tables_hold():
+    labels = check_params(
+        changed("data.labels", {0: "negative", True: "positive", "x": "other"}), "params.yaml"
+    ).data.labels
+    assert labels == {"0": "negative", "true": "positive", "x": "other"}
+
+
+def test_only_the_named_sections_come_back():
+    train = read_params("train", path=ROOT / "params.yaml")
+    assert not hasattr(train, "data")
+    assert read_params("split", "tokenize", path=ROOT / "params.yaml")[1].max_length == 128

@@ -1,0 +1,44 @@
+"""Batches by length: every row once, hardly any padding, the same order on every run."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.encoder.batches import LengthBatches, padded, shuffled_order
+from finetune.rows.lengths import length_order
+
+LENGTHS = st.lists(st.integers(1, 128), min_size=1, max_size=600)
+
+
+@given(lengths=LENGTHS, size=st.integers(1, 40), seed=st.integers(0, 99))
+def test_every_row_comes_once(lengths, size, seed):
+    for batches in (length_order(lengths, size), shuffled_order(lengths, size, seed)):
+        assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+        assert len(batches) == -(-len(lengths) // size)
+        assert max(map(len, batches)) <= size
+
+
+def test_buckets_save_most_of_the_padding():
+    lengths = np.random.default_rng(0).integers(5, 100, 5000)
+
+    def waste(batches):
+        return sum(lengths[batch].max() * len(batch) for batch in batches) / lengths.sum() - 1
+
+    plain = np.split(np.random.default_rng(1).permutation(5000), range(32, 5000, 32))
+    assert waste(shuffled_order(lengths, 32, seed=0)) < 0.05 < 0.5 < waste(plain)
+
+
+def test_an_epoch_has_its_own_order_and_gives_it_again():
+    sampler = LengthBatches([5, 6, 7, 8] * 30, batch_size=4, seed=1)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    sampler.set_epoch(0)
+    assert first == list(sampler) != second
+    assert len(first) == len(sampler) == 30
+
+
+def test_rows_are_padded_to_the_longest_of_their_batch():
+    batch = padded([[5, 6, 7], [8]], pad_id=1)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]

@@ -1,0 +1,197 @@
+"""Encoders of every family: loaded, fine-tuned, saved and asked, with answers in the order of the rows."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from finetune.base.errors import UserError
+from finetune.base.params import Train
+from finetune.encoder.batches import TokenRows, padded
+from finetune.encoder.models import (
+    bare_encoder,
+    fresh_classifier,
+    layers,
+    logits,
+    mean_embeddings,
+    narrowed,
+    predict,
+    probabilities,
+    save,
+    trained_classifier,
+)
+from finetune.rows.stored import label_names
+from finetune.rows.tokens import encode, load_tokenizer
+from finetune.training.checkpoints import Checkpoints
+from finetune.training.fine_tune import fine_tune
+from tests.support.project import PARAMS
+from tests.support.rows import tokenised
+from tests.support.tiny import FAMILIES, reviews, tiny_checkpoint
+
+
+def train_settings(**changes) -> Train:
+    return Train(**PARAMS["train"] | changes)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_learns_and_answers_the_same_after_saving(family, tmp_path):
+    """Three classes, two epochs; the loss falls, label names travel, the saved folder gives the same logits."""
+    folder = tiny_checkpoint(tmp_path / "base", family)
+    tokenizer = load_tokenizer(folder)
+    rows = tokenised(tokenizer, reviews(120), ["bad", "good", "neither"])
+    train, validation = rows.select(range(90)), rows.select(range(90, 120))
+    model = fresh_classifier(folder, label_names(rows), seed=1)
+    before = logits(model, validation["input_ids"][:], tokenizer.pad_token_id)
+    checkpoints = Checkpoints("key", tmp_path / "checkpoints")
+    model, training = fine_tune(
+        model, tokenizer, train, validation, train_settings(epochs=2), "fp32", None, checkpoints
+    )
+    assert training.progress.best.scores["accuracy"] > 0.5
+    after = logits(model, validation["input_ids"][:], tokenizer.pad_token_id)
+    assert np.abs(after - before).max() > 0.1
+
+    save(model, tokenizer, tmp_path / "saved")
+    assert (tmp_path / "saved/model.safetensors").stat().st_mode & 0o777 == 0o644
+    loaded = trained_classifier(tmp_path / "saved")
+    assert loaded.config.id2label == {0: "bad", 1: "good", 2: "neither"}
+    found = logits(loaded, encode(load_tokenizer(tmp_path / "saved"), validation["text"][:]), tokenizer.pad_token_id)
+    assert np.abs(found - after).max() < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_predictions_stay_in_row_order_under_bucketing(family, tmp_path):
+    """Each row alone, without padding, gives what it gets in batches by length."""
+    folder = tiny_checkpoint(tmp_path, family)
+    tokenizer = load_tokenizer(folder)
+    ids = encode(tokenizer, [row["text"] for row in reviews(150)])
+    model = fresh_classifier(folder, ["a", "b"], seed=1).eval()
+    with torch.inference_mode():
+        alone = np.concatenate([model(**padded([row], tokenizer.pad_token_id)).logits.numpy() for row in ids])
+    assert np.abs(logits(model, ids, tokenizer.pad_token_id) - alone).max() < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_layer_feeds_the_first_token_forward_alone(family, tmp_path):
+    """Same logits as the library's own model; ModernBERT's and ALBERT's layers are built in another way and stay whole."""
+    folder = tiny_checkpoint(tmp_path / "base", family)
+    save(fresh_classifier(folder, ["a", "b"], seed=1), load_tokenizer(folder), tmp_path / "saved")
+    model = trained_classifier(tmp_path / "saved")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
+    batch = padded([[2, 5, 9, 7, 3], [2, 11, 3]], 0)
+    seen = []
+    *_, down = (
+        module for module in list(layers(model.base_model))[-1].modules() if isinstance(module, torch.nn.Linear)
+    )
+    down.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    with torch.inference_mode():
+        assert torch.allclose(model(**batch).logits, plain(**batch).logits, atol=1e-5)
+    assert set(seen) == ({5} if family in ("albert", "modernbert") else {1})
+
+
+def test_a_head_that_averages_tokens_keeps_them_all(tmp_path):
+    """ModernBERT can take the mean over all tokens; a narrowed layer would leave nothing to average."""
+    folder = tiny_checkpoint(tmp_path, "distilbert")
+    model = trained_classifier(folder)
+    model.distilbert.transformer.layer[-1].sa_layer_norm._forward_hooks.clear()
+    whole = model.distilbert.forward
+
+    def averaged(**batch):
+        found = whole(**batch)
+        found.last_hidden_state[:, 0] = found.last_hidden_state.mean(1)
+        return found
+
+    model.distilbert.forward = averaged
+    narrowed(model)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_predictions_are_the_same_bits_with_any_number_of_threads(tiny_bert):
+    ids = encode(load_tokenizer(tiny_bert), [row["text"] for row in reviews(300)])
+    model, cores = fresh_classifier(tiny_bert, ["a", "b"], seed=1), torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(logits(model, ids, 0))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(cores)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+def test_an_error_in_one_thread_stops_the_others(tiny_bert):
+    """300 rows make five batches; one thread fails in the first, the other takes at most one more."""
+    rows = TokenRows(encode(load_tokenizer(tiny_bert), [row["text"] for row in reviews(300)]), 0)
+    begun, cores = [], torch.get_num_threads()
+
+    def fail_once(output, _batch):
+        begun.append(1)
+        if len(begun) == 1:
+            raise MemoryError
+        time.sleep(0.2)
+        return output.last_hidden_state[:, 0]
+
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(MemoryError):
+            predict(bare_encoder(tiny_bert), rows, fail_once, "test")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(cores)
+    assert len(begun) <= 3
+
+
+def test_embeddings_are_means_over_the_tokens_of_each_row(tiny_bert):
+    tokenizer = load_tokenizer(tiny_bert)
+    ids = encode(tokenizer, ["the film", "a story with an awful plot", "dull"])
+    encoder = bare_encoder(tiny_bert).eval()
+    with torch.inference_mode():
+        alone = [encoder(**padded([row], 0)).last_hidden_state[0].mean(0).numpy() for row in ids]
+    assert np.abs(mean_embeddings(encoder, ids, 0) - np.stack(alone)).max() < 1e-5
+
+
+def test_a_fresh_head_depends_on_the_seed_alone(tiny_bert):
+    heads = [fresh_classifier(tiny_bert, ["a", "b"], seed).classifier.weight for seed in (1, 1, 2)]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_a_checkpoint_with_another_number_of_classes_gets_a_fresh_head(tiny_bert, tmp_path):
+    save(fresh_classifier(tiny_bert, ["a", "b", "c"], 1), load_tokenizer(tiny_bert), tmp_path)
+    model = fresh_classifier(tmp_path, ["x", "y"], 1)
+    assert model.classifier.weight.shape[0] == 2
+    assert model.config.id2label == {0: "x", 1: "y"}
+
+
+def test_a_checkpoint_in_half_precision_is_trained_in_full(tiny_bert, tmp_path):
+    bare_encoder(tiny_bert).to(torch.bfloat16).save_pretrained(tmp_path)
+    assert {weights.dtype for weights in fresh_classifier(tmp_path, ["a", "b"], 1).parameters()} == {torch.float32}
+
+
+def test_probabilities_are_a_softmax():
+    """exp(0) = 1 and exp(ln 3) = 3: a quarter and three quarters; large logits do not overflow."""
+    found = probabilities(np.array([[0, np.log(3)], [1000, 1000]], np.float32))
+    assert found == pytest.approx(np.array([[0.25, 0.75], [0.5, 0.5]]))
+
+
+def test_answers_that_are_not_finite_are_refused(tiny_bert):
+    model = fresh_classifier(tiny_bert, ["a", "b"], 1)
+    torch.nn.init.constant_(model.classifier.bias, float("nan"))
+    with pytest.raises(UserError, match="numbers that are not finite"):
+        logits(model, [[2, 5, 3]], 0)
+
+
+def test_a_folder_that_holds_no_encoder_for_classification_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(UserError, match="does not load"):
+        fresh_classifier(tmp_path, ["a", "b"], 1)
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub():
+    for load in (trained_classifier, bare_encoder, load_tokenizer):
+        with pytest.raises(FileNotFoundError, match="models/finetuned"):
+            load("models/finetuned")

@@ -1,0 +1,243 @@
+"""What is a difference and what is noise: worked by hand, simulated, and with real small models."""
+
+import math
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
+
+from finetune.base.errors import UserError
+from finetune.evaluation.resampling import scores
+from finetune.gate.noise import METRICS, SPREAD, bound, changed_params, compare, interval, score_variance
+from finetune.results.experiments import settings_digest
+from finetune.results.revisions import Revision
+from tests.support.project import PARAMS, Project
+from tests.support.tiny import reviews, write_table
+
+TEST = {"accuracy": 0.8, "rows": 100, "interval": {"low": 0.72, "high": 0.88}}
+
+
+class Given:
+    """A revision of which everything is given."""
+
+    why_no_predictions = "none were given"
+
+    def __init__(self, test: dict, predictions: pa.Table | None = None, params: dict | None = None, **files: dict):
+        self.files, self.table, self.values = {"test": test, **files}, predictions, params or {}
+
+    def metrics(self) -> dict:
+        return self.files
+
+    def params(self) -> dict:
+        return self.values
+
+    def predictions(self) -> pa.Table | None:
+        return self.table
+
+
+def predictions(rows: list[int], labels: list[int], logits: np.ndarray) -> pa.Table:
+    """Predictions as the stage `evaluate` writes them."""
+    return pa.table({"row": rows, "label": labels, "predicted": logits.argmax(1), "logits": pa.array(list(logits))})
+
+
+def test_the_variances_of_rows_and_of_two_training_runs_add():
+    """√(0.0003 + 2 * 0.01²) = 0.02236, times 1.960 = 0.04383."""
+    assert interval(-0.05, 0.0003, 0.01, math.inf) == pytest.approx((-0.09383, -0.00617), abs=1e-5)
+    assert interval(0.1, 0.0, 0.0, math.inf) == (0.1, 0.1)
+
+
+def test_a_spread_of_few_seeds_is_uncertain_itself():
+    """Three seeds have 2 degrees of freedom: t = 4.303, times √2 * 0.01. With as much variance from rows, they have 8: t = 2.306."""
+    assert interval(0.0, 0.0, 0.01, 2)[1] == pytest.approx(4.3027 * 0.0141421, abs=1e-5)
+    assert interval(0.0, 0.0002, 0.01, 2)[1] == pytest.approx(2.3060 * 0.02, abs=1e-5)
+
+
+def test_without_predictions_the_interval_in_git_gives_the_variance():
+    """0.08 / 1.96 = 0.0408 on each side."""
+    assert score_variance("accuracy", TEST) == pytest.approx(0.040816**2, abs=1e-6)
+    newer = TEST | {"f1": 0.7, "intervals": {"f1": {"low": 0.602, "high": 0.798}}}
+    assert score_variance("f1", newer) == pytest.approx(0.05**2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("metric", "rows", "share"),
+    [
+        ("brier", 96, (0.25 * 96 + 2) / 100),  # a mean over 96 rows
+        ("recall", 40, (0.5 * 40 + 2) / 44),  # two classes, 20 rows in the smaller one
+        ("roc_auc", 20, (0.9 * 20 + 2) / 24),
+        ("ece", 96, (0.75 * 96 + 2) / 100),  # made of shares that are right
+    ],
+)
+def test_without_an_interval_the_score_and_its_rows_bound_the_variance(metric, rows, share):
+    test = {"accuracy": 0.75, "brier": 0.25, "recall": 0.5, "roc_auc": 0.9, "ece": 0.02, "rows": 96}
+    test["per_class"] = {"bad": {"rows": 20}, "good": {"rows": 76}}
+    assert bound(metric, test) == pytest.approx(share * (1 - share) / rows)
+
+
+def test_a_score_without_a_row_count_is_told():
+    with pytest.raises(UserError, match="must tell how many rows it is about, found rows None"):
+        compare(Given({"f1": 0.8}), Given({"f1": 0.7}))
+
+
+def test_each_metric_is_judged_in_its_own_direction():
+    """Beside a fall or rise of 0.3 on 1000 rows, the noise of 0.05 at most is nothing; one of 0.01 is noise."""
+    old = {"accuracy": 0.6, "f1": 0.6, "log_loss": 0.6, "ece": 0.4, "recall": 0.5, "brier": float("nan"), "rows": 1000}
+    new = {"accuracy": 0.9, "f1": 0.3, "log_loss": 0.9, "ece": 0.1, "recall": 0.51, "brier": 0.2, "rows": 1000}
+    old |= {"roc_auc": 0.9}
+    new |= {"roc_auc": float("nan"), "precision": 0.7}
+    found = {difference.metric: difference for difference in compare(Given(old), Given(new))}
+    assert {name: difference.verdict for name, difference in found.items()} == {
+        "accuracy": "better",
+        "f1": "worse",
+        "log_loss": "worse",
+        "ece": "better",
+        "recall": "within noise",
+        "brier": "new",  # there was no number to compare with
+        "precision": "new",
+        "roc_auc": "not a number",
+    }
+    assert found["accuracy"].how == "intervals in Git"
+    del new["f1"]
+    assert {difference.metric: difference.verdict for difference in compare(Given(old), Given(new))}["f1"] == "missing"
+
+
+def test_the_scores_of_one_resample_are_those_of_scikit_learn():
+    """Ten rows of three classes, drawn 0 to 3 times each, against the same rows written out; two have equal scores."""
+    chance = np.random.default_rng(0)
+    shares = chance.dirichlet(np.ones(3), 10)
+    shares[1] = shares[0]
+    labels, times = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 2]), np.array([1, 2, 1, 3, 0, 1, 1, 0, 1, 0])
+    drawn = np.repeat(np.arange(10), times)
+    found = {name: value[0] for name, value in scores(labels, shares, times[None].astype(float), bins=5).items()}
+    truth, guess = labels[drawn], shares[drawn].argmax(1)
+    options = {"average": "macro", "zero_division": 0, "labels": [0, 1, 2]}
+    assert found["accuracy"] == pytest.approx((truth == guess).mean())
+    assert found["precision"] == pytest.approx(precision_score(truth, guess, **options))
+    assert found["recall"] == pytest.approx(recall_score(truth, guess, **options))
+    assert found["f1"] == pytest.approx(f1_score(truth, guess, **options))
+    areas = [roc_auc_score(truth == label, shares[drawn, label]) for label in range(3)]
+    assert found["roc_auc"] == pytest.approx(np.mean(areas))
+    assert found["log_loss"] == pytest.approx(-np.log(shares[drawn, truth]).mean())
+
+
+def test_rows_are_paired_by_their_id_and_only_where_their_labels_agree():
+    right, wrong = [3.0, 0.0], [0.0, 3.0]
+    base = predictions([1, 2, 3, 4], [0, 0, 0, 0], np.array([right, right, right, wrong]))
+    head = predictions([9, 4, 3, 2], [1, 0, 0, 0], np.array([wrong, wrong, right, right]))
+    test = TEST | {"accuracy": 0.5}
+    accuracy = compare(Given(test, base), Given(test, head))[0]
+    # Of the shared rows 2, 3 and 4 both get the first two right.
+    assert (accuracy.base, accuracy.head, accuracy.how) == (
+        pytest.approx(2 / 3),
+        pytest.approx(2 / 3),
+        "paired on 3 rows",
+    )
+    assert accuracy.high == pytest.approx(1.96 * math.sqrt(2) * SPREAD["accuracy"], abs=1e-4)  # no row differs
+    other = predictions([9, 4, 3, 2], [1, 1, 0, 0], np.array([wrong, wrong, right, right]))
+    assert compare(Given(test, base), Given(test, other))[0].how == "intervals in Git"
+    assert compare(Given(test, base), Given(test, head.slice(0, 2)))[0].how == "paired on 1 rows"
+    assert compare(Given(test, base), Given(test, head.slice(0, 1)))[0].how == "intervals in Git"
+
+
+def test_a_measured_spread_counts_where_it_was_measured_with_these_settings():
+    params = {"train": {"lr": 1.0, "seed": 42}, "gate": {}}
+    seeds = {"settings": settings_digest(params), "accuracy": {"spread": 0.2, "values": [0.6, 0.8]}}
+    assert settings_digest({"train": {"lr": 1.0, "seed": 7}, "gate": {"min_gain": 0.1}}) == seeds["settings"]
+    test = TEST | {"rows": 100_000, "interval": {"low": 0.7999, "high": 0.8001}}
+    better = test | {"accuracy": 0.9}
+
+    def verdict(base: Given, head: Given) -> str:
+        return compare(base, head)[0].verdict
+
+    other = {"train": {"lr": 2.0, "seed": 42}}
+    assert verdict(Given(test, params=params), Given(better, params=params)) == "better"
+    assert verdict(Given(test, params=params), Given(better, params=params, seeds=seeds)) == "within noise"
+    assert verdict(Given(test, params=params, seeds=seeds), Given(better, params=other)) == "within noise"
+    assert verdict(Given(test, params=other, seeds=seeds), Given(better, params=other, seeds=seeds)) == "better"
+
+
+def simulated(chance: np.random.Generator, hard: np.ndarray, skill: float, luck: float) -> pa.Table:
+    """Predictions of a training run: rows have their own difficulty, the run a skill and luck over runs and rows."""
+    margin = skill + chance.normal(0, luck) + hard + chance.normal(0, 0.5, len(hard))
+    rows = np.arange(len(hard))
+    return predictions(rows.tolist(), [0] * len(hard), np.column_stack([margin, np.zeros(len(hard))]))
+
+
+def test_equal_trainings_are_rarely_called_worse_and_worse_ones_nearly_always():
+    """40 pairs of runs whose accuracies spread by about a point, and 10 with a skill lower by one standard deviation of rows."""
+    chance = np.random.default_rng(0)
+    alarms = caught = 0
+    for place in range(50):
+        hard = chance.normal(0, 1, 300)
+        base = simulated(chance, hard, 1.0, 0.04)
+        head = simulated(chance, hard, 1.0 if place < 40 else 0.0, 0.04)
+        test = {"accuracy": 0.8, "rows": 300}
+        worse = compare(Given(test, base), Given(test, head))[0].verdict == "worse"
+        alarms, caught = alarms + (worse and place < 40), caught + (worse and place >= 40)
+    assert alarms <= 2  # one in 20
+    assert caught == 10
+
+
+def test_parameters_that_differ_are_found_with_both_values():
+    old = {"train": {"lr": 1e-4, "lora": {"rank": 8}}, "gate": {"test.accuracy": {"min": 0.8}}}
+    new = {"train": {"lr": 3e-4, "lora": {"rank": 8}, "epochs": 2}, "gate": {}}
+    assert changed_params(Given({}, params=old), Given({}, params=new)) == [
+        ("train.lr", 1e-4, 3e-4),
+        ("train.epochs", "-", 2),
+        ("gate", "-", {}),
+        ("gate.test.accuracy.min", 0.8, "-"),
+    ]
+
+
+class Trained:
+    """A project with noisy reviews, whose stages run in this process: their imports are most of a stage's time."""
+
+    def __init__(self, folder, monkeypatch):
+        self.project, chance = Project.create(folder), random.Random(1)
+        monkeypatch.chdir(folder)
+        rows = reviews(500)
+        for row in rows:
+            if chance.random() < 0.15:
+                row["label"] = {"good": "bad", "bad": "good"}[row["label"]]
+        write_table(folder / "data/local/reviews.csv", rows)
+        train = PARAMS["train"] | {"epochs": 8, "batch_size": 16}
+        self.project.write_params(
+            PARAMS | {"train": train, "split": PARAMS["split"] | {"validation": 0.1, "test": 0.3}}
+        )
+        self.run("download", "tokenize", "baseline_eval", "train", "evaluate")
+        self.project.dvc("commit", "--force", "train", "evaluate")
+        self.project.commit("Train")
+
+    def run(self, *stages: str):
+        """Stages as they are, one after another."""
+        from importlib import import_module
+
+        from accelerate.state import AcceleratorState
+
+        for stage in stages:
+            AcceleratorState._reset_state(reset_partial_state=True)
+            assert not import_module(f"stages.{stage}").main()
+
+
+def test_a_worse_model_fails_the_gate_and_another_seed_passes(tmp_path, monkeypatch):
+    trained = Trained(tmp_path / "project", monkeypatch)
+    project, base = trained.project, Revision("HEAD")
+    for seed in (1, 2):
+        project.set_param("train.seed", seed)
+        trained.run("train", "evaluate")
+        found = compare(base, Revision())
+        assert {difference.metric: difference.verdict for difference in found} == dict.fromkeys(METRICS, "within noise")
+        assert {difference.how for difference in found} == {"paired on 155 rows"}
+        assert any(difference.base != difference.head for difference in found)
+
+    project.run("git", "restore", "params.yaml")
+    project.set_param("split.train_rows", 80)
+    trained.run("tokenize", "train", "evaluate")
+    stopped = project.run("python", "-m", "finetune.gate", "--against", "main", check=False)
+    assert stopped.returncode == 1, stopped.stderr
+    table = [line.split() for line in stopped.stdout.splitlines()]
+    assert [line[-1] for line in table if line[:1] == ["accuracy"]] == ["worse"]
+    assert ["split.train_rows", "null", "80"] in table
+    assert "Compared: paired on 155 rows." in stopped.stdout

@@ -1,0 +1,62 @@
+"""Token ids: whole, cut, never padded, for every encoder family."""
+
+import doctest
+
+import pytest
+from transformers import AutoConfig
+
+from finetune.base.errors import UserError
+from finetune.rows import tokens
+from finetune.rows.tokens import SpecialTokens, encode, load_tokenizer, longest_input, special_tokens, truncate
+from tests.support.tiny import FAMILIES, LENGTH, tiny_checkpoint
+
+TEXTS = ["the film is great", "", "an awful story of a dull actor", "something unknown: x!"]
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(tokens).failed == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ids_are_those_of_the_library_and_of_no_other_setting(family, tmp_path):
+    tokenizer = load_tokenizer(tiny_checkpoint(tmp_path, family))
+    whole = [tokenizer(text, verbose=False)["input_ids"] for text in TEXTS]
+    assert encode(tokenizer, TEXTS) == whole
+    tokenizer(TEXTS, padding=True, truncation=True, max_length=4)  # leaves padding and truncation switched on
+    assert encode(tokenizer, TEXTS) == whole
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_head_truncation_is_that_of_the_library(family, tmp_path):
+    tokenizer = load_tokenizer(tiny_checkpoint(tmp_path, family))
+    special = special_tokens(tokenizer)
+    for length in (3, 5, 8):
+        cut = [truncate(ids, length, "head", special) for ids in encode(tokenizer, TEXTS)]
+        assert cut == tokenizer(TEXTS, truncation=True, max_length=length)["input_ids"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_encoder_takes_as_many_tokens_as_it_has_positions_for(family, tmp_path):
+    folder = tiny_checkpoint(tmp_path, family)
+    tokenizer = load_tokenizer(folder)
+    assert longest_input(AutoConfig.from_pretrained(folder), tokenizer) == LENGTH
+
+
+def test_head_and_tail_keep_a_quarter_and_three_quarters():
+    """Room for 8 of 20 tokens between the special ones: 2 from the start, 6 from the end."""
+    ids = [101, *range(20), 102]
+    assert truncate(ids, 10, "head_tail", SpecialTokens(1, 1)) == [101, 0, 1, 14, 15, 16, 17, 18, 19, 102]
+
+
+def test_special_tokens_may_stand_on_one_side_only():
+    assert truncate([1, 2, 3, 4, 9], 3, "head", SpecialTokens(0, 1)) == [1, 2, 9]
+    assert truncate([9, 1, 2, 3, 4], 3, "head_tail", SpecialTokens(1, 0)) == [9, 3, 4]
+
+
+def test_a_row_that_fits_is_left_alone():
+    assert truncate([101, 5, 102], 3, "head_tail", SpecialTokens(1, 1)) == [101, 5, 102]
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path):
+    with pytest.raises(UserError, match="does not load"):
+        load_tokenizer(tmp_path)

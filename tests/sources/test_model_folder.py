@@ -1,0 +1,146 @@
+"""A pretrained model's folder: whole or refused, and only what is needed is copied."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from finetune.base.errors import UserError
+from finetune.sources.model_folder import check_checkpoint, copy_checkpoint, weight_files
+
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A folder with a config, a tokenizer and a single weight file."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    save_file({"weight": np.zeros(100, np.float32)}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def sharded(checkpoint):
+    """The same with its weights in two files."""
+    shutil.copy(checkpoint / "model.safetensors", checkpoint / SHARDS[0])
+    (checkpoint / "model.safetensors").rename(checkpoint / SHARDS[1])
+    (checkpoint / INDEX).write_text(json.dumps({"weight_map": {"b": SHARDS[1], "a": SHARDS[0], "c": SHARDS[0]}}))
+    return checkpoint
+
+
+def refusal(folder) -> str:
+    with pytest.raises(UserError) as caught:
+        check_checkpoint(folder, "URI")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_whole_checkpoint_passes(checkpoint):
+    check_checkpoint(checkpoint, "URI")
+    assert weight_files(checkpoint) == [checkpoint / "model.safetensors"]
+
+
+def test_a_whole_checkpoint_in_shards_passes(sharded):
+    check_checkpoint(sharded, "URI")
+    assert weight_files(sharded) == [sharded / name for name in SHARDS]
+
+
+def test_pickled_weights_pass_where_there_are_no_others(checkpoint):
+    (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
+    check_checkpoint(checkpoint, "URI")
+    assert weight_files(checkpoint) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("config.json", "URI has no config.json, so it is no Hugging Face model folder"),
+        ("vocab.txt", "URI has no tokenizer; expected one of tokenizer.json, vocab.txt"),
+        ("model.safetensors", "URI has no weights; expected one of model.safetensors"),
+    ],
+)
+def test_a_part_that_is_missing_is_named(checkpoint, name, message):
+    (checkpoint / name).unlink()
+    assert refusal(checkpoint).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", b"{", "URI: config.json is no JSON (Expecting"),
+        ("config.json", b"\xff", "URI: config.json is no JSON ('utf-8' codec"),
+        ("config.json", b"[]", "URI: config.json must hold a JSON object, found a list"),
+        (INDEX, b"{", f"URI: {INDEX} is no JSON ("),
+        (INDEX, b"{}", f"URI: {INDEX} has no weight_map; get the model again"),
+        (SHARDS[0], b"version https://git-lfs.github.com/spec/v1\n", f"URI: {SHARDS[0]} is damaged or missing ("),
+    ],
+)
+def test_a_part_that_is_damaged_is_named(sharded, name, content, message):
+    (sharded / name).write_bytes(content)
+    assert refusal(sharded).startswith(message)
+
+
+def test_weights_that_were_cut_short_are_told(checkpoint):
+    """400 bytes of numbers stand behind the header; the last of them is missing."""
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert refusal(checkpoint).startswith("URI: model.safetensors is damaged or missing (")
+
+
+def test_a_shard_that_is_missing_is_named(sharded):
+    (sharded / SHARDS[1]).unlink()
+    assert refusal(sharded).startswith(f"URI: {SHARDS[1]} is damaged or missing (")
+
+
+def test_a_file_is_no_checkpoint(checkpoint):
+    assert (
+        refusal(checkpoint / "vocab.txt") == "URI must be a folder with a config, a tokenizer and weights, found a file"
+    )
+
+
+def copied(source, target) -> list[str]:
+    """Names of the files in the copy, which hold what the source holds."""
+    copy_checkpoint(source, target)
+    names = sorted(str(file.relative_to(target)) for file in target.rglob("*") if file.is_file())
+    assert all((target / name).read_bytes() == (source / name).read_bytes() for name in names)
+    return names
+
+
+def test_only_what_a_model_loads_from_is_copied(checkpoint, tmp_path):
+    (checkpoint / "1_Pooling").mkdir()
+    (checkpoint / "onnx").mkdir()
+    needed = [
+        "1_Pooling/config.json",
+        "LICENSE",
+        "merges.txt",
+        "modules.json",
+        "special_tokens_map.json",
+        "spiece.model",
+    ]
+    needed += ["tokenizer.json", "tokenizer_config.json", "vocab.json"]
+    left = [
+        "README.md",
+        "flax_model.msgpack",
+        "model.fp16.safetensors",
+        "onnx/model.onnx",
+        "pytorch_model.bin",
+        "tf_model.h5",
+    ]
+    for name in [*needed, *left]:
+        (checkpoint / name).write_text(name)
+    assert copied(checkpoint, tmp_path / "copy") == sorted([*needed, "config.json", "model.safetensors", "vocab.txt"])
+
+
+def test_every_shard_is_copied(sharded, tmp_path):
+    assert copied(sharded, tmp_path / "copy") == sorted(["config.json", INDEX, *SHARDS, "vocab.txt"])
+
+
+def test_pickled_weights_are_copied_where_there_are_no_others(checkpoint, tmp_path):
+    (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
+    assert copied(checkpoint, tmp_path / "copy") == ["config.json", "pytorch_model.bin", "vocab.txt"]

@@ -1,0 +1,308 @@
+"""Tables: every format and compression gives the same rows, as they are written; damage is told in one line."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from finetune.base.errors import UserError
+from finetune.sources import tables
+from finetune.sources.tables import read_batches, split_files
+
+COLUMNS = ["text", "label"]
+ROWS = [
+    ("a plain text", "0"),
+    ("007", "1.50"),
+    ("null", "NA"),
+    ("None", "nan"),
+    ('two lines,\nand a "quote"', "1e5"),
+    ("这部电影很好，值得一看。", "好评"),
+    ("tab\tinside", "-1"),
+    (" spaces kept ", "true"),
+]
+
+
+def delimited(separator: str) -> bytes:
+    file = io.StringIO()
+    csv.writer(file, delimiter=separator, lineterminator="\n").writerows(
+        [("row", *COLUMNS), *(("1", *row) for row in ROWS)]
+    )
+    return file.getvalue().encode()
+
+
+def json_lines() -> bytes:
+    return "".join(json.dumps({"row": 1, "text": text, "label": label}) + "\n" for text, label in ROWS).encode()
+
+
+def parquet() -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(dict(zip(COLUMNS, zip(*ROWS, strict=True), strict=True))), file)
+    return file.getvalue()
+
+
+def zipped(content: bytes, *names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+CONTENT = {
+    ".csv": delimited(","),
+    ".tsv": delimited("\t"),
+    ".jsonl": json_lines(),
+    ".ndjson": json_lines(),
+    ".json": json_lines(),
+    ".parquet": parquet(),
+}
+PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+def rows(path, columns=COLUMNS) -> list[tuple]:
+    """All rows of a table, checked to come in batches of at most BATCH rows."""
+    batches = list(read_batches(path, columns))
+    assert all(0 < len(batch[columns[0]]) <= tables.BATCH for batch in batches)
+    return [row for batch in batches for row in zip(*(batch[column] for column in columns), strict=True)]
+
+
+def written(path, content: bytes | str):
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def refusal(path) -> str:
+    """The one line with which reading a table ends."""
+    with pytest.raises(UserError) as caught:
+        rows(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(str(path.parent) + "/", "")
+
+
+@pytest.mark.parametrize("pack", [*PACK, ".zip"])
+@pytest.mark.parametrize("ending", CONTENT)
+def test_every_format_and_compression_gives_the_rows_as_written(tmp_path, monkeypatch, ending, pack):
+    """Three rows a batch, so that the eight rows need three batches."""
+    monkeypatch.setattr(tables, "BATCH", 3)
+    plain = CONTENT[ending]
+    packed = zipped(plain, f"inner{ending}", "__MACOSX/._inner") if pack == ".zip" else PACK[pack](plain)
+    assert rows(written(tmp_path / f"Reviews [1]::a{ending.upper()}{pack}", packed)) == ROWS
+
+
+def test_a_zip_archive_may_leave_out_the_format_in_its_own_name(tmp_path):
+    assert rows(written(tmp_path / "reviews.zip", zipped(CONTENT[".tsv"], "folder/in #1.tsv"))) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("bom.csv", "\ufefftext,label\na,b\n", [("a", "b")]),
+        ("bom.jsonl", '\ufeff{"text": "a", "label": "b"}\n', [("a", "b")]),
+        ("crlf.csv", 'text,label\r\n"a\r\nb",c\r\n', [("a\r\nb", "c")]),
+        ("old_mac.csv", "text,label\ra,b\rc,d", [("a", "b"), ("c", "d")]),
+        ("short_rows.csv", "text,label\na\n\nb,\n", [("a", None), ("b", "")]),
+        ("empty_ends.csv", "text,label\na,b,,\n", [("a", "b")]),
+        ("order.csv", "label,more,text\n1,x,a\n", [("a", "1")]),
+        ("header_only.csv", "text,label\n", []),
+        ("nothing.jsonl", "\n", []),
+        ("numbers.jsonl", '{"text": 1.50, "label": 12345678901234567890}\n', [("1.50", "12345678901234567890")]),
+        (
+            "truth.jsonl",
+            '{"text": null, "label": true}\n\n{"label": false, "text": ""}',
+            [(None, "true"), ("", "false")],
+        ),
+        ("separator.jsonl", '{"text": "a\u2028b", "label": 0}\n', [("a\u2028b", "0")]),
+        ("digits.jsonl", f'{{"text": "a", "label": {"9" * 5000}}}\n', [("a", "9" * 5000)]),
+    ],
+)
+def test_what_stands_in_a_text_file_is_what_comes_back(tmp_path, name, content, expected):
+    assert rows(written(tmp_path / name, content)) == expected
+
+
+def test_a_long_text_comes_whole(tmp_path):
+    """Longer than the 131,072 characters that Python's csv takes when it is not told."""
+    assert rows(written(tmp_path / "x.csv", f"text,label\n{'x' * 200_000},a\n")) == [("x" * 200_000, "a")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (pa.array([1, None]), ["1", None]),
+        (pa.array([1.5, 2.25]), ["1.5", "2.25"]),
+        (pa.array([True, False]), ["true", "false"]),
+        (pa.array(["x", "y"]).dictionary_encode(), ["x", "y"]),
+        (pa.array([3, 4]).dictionary_encode(), ["3", "4"]),
+        (pa.array(["x", "y"], pa.large_string()), ["x", "y"]),
+        (pa.nulls(2), [None, None]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array | pa.ChunkedArray) else "",
+)
+def test_parquet_columns_of_other_types_come_as_text(tmp_path, labels, expected):
+    pq.write_table(pa.table({"text": ["a", "b"], "label": labels}), tmp_path / "x.parquet")
+    assert rows(tmp_path / "x.parquet") == list(zip("ab", expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", "text,lable\na,b\n", "x.csv has no column 'label'; its columns are text, lable"),
+        ("x.csv", "text,text,label\na,b,c\n", "x.csv has 2 columns 'text'; give each a name of its own"),
+        ("x.csv", "", "x.csv is empty; expected a first line with the names"),
+        ("x.csv", "text,label\ngood, but long,1\n", "x.csv line 2 has 3 fields, expected 2; put a text"),
+        ("x.csv", "text,label\na,b\nc,d\ne,f,g\n", "x.csv line 4 has 3 fields, expected 2"),
+        ("x.csv", 'text,label\n"a,b\nc,d\n', "x.csv line 3 cannot be read (unexpected end of data); a text that"),
+        ("x.csv", 'text,label\n"Up" is good,b\n', "x.csv line 2 cannot be read (',' expected after '\"'); a text that"),
+        (
+            "x.jsonl",
+            '{"text": "a", "label": 1}\n{"text": "b"}\n',
+            "x.jsonl line 2 has no column 'label'; its columns are text",
+        ),
+        ("x.jsonl", '\n{"text": \n', "x.jsonl line 2 is not JSON (Expecting value); expected one object a line"),
+        ("x.json", '[{"text": "a"}]', 'x.json line 1 must be an object such as {"text": …}, found [{"text": "a"}]'),
+        ("x.jsonl", '{"text": ["a"], "label": 1}', "x.jsonl line 1: 'text' must be text, found a list"),
+        (
+            "deep.jsonl",
+            f'{{"text": "a", "label": 1}}\n{{"text": {"[" * 100_000}{"]" * 100_000}}}\n',
+            "deep.jsonl line 2 nests lists or objects too deep to read; keep it to a few hundred levels",
+        ),
+        ("x.jsonl", r'{"text": "\ud83d", "label": 1}', "x.jsonl line 1: 'text' holds half a character"),
+        ("x.parquet", "text,label\n", "x.parquet is no readable Parquet file (Parquet magic bytes not found"),
+        ("x.parquet", "", "x.parquet is no readable Parquet file"),
+        ("x.csv.gz", "text,label\n", "x.csv.gz is damaged (Not a gzipped file (b'te')); get it again"),
+        ("x.csv.bz2", "text,label\n", "x.csv.bz2 is damaged (Invalid data stream); get it again"),
+        ("x.csv.xz", "text,label\n", "x.csv.xz is damaged or cut short (Input format not supported by decoder)"),
+        ("x.zip", "text,label\n", "x.zip is damaged or cut short (File is not a zip file); get it again"),
+        ("x.zip", zipped(b"", "a.csv", "b.csv"), "x.zip holds 2 files (a.csv, b.csv); name one by adding #a.csv"),
+        ("x.zip", zipped(b""), "x.zip holds no file; expected one table"),
+        ("x.xlsx", "", "x.xlsx has no format that is known; expected one of .csv, .tsv"),
+        ("reviews", "", "reviews has no format that is known"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path, name, content, message):
+    assert refusal(written(tmp_path / name, content)).startswith(message)
+
+
+@pytest.mark.parametrize("column", [[["a"]], [{"word": "a"}], [b"caf\xe9"]], ids=["list", "struct", "bytes"])
+def test_a_parquet_column_that_holds_no_text_is_refused(tmp_path, column):
+    pq.write_table(pa.table({"text": column, "label": ["a"]}), tmp_path / "x.parquet")
+    assert refusal(tmp_path / "x.parquet").startswith("x.parquet: 'text' must hold text (")
+
+
+@pytest.mark.parametrize("pack", PACK)
+@pytest.mark.parametrize(("ending", "row"), [(".csv", "a,b\n"), (".jsonl", '{"text": "a", "label": "b"}\n')])
+def test_a_byte_that_is_not_utf_8_is_found_far_behind_the_first_batch(tmp_path, ending, row, pack):
+    """30,000 good lines (the header of the CSV included), then the é of Latin-1 in the next."""
+    lines = ("text,label\n" + row * 29_999 if ending == ".csv" else row * 30_000) + row.replace("a", "é", 1)
+    path = written(tmp_path / f"x{ending}{pack}", PACK[pack](lines.encode("latin-1")))
+    assert refusal(path) == f"{path.name} is not UTF-8 (line 30001); save it as UTF-8"
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".csv.bz2", ".csv.xz", ".jsonl.gz", ".zip", ".parquet", ".parquet.gz"])
+def test_a_file_that_was_cut_short_is_told(tmp_path, ending):
+    """Random numbers, so that compression leaves something to cut off."""
+    chance = random.Random(0)
+    texts = [str(chance.random()) for _ in range(3000)]
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": texts, "label": texts}), file)
+    plain = {
+        ".csv": "text,label\n" + "".join(f"{text},b\n" for text in texts),
+        ".jsonl": "".join(f'{{"text": "{text}", "label": "b"}}\n' for text in texts),
+    }
+    stem, _, pack = ending.rpartition(".")
+    content = file.getvalue() if "parquet" in ending else plain[stem or ".csv"].encode()
+    packed = {".zip": lambda value: zipped(value, "x.csv"), ".parquet": bytes, **PACK}[f".{pack}"](content)
+    message = refusal(written(tmp_path / f"x{ending}", packed[:-500]))
+    assert message.startswith((f"x{ending} is damaged or cut short", f"x{ending} is no readable Parquet file"))
+    assert message.endswith("; get it again")
+
+
+def test_a_zip_archive_with_a_password_is_told(tmp_path):
+    """Bit 0 of the flags says that a member is encrypted: at 6 of its header, at 8 of its directory entry."""
+    archive = bytearray(zipped(b"text,label\n", "x.csv"))
+    archive[6] |= 1
+    archive[archive.find(b"PK\x01\x02") + 8] |= 1
+    assert refusal(written(tmp_path / "x.zip", bytes(archive))).startswith(
+        "x.zip cannot be unpacked (File 'x.csv' is encrypted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["train.csv", "test.csv"], {"train": ["train.csv"], "test": ["test.csv"]}),
+        (["train.jsonl.gz", "dev.jsonl", "README.md"], {"train": ["train.jsonl.gz"], "validation": ["dev.jsonl"]}),
+        (["train.tsv", "valid.tsv", "other.tsv"], {"train": ["train.tsv"], "validation": ["valid.tsv"]}),
+        (
+            ["train-00001-of-00002.parquet", "train-00000-of-00002.parquet", "validation-00000-of-00001.parquet"],
+            {
+                "train": ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"],
+                "validation": ["validation-00000-of-00001.parquet"],
+            },
+        ),
+        (["reviews.csv", "notes.txt"], {"all": ["reviews.csv"]}),
+    ],
+)
+def test_a_folder_holds_a_table_or_the_files_of_each_split(tmp_path, names, splits):
+    for name in names:
+        (tmp_path / name).touch()
+    assert {split: [file.name for file in files] for split, files in split_files(tmp_path).items()} == splits
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["test.csv", "dev.csv"], "dev.csv, test.csv"),
+        (["a.csv", "b.csv"], "a.csv, b.csv"),
+        ([], "no table"),
+        (["x.pdf"], "no table"),
+    ],
+)
+def test_a_folder_without_rows_to_train_on_is_refused(tmp_path, names, found):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=rf"must hold one table, or files called train .*; it holds {found}$"):
+        split_files(tmp_path)
+
+
+# The peak of this process alone; getrusage would start from that of the process which runs the tests.
+PEAK = """
+import sys
+from pathlib import Path
+from finetune.sources.tables import read_batches
+
+rows = sum(len(batch["text"]) for batch in read_batches(Path(sys.argv[1]), ["text", "label"]))
+peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(rows, peak, "torch" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory that Linux keeps")
+@pytest.mark.parametrize(
+    ("ending", "header", "row"),
+    [
+        (".csv", "text,label\n", f"{'great film ' * 18},good\n"),
+        (".jsonl.gz", "", f'{{"text": "{"great film " * 18}", "label": "good"}}\n'),
+    ],
+)
+def test_memory_does_not_grow_with_the_table(tmp_path, ending, header, row):
+    """300,000 rows of 200 characters are 60 MB, and more as Python's text; a batch of 10,000 is 3 MB."""
+    peaks = []
+    for count in (20_000, 300_000):
+        content = (header + row * count).encode()
+        path = written(tmp_path / f"{count}{ending}", gzip.compress(content, 1) if ending.endswith(".gz") else content)
+        command = [sys.executable, "-c", PEAK, path]
+        found, peak, torch = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        assert (int(found), torch) == (count, "False")
+        peaks.append(int(peak) / 1024)
+    assert peaks[1] - peaks[0] < 15  # MB

@@ -1,0 +1,147 @@
+"""Splits: by label, by group, never twice, and the same test rows whatever the subset."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finetune.base.errors import UserError
+from finetune.base.params import Split
+from finetune.splitting.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, RowKeys, assign_splits, nested_subset
+
+NAMES = ["negative", "positive"]
+
+
+def row_keys(labels, texts=None, groups=None, source=None) -> RowKeys:
+    """Keys of rows that differ in text and group unless told otherwise."""
+    count = len(labels)
+    return RowKeys(
+        np.array(source if source is not None else [TRAIN] * count, np.int8),
+        np.array(labels, np.int32),
+        np.array(texts if texts is not None else range(1, count + 1), np.uint64),
+        np.array(groups if groups is not None else range(count), np.uint64),
+    )
+
+
+def split_settings(**changes) -> Split:
+    return Split(**{"validation": 0.1, "test": 0.1, "train_rows": None, "test_rows": None, "seed": 42} | changes)
+
+
+def test_shares_and_class_proportions_are_kept():
+    """100 rows, 30 of them negative: a tenth of each is 3 negative and 7 positive."""
+    labels = [0] * 30 + [1] * 70
+    split, dropped = assign_splits(row_keys(labels), split_settings(), NAMES)
+    assert [np.bincount(np.array(labels)[split == part]).tolist() for part in (TRAIN, VALIDATION, TEST)] == [
+        [24, 56],
+        [3, 7],
+        [3, 7],
+    ]
+    assert dropped == {"empty": 0, "duplicate": 0, "unlabelled": 0, "group": 0}
+
+
+def test_rows_that_cannot_be_used_are_counted_by_reason():
+    """Of 23 rows one has no label, two are empty, one repeats a text; an empty row without a label counts once."""
+    labels = [0, 1] * 10 + [-1, 0, 1]
+    texts = [*range(1, 20), 1, 30, 0, 0]
+    split, dropped = assign_splits(row_keys(labels, texts), split_settings(validation=0.2, test=0.2), NAMES)
+    assert dropped == {"empty": 2, "duplicate": 1, "unlabelled": 1, "group": 0}
+    assert np.flatnonzero(split == LEFT_OUT).tolist() == [19, 20, 21, 22]
+
+
+def test_the_test_split_of_the_source_is_kept_and_a_text_in_both_leaves_train():
+    labels = [0, 1] * 20
+    texts = [*range(1, 31), *range(1, 11)]
+    source = [TRAIN] * 30 + [TEST] * 10
+    split, dropped = assign_splits(row_keys(labels, texts, source=source), split_settings(), NAMES)
+    assert (split[30:] == TEST).all()
+    assert (split[:10] == LEFT_OUT).all()
+    assert dropped["duplicate"] == 10
+    assert (split == VALIDATION).sum() == 2  # a tenth of the 20 rows left in train
+
+
+def test_a_group_in_the_source_s_test_split_leaves_train():
+    labels = [0, 1] * 20
+    groups = [*range(30), *range(10)]
+    source = [TRAIN] * 30 + [TEST] * 10
+    split, dropped = assign_splits(row_keys(labels, groups=groups, source=source), split_settings(), NAMES)
+    assert dropped["group"] == 10
+    assert (split[:10] == LEFT_OUT).all()
+
+
+def test_a_test_split_without_labels_counts_as_none():
+    labels = [0, 1] * 20 + [-1] * 10
+    split, _ = assign_splits(row_keys(labels, source=[TRAIN] * 40 + [TEST] * 10), split_settings(), NAMES)
+    assert (split[40:] == LEFT_OUT).all()
+    assert (split[:40] == TEST).sum() == 4
+
+
+def test_a_test_split_of_one_label_alone_is_refused():
+    """Its ROC curve has no points, and a model that always answers this label would look perfect."""
+    labels = [0, 1] * 20 + [1] * 10
+    with pytest.raises(UserError, match="test has 10 rows and all of them are 'positive', which shows nothing"):
+        assign_splits(row_keys(labels, source=[TRAIN] * 40 + [TEST] * 10), split_settings(), NAMES)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), groups=st.integers(25, 60), share=st.sampled_from([0.1, 0.15, 0.2]))
+def test_no_text_and_no_group_stands_in_two_splits(seed, groups, share):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, 400)
+    rows = row_keys(labels, texts=random.integers(1, 300, 400), groups=random.integers(0, groups, 400))
+    split, _ = assign_splits(rows, split_settings(test=share, validation=share, seed=seed), NAMES)
+    kept = split != LEFT_OUT
+    for column in (rows.text, rows.group):
+        assert all(len(set(split[kept & (column == value)])) <= 1 for value in np.unique(column))
+    assert len(np.unique(rows.text[kept])) == kept.sum()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), train_rows=st.integers(10, 200))
+def test_test_rows_do_not_depend_on_train_rows_and_subsets_are_nested(seed, train_rows):
+    labels = np.random.default_rng(seed).integers(0, 2, 300)
+    parts = [
+        assign_splits(row_keys(labels), split_settings(train_rows=count, seed=seed), NAMES)[0]
+        for count in (train_rows, train_rows + 30, None)
+    ]
+    small, large, whole = parts
+    assert (small == TRAIN).sum() == train_rows
+    assert (
+        set(np.flatnonzero(small == TRAIN)) < set(np.flatnonzero(large == TRAIN)) < set(np.flatnonzero(whole == TRAIN))
+    )
+    for part in (VALIDATION, TEST):
+        assert ((small == part) == (whole == part)).all()
+        assert ((large == part) == (whole == part)).all()
+
+
+def test_a_subset_keeps_the_class_proportions():
+    """A quarter of 80 and 20 is 20 and 5."""
+    labels = np.array([0] * 80 + [1] * 20)
+    assert np.bincount(labels[nested_subset(labels, 25, seed=3)]).tolist() == [20, 5]
+
+
+def test_another_seed_gives_another_split():
+    rows = row_keys([0, 1] * 100)
+    splits = [assign_splits(rows, split_settings(seed=seed), NAMES)[0] for seed in (1, 2)]
+    assert (splits[0] != splits[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("labels", "changes", "message"),
+    [
+        ([0, 1, 0], {}, "too few rows to split off test: 3 rows for 2 labels, 1 of them 'positive'"),
+        ([-1] * 10, {}, "no row is left to train on: dropped 0 empty, 0 duplicate, 10 unlabelled"),
+        ([0] * 20 + [1], {}, "1 of them 'positive'; each label needs at least 3 rows"),
+        ([0, 1] * 50, {"train_rows": 1}, "train has 1 rows and none of them is"),
+        ([0, 1] * 50, {"test_rows": 1}, "test has 1 rows and all of them are 'positive'.* raise split.test or"),
+    ],
+)
+def test_too_few_rows_are_refused(labels, changes, message):
+    with pytest.raises(UserError, match=message):
+        assign_splits(row_keys(labels), split_settings(**changes), NAMES)
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(
+        UserError, match=r"too few rows to split by group: 4 groups .* needs 10 of each; set data.group to null"
+    ):
+        assign_splits(row_keys([0, 1] * 50, groups=[0, 1, 2, 3] * 25), split_settings(), NAMES)

@@ -1,0 +1,147 @@
+"""The stage on small and awkward data: three Chinese labels, one without test rows, no groups, texts cut twice."""
+
+import csv
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from finetune.encoder.models import fresh_classifier, save
+from finetune.evaluation.slices import slices_of
+from finetune.rows.stored import label_names, read_rows, row_features
+from finetune.rows.tokens import load_tokenizer, special_tokens, truncate
+from stages import evaluate
+from tests.support.project import PARAMS
+from tests.support.rows import tokenised
+from tests.support.tiny import reviews
+
+NAMES = ["负面", "正面", "中性"]
+LENGTH = 12
+
+
+@pytest.fixture
+def tokenized(workdir, tiny_bert):
+    """A working folder as `train` and `baseline_eval` leave it; no test row is 中性."""
+    tokenizer = load_tokenizer(tiny_bert)
+    special = special_tokens(tokenizer)
+    (workdir / "data/tokenized").mkdir(parents=True)
+    (workdir / "data/predictions").mkdir()
+    every = reviews(100)
+    start = 0
+    for split, count, classes in (("train", 60, 3), ("validation", 20, 3), ("test", 20, 2)):
+        part = [row | {"label": NAMES[place % classes]} for place, row in enumerate(every[start : start + count])]
+        if split == "test":
+            part[0]["text"] = every[0]["text"] + " the"  # the first training row, and a word
+        rows = tokenised(tokenizer, part, NAMES)
+        columns = {name: rows[name][:] for name in rows.column_names} | {
+            "row": list(range(start, start + count)),
+            "input_ids": [truncate(ids, LENGTH, "head_tail", special) for ids in rows["input_ids"]],
+            "truncated": [len(ids) > LENGTH for ids in rows["input_ids"]],
+        }
+        pq.write_table(pa.table(columns, schema=row_features(NAMES).arrow_schema), f"data/tokenized/{split}.parquet")
+        start += count
+    Path("data/tokenized/source.json").write_text(json.dumps({"truncation": "head_tail"}))
+    tokenizer.model_max_length = LENGTH
+    save(fresh_classifier(tiny_bert, NAMES, seed=3), tokenizer, workdir / "models/finetuned")
+    test = read_rows("test")
+    shares = pa.array([[0.5, 0.3, 0.2]] * len(test))
+    pq.write_table(pa.table({"row": test["row"][:], "majority": shares}), "data/predictions/baseline.parquet")
+    Path("metrics").mkdir()
+    Path("metrics/baseline.json").write_text(json.dumps({"best": "majority"}))
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
+    return workdir
+
+
+def metrics(name: str) -> dict:
+    """One metrics file."""
+    return json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8"))
+
+
+def listed(name: str) -> list[dict[str, str]]:
+    """One table of rows."""
+    with Path(f"data/predictions/{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def numbers(value) -> list[float]:
+    """Every number in nested metrics."""
+    if isinstance(value, dict):
+        return [number for item in value.values() for number in numbers(item)]
+    return [value] if isinstance(value, int | float) else []
+
+
+def digest() -> dict[str, str]:
+    """MD5 of each file that the stage wrote."""
+    return {
+        str(path): hashlib.md5(path.read_bytes()).hexdigest()
+        for folder in ("metrics", "data/predictions")
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_stage_writes_every_file_with_the_same_bytes_again(tokenized):  # noqa: ARG001, it is the current folder
+    evaluate.main()
+    first = digest()
+    test, slices, behaviour, checks = map(metrics, ("test", "slices", "behaviour", "checks"))
+    names = {"accuracy", "precision", "recall", "f1", "log_loss", "brier", "ece", "roc_auc"}
+    assert set(test["intervals"]) == names
+    assert test["intervals"]["accuracy"] == test["interval"]
+    assert set(test["calibration"]) == {"temperature", "log_loss", "brier", "ece"}
+    assert {name: entry["rows"] for name, entry in test["selective"].items()} == {
+        "keep_90": 18,
+        "keep_80": 16,
+        "keep_50": 10,
+    }
+    assert all(math.isfinite(number) for number in numbers([test, slices, behaviour, checks]))
+
+    assert {name: entry["rows"] for name, entry in slices["label"].items()} == {"负面": 10, "正面": 10}
+    assert sum(entry["rows"] for entry in slices["length"].values()) == 20
+    assert slices["worst"]["rows"] >= PARAMS["evaluate"]["slices"]["min_rows"]
+    # Three labels: nothing says which one a negation leads to.
+    assert set(behaviour) == {"typos", "case", "neutral"}
+    assert behaviour["case"]["failure_rate"] == 0  # the tokenizer is uncased
+    for edit, entry in behaviour.items():
+        failed = [row for row in listed("behaviour") if row["edit"] == edit]
+        assert entry["failure_rate"] == pytest.approx(len(failed) / entry["rows"])
+        assert all(row["label_before"] != row["label_after"] and row["before"] != row["after"] for row in failed)
+
+    assert checks["near_duplicates"]["train_test"] == 1
+    found = [row for row in listed("near_duplicates") if (row["other_split"], row["split"]) == ("train", "test")]
+    assert [(row["row"], row["other_row"]) for row in found] == [("80", "0")]
+    for split, count in checks["suspicious_labels"].items():
+        rows = [row for row in listed("suspicious_labels") if row["split"] == split]
+        assert len(rows) == count
+        assert all(row["label"] != row["suggested"] for row in rows)
+
+    evaluate.main()
+    assert digest() == first
+
+
+def test_what_is_switched_off_is_left_out(tokenized):  # noqa: ARG001, it is the current folder
+    settings = {
+        "slices": {"min_rows": 1000, "negations": []},
+        "behaviour": {"rows": 0, "neutral": [], "negation_flips": True},
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"evaluate": PARAMS["evaluate"] | settings}))
+    evaluate.main()
+    assert metrics("behaviour") == {}
+    assert listed("behaviour") == []
+    assert set(metrics("slices")) == {"length", "truncated", "label"}
+
+
+def test_slices_of_rows_name_labels_and_groups(tokenized):  # noqa: ARG001, it is the current folder
+    from finetune.base.params import Slices
+
+    rows = read_rows("test")
+    groups = [f"film {place % 3}" if place < 18 else None for place in range(len(rows))]
+    rows = rows.remove_columns("group").add_column("group", groups)
+    found = slices_of(rows, np.ones(len(rows), bool), Slices(min_rows=6, negations=["no"]))
+    assert {name: entry["rows"] for name, entry in found["group"].items()} == {f"film {n}": 6 for n in range(3)}
+    assert set(found["label"]) == set(label_names(rows)[:2])

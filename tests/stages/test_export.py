@@ -1,0 +1,129 @@
+"""What ships: reloaded in a fresh process, compared on every test row, with its card."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from finetune.base.errors import UserError
+from finetune.encoder.models import logits, save, trained_classifier
+from finetune.rows.tokens import load_tokenizer
+from finetune.runtime.classifier import FP32, INT8, Classifier
+from stages import export
+from stages.export import FINETUNED
+from tests.support.export_project import NAMES, write_evaluated
+
+
+@pytest.fixture
+def evaluated(workdir, tiny_bert):
+    """A working folder as `evaluate` leaves it."""
+    write_evaluated(workdir, tiny_bert)
+    return workdir
+
+
+def test_the_exported_folder_answers_as_evaluated_and_with_label_names(evaluated):
+    from transformers import pipeline
+
+    assert any(pq.read_table("data/tokenized/test.parquet").column("truncated").to_pylist())
+    export.main()
+    metrics = json.loads((evaluated / "metrics/export.json").read_text())
+    assert metrics["reload"]["agreement"] == 1.0
+    assert metrics["reload"]["max_difference"] < 1e-5
+    weights = (evaluated / "models/export/model.safetensors").stat().st_size
+    assert metrics["megabytes"]["model"] == pytest.approx(weights / 1e6, abs=0.01)
+    assert metrics["onnx"] == {"max_difference": pytest.approx(0, abs=1e-4), "agreement": 1.0}
+    assert metrics["int8"]["kept"]
+    # Texts are cut to the ids that were tokenised and evaluated.
+    classifier = Classifier(evaluated / "models/export", threads=1)
+    assert classifier.model == INT8
+    rows = pq.read_table("data/tokenized/test.parquet")
+    assert classifier.encode(rows.column("text").to_pylist()) == rows.column("input_ids").to_pylist()
+    assert (classifier.labels, classifier.temperature, classifier.max_length) == (NAMES, 1.6, 12)
+    # A copy alone, elsewhere, is all that an application needs.
+    shutil.move(evaluated / "models/export", evaluated / "shipped")
+    shutil.rmtree(evaluated / "models")
+    assert pipeline("text-classification", model=str(evaluated / "shipped"))("the film is great")[0]["label"] in NAMES
+    assert not list((evaluated / "shipped").glob("*.bin"))
+
+
+def test_a_model_that_answers_otherwise_than_evaluated_does_not_ship(evaluated):
+    table = pq.read_table("data/predictions/test.parquet")
+    other = np.array(table.column("logits").to_pylist(), np.float32) + np.float32([0.5, 0, 0])
+    pq.write_table(pa.table({"logits": pa.array(list(other))}), "data/predictions/test.parquet")
+    with pytest.raises(UserError, match=r"differ from the evaluated ones by up to .*export\.tolerance allows 0\.001"):
+        export.main()
+    assert not (evaluated / "metrics/export.json").exists()
+
+
+def test_an_int8_model_that_loses_too_much_is_left_out_and_the_metrics_say_why(evaluated):
+    """Two classes differ by so little that rounding decides between them; each row's label is the evaluated one."""
+    model = trained_classifier(FINETUNED).cpu()
+    with torch.no_grad():
+        model.classifier.weight[2] = 0
+        model.classifier.weight[1] = model.classifier.weight[0] * (1 + 1e-4)
+        model.classifier.bias.copy_(torch.tensor([0.0, 0.0, -9.0]))
+    tokenizer = load_tokenizer(FINETUNED)
+    table = pq.read_table("data/tokenized/test.parquet")
+    found = logits(model, table.column("input_ids").to_pylist(), tokenizer.pad_token_id)
+    # Half of the rows on each side of the boundary.
+    with torch.no_grad():
+        model.classifier.bias[1] -= float(np.median(found[:, 1] - found[:, 0]))
+    save(model, tokenizer, FINETUNED)
+    found = logits(model, table.column("input_ids").to_pylist(), tokenizer.pad_token_id)
+    pq.write_table(pa.table({"logits": pa.array(list(found))}), "data/predictions/test.parquet")
+    labels = pa.array(found.argmax(1))
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("label"), table.schema.field("label"), labels),
+        "data/tokenized/test.parquet",
+    )
+    export.main()
+    int8 = json.loads((evaluated / "metrics/export.json").read_text())["int8"]
+    assert not int8["kept"]
+    assert int8["accuracy"] == pytest.approx(1 + int8["change"])
+    assert int8["change"] < -0.005
+    assert int8["why"] == f"accuracy changes by {int8['change']:+.4f}; export.int8.max_drop allows a fall of 0.005"
+    assert "int8" not in json.loads((evaluated / "metrics/export.json").read_text())["megabytes"]
+    assert not (evaluated / "models/export" / INT8).exists()
+    assert Classifier(evaluated / "models/export", threads=1).model == FP32
+
+
+@pytest.mark.parametrize(("max_drop", "kept"), [(0.25, True), (0.2, False), (0, False)])
+def test_int8_is_kept_while_accuracy_falls_no_further_than_allowed(max_drop, kept):
+    """Evaluated: 4 of 4 right. In int8: 3 of 4, a fall of 0.25; 3 of 4 labels are the same."""
+    labels = np.array([0, 0, 1, 1])
+    evaluated = np.array([[2.0, 0], [1, 0], [0, 1], [0, 2]])
+    found = np.array([[2.0, 0], [1, 0], [0, 1], [1, 0]])
+    assert export.int8_verdict(labels, evaluated, found, max_drop) == {
+        "accuracy": 0.75,
+        "change": -0.25,
+        "agreement": 0.75,
+        "kept": kept,
+        "why": f"accuracy changes by -0.2500; export.int8.max_drop allows a fall of {max_drop}",
+    }
+
+
+def test_int8_that_is_more_often_right_is_kept():
+    labels = np.array([0, 1])
+    verdict = export.int8_verdict(labels, np.array([[0.0, 1], [0, 1]]), np.array([[1.0, 0], [0, 1]]), 0)
+    assert (verdict["kept"], verdict["change"], verdict["agreement"]) == (True, 0.5, 0.5)
+
+
+def test_agreement_and_difference_are_those_of_the_rows():
+    """Differences 0.1 and 0.2; the second row changes its label."""
+    found = export.compare(np.array([[0.7, 0.3], [0.6, 0.4]]), np.array([[0.6, 0.4], [0.4, 0.6]]))
+    assert found == {"max_difference": pytest.approx(0.2), "agreement": 0.5}
+
+
+def test_the_exported_folder_holds_a_profile_of_the_validation_texts(evaluated):
+    export.main()
+    found = json.loads((evaluated / "models/export/profile.json").read_text(encoding="utf-8"))
+    assert found["texts"] == 20
+    assert found["labels"] == NAMES
+    lengths = pq.read_table("data/tokenized/validation.parquet").column("text").to_pylist()
+    # Every word is one token of the tiny vocabulary; the cut to 12 does not shorten them.
+    assert found["mean"]["length"] == pytest.approx(np.mean([len(text.split()) for text in lengths]), abs=1e-6)
+    assert [sum(feature["counts"]) for feature in found["features"].values()] == [20] * 4

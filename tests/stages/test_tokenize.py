@@ -1,0 +1,183 @@
+"""The stage that cleans, splits and tokenises."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from finetune.base.errors import UserError
+from finetune.rows.stored import label_names, read_rows
+from finetune.sources import tables
+from stages import tokenize
+from tests.support.project import PARAMS
+from tests.support.tiny import FILLER, reviews
+
+
+def write_raw(workdir, base, rows, labels=None, name="all", **changes):
+    """data/raw, models/base and params.yaml as `download` leaves them; each row is (text, label, group)."""
+    raw = workdir / "data/raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    schema = pa.schema([("text", pa.string()), ("label", pa.string()), ("group", pa.string())])
+    table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema)
+    pq.write_table(table, raw / f"{name}.parquet", row_group_size=tables.BATCH)
+    source = {"uri": "data/local/reviews.csv", "rows": {}, "labels": labels or {"bad": "negative", "good": "positive"}}
+    (raw / "source.json").write_text(json.dumps(source))
+    (workdir / "models").mkdir(exist_ok=True)
+    if not (workdir / "models/base").exists():
+        shutil.copytree(base, workdir / "models/base")
+        (workdir / "models/base/source.json").write_text('{"uri": "tiny"}')
+    params = PARAMS | {"split": PARAMS["split"] | changes.pop("split", {}), "tokenize": PARAMS["tokenize"] | changes}
+    (workdir / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def review_rows(count: int, **options) -> list[tuple]:
+    return [(row["text"], row["label"], row["film"]) for row in reviews(count, **options)]
+
+
+def test_rows_are_stored_unpadded_with_their_place_in_the_source(workdir, tiny_bert):
+    rows = review_rows(120)
+    write_raw(workdir, tiny_bert, rows)
+    tokenize.main()
+    for name in ("train", "validation", "test"):
+        split = read_rows(name)
+        assert label_names(split) == ["negative", "positive"]
+        for row in split:
+            text, label, group = rows[row["row"]]
+            assert (row["text"], row["group"]) == (text, group)
+            assert row["label"] == {"bad": 0, "good": 1}[label]
+            assert len(row["input_ids"]) == len(text.split()) + 2  # each word is one token of the tiny vocabulary
+        assert split["row"][:] == sorted(split["row"])
+
+
+def test_dropped_rows_are_counted_and_told_and_ids_still_lead_back(workdir, tiny_bert, capsys):
+    """Case and spacing make no new text; texts that are numbers are texts."""
+    odd = [
+        ("", "good", None),
+        ("  \n ", "bad", None),
+        (None, "good", None),
+        ("a plot", "plot", None),
+        ("a story", None, None),
+    ]
+    odd += [("42", "good", None), ("007", "bad", None), ("The  FILM\n", "good", None), ("the film", "bad", None)]
+    rows = odd + [(text, label, None) for text, label, _ in review_rows(60)]
+    write_raw(workdir, tiny_bert, rows)
+    tokenize.main()
+    metrics = json.loads((workdir / "metrics/data.json").read_text())
+    assert metrics["dropped"] == {"empty": 3, "duplicate": 1, "unlabelled": 2, "group": 0}
+    assert "; dropped 3 empty, 1 duplicate, 2 unlabelled\n" in capsys.readouterr().out
+    assert sum(metrics["rows"].values()) == len(rows) - 6 == sum(metrics["labels"].values())
+    texts = {row["row"]: row["text"] for name in ("train", "validation", "test") for row in read_rows(name)}
+    assert texts == {place: text for place, (text, *_) in enumerate(rows) if place not in (0, 1, 2, 3, 4, 8)}
+
+
+def test_truncation_is_counted_and_lengths_are_those_before_it(workdir, tiny_bert):
+    """30 texts of 4 words make 6 tokens, 10 of 18 words make 20; a quarter is cut to 8."""
+    short = [
+        (f"the film {word} {other}", label, None)
+        for word, label in (("great", "good"), ("dull", "bad"))
+        for other in FILLER
+    ]
+    long = [
+        (" ".join([word] * 17 + [other]), label, None)
+        for word, label in (("great", "good"), ("dull", "bad"))
+        for other in FILLER[:5]
+    ]
+    write_raw(workdir, tiny_bert, short + long, max_length=8, truncation="head_tail")
+    tokenize.main()
+    metrics = json.loads((workdir / "metrics/data.json").read_text())
+    assert metrics["truncated"] == 0.25
+    assert metrics["tokens"] == {"mean": 9.5, "p95": 20.0}
+    cut = [row for name in ("train", "validation", "test") for row in read_rows(name) if row["truncated"]]
+    assert len(cut) == 10
+    assert all(len(row["input_ids"]) == 8 for row in cut)
+
+
+def test_the_source_s_own_splits_are_kept(workdir, tiny_bert):
+    rows = [(text, label, None) for text, label, _ in review_rows(100)]
+    write_raw(workdir, tiny_bert, rows[:70], name="train", split={"test": 0.5})
+    write_raw(workdir, tiny_bert, rows[70:], name="test", split={"test": 0.5})
+    tokenize.main()
+    assert read_rows("test")["text"][:] == [text for text, *_ in rows[70:]]
+    assert len(read_rows("validation")) == 14  # a fifth of 70
+
+
+def test_the_bytes_are_the_same_on_every_run_and_for_every_batch_size(workdir, tiny_bert, monkeypatch):
+    write_raw(workdir, tiny_bert, review_rows(500))
+
+    def digests():
+        tokenize.main()
+        return {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(workdir.glob("data/tokenized/**/*"))
+            if path.is_file()
+        }
+
+    first = digests()
+    assert first == digests()
+    assert {"train.parquet", "validation.parquet", "test.parquet", "tokenizer.json", "source.json"} <= set(first)
+    rows = read_rows("train")[:]
+    monkeypatch.setattr(tokenize, "BATCH", 64)
+    tokenize.main()
+    assert read_rows("train")[:] == rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_length": 65}, "tokenize.max_length must be at most 64, all that this encoder takes, found 65"),
+        ({"split": {"train_rows": 1}}, "train has 1 rows and none of them is"),
+    ],
+)
+def test_impossible_settings_are_refused(workdir, tiny_bert, changes, message):
+    write_raw(workdir, tiny_bert, review_rows(60), **changes)
+    with pytest.raises(UserError, match=message):
+        tokenize.main()
+
+
+@pytest.mark.parametrize("config", ["{}", '{"model_type": "nonesuch"}'])
+def test_an_encoder_that_transformers_does_not_know_is_refused(workdir, tiny_bert, config):
+    base = workdir / "models/base"
+    shutil.copytree(tiny_bert, base)
+    write_raw(workdir, tiny_bert, review_rows(60))
+    (base / "config.json").write_text(config)
+    with pytest.raises(UserError, match=r"models/base/config\.json is of no model that transformers \S+ knows"):
+        tokenize.main()
+
+
+# Not ru_maxrss: a process starts with that of its parent, so that it would tell how large pytest is.
+PEAKS = """
+import os, re, sys
+from pathlib import Path
+from stages import tokenize
+
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    tokenize.main()
+    print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's peak memory as Linux tells it")
+def test_no_text_and_no_token_of_past_batches_is_held(workdir, tiny_bert):
+    """Growth of the peak memory from 20,000 to 100,000 rows, in one process that has paid for imports and a batch.
+
+    Splitting takes 21 bytes a row, and 90 more while it sorts. A row of this test has a text of 560 bytes
+    and 66 tokens: held, they would add 600 bytes as `str`, 560 in Arrow, 590 as a list of ids, 264 as int32.
+    """
+    counts = (20_000, 100_000)
+    for count in counts:
+        (workdir / str(count)).mkdir()
+        long = "the story of an actor " * 12 + "x" * 280  # one unknown token: many bytes, little work
+        rows = [(f"film number {place} {long}", ("good", "bad")[place % 2], None) for place in range(count)]
+        write_raw(workdir / str(count), tiny_bert, rows, max_length=64)
+    folders = [str(workdir / str(count)) for count in counts]
+    done = subprocess.run([sys.executable, "-c", PEAKS, *folders], check=True, capture_output=True, text=True)
+    small, large = (int(line) * 1024 for line in done.stdout.splitlines() if line.isdigit())
+    assert (large - small) / (counts[1] - counts[0]) < 200

@@ -1,0 +1,48 @@
+"""Real trainings of tiny encoders, short enough for every test."""
+
+import csv
+from pathlib import Path
+
+import torch
+from accelerate.state import AcceleratorState
+from dvclive import Live
+
+from finetune.base.params import Train
+from finetune.encoder.models import fresh_classifier
+from finetune.rows.stored import label_names
+from finetune.rows.tokens import load_tokenizer
+from finetune.training.checkpoints import Checkpoints
+from finetune.training.fine_tune import fine_tune
+from tests.support.project import PARAMS
+from tests.support.rows import tokenised
+from tests.support.tiny import reviews
+
+
+def fit(folder: Path, checkpoint: Path, precision: str = "fp32", key: str = "key", **changes):
+    """Fine-tuned model and its `Fit`: 80 reviews to train on, 20 to validate, curves and checkpoints in `folder`."""
+    # A stage trains once; accelerate fixes the precision for the life of the process.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    settings = Train(**PARAMS["train"] | changes)
+    tokenizer = load_tokenizer(checkpoint)
+    rows = tokenised(tokenizer, reviews(100), ["bad", "good"])
+    model = fresh_classifier(checkpoint, label_names(rows), settings.seed, settings.dropout)
+    with Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
+        checkpoints = Checkpoints(key, folder / "checkpoints")
+        split = rows.select(range(80)), rows.select(range(80, 100))
+        return fine_tune(model, tokenizer, *split, settings, precision, live, checkpoints)
+
+
+def weights_of(model) -> torch.Tensor:
+    """All weights of a model in one vector."""
+    return torch.cat([value.flatten().float() for value in model.state_dict().values()])
+
+
+def curve(folder: Path, name: str) -> list[tuple[int, float]]:
+    """Points (step, value) of one curve of DVCLive."""
+    with (folder / f"live/plots/metrics/{name}.tsv").open() as file:
+        return [(int(row["step"]), float(row[name.split("/")[-1]])) for row in csv.DictReader(file, delimiter="\t")]
+
+
+def losses(fit) -> list[float]:
+    """Training loss of each step, where the curves average over one step."""
+    return [values["train/loss"] for _, values in fit.progress.points if "train/loss" in values]

@@ -1,0 +1,55 @@
+"""A tiny exported folder as `export` leaves it: a BERT that learnt what each word of the reviews counts, ONNX, profile, card."""
+
+import contextlib
+import math
+import random
+import shutil
+from pathlib import Path
+
+import torch
+
+from finetune.encoder.models import fresh_classifier, save
+from finetune.export.card import model_card
+from finetune.rows.tokens import encode, load_tokenizer
+from stages import export
+from tests.export.test_card import FACTS
+from tests.support.tiny import BAD, FILLER, GOOD, reviews, tiny_checkpoint
+
+LABELS = ["bad", "good"]
+TEMPERATURE = 1.0  # it is taught how sure to be
+
+
+def graded(chance: random.Random) -> tuple[str, float]:
+    """A text and its probability of being good: up to three words for each side, and each counts."""
+    good, bad = chance.randint(0, 3), chance.randint(0, 3)
+    words = chance.sample(GOOD, good) + chance.sample(BAD, bad) + chance.choices(FILLER, k=chance.randint(1, 20))
+    chance.shuffle(words)
+    return " ".join(words), 1 / (1 + math.exp(bad - good))
+
+
+def fitted(checkpoint: Path, steps: int = 300):
+    """A classifier whose probability follows from the words for each side, and its tokenizer."""
+    tokenizer = load_tokenizer(checkpoint)
+    model = fresh_classifier(checkpoint, LABELS, seed=0)
+    chance = random.Random(0)
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+    for _ in range(steps):
+        texts, good = zip(*(graded(chance) for _ in range(32)), strict=True)
+        inputs = tokenizer.pad({"input_ids": encode(tokenizer, texts)}, return_tensors="pt")
+        wanted = torch.tensor([[1 - share, share] for share in good])
+        torch.nn.functional.cross_entropy(model(**inputs).logits, wanted).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval(), tokenizer
+
+
+def tiny_export(folder: Path) -> Path:
+    """The exported folder inside a working folder of its own."""
+    model, tokenizer = fitted(tiny_checkpoint(folder / "checkpoint"))
+    with contextlib.chdir(folder):
+        save(model, tokenizer, export.FINETUNED)
+        shutil.copytree(export.FINETUNED, export.EXPORT)
+        export.write_onnx(TEMPERATURE, "head", LABELS)
+        export.write_profile([row["text"] for row in reviews(1000, seed=2)])
+        (export.EXPORT / "README.md").write_text(model_card(FACTS._replace(name="tiny-reviews")), encoding="utf-8")
+    return folder / export.EXPORT

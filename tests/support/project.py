@@ -1,0 +1,193 @@
+"""A copy of the project with tiny data and a tiny model, for running real `dvc` in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from finetune.base.params import Loader
+from tests.conftest import ROOT
+from tests.support.tiny import reviews, tiny_checkpoint, write_table
+
+SOURCES = (
+    "stages",
+    "finetune",
+    "recipes",
+    "benchmarks/speed.json",
+    "dvc.yaml",
+    "params.yaml",
+    "requirements.txt",
+    "requirements-export.txt",
+    ".gitignore",
+    ".dvcignore",
+)
+STAGES = ("download", "tokenize", "baseline_eval", "train", "evaluate", "export")
+PARAMS = {
+    "data": {
+        "uri": "data/local/reviews.csv",
+        "sha256": None,
+        "text": "text",
+        "label": "label",
+        "labels": {"bad": "negative", "good": "positive"},
+        "group": "film",
+    },
+    "model": {"uri": "data/local/model", "sha256": None},
+    "split": {"validation": 0.2, "test": 0.2, "train_rows": None, "test_rows": None, "seed": 42},
+    "tokenize": {"max_length": 32, "truncation": "head"},
+    "baseline": {
+        "seed": 42,
+        "zero_shot": {
+            "prompts": {"negative": "a dull film", "positive": "a great film"},
+            "template": "{text} it was {label}.",
+        },
+        "few_shot": {"per_class": 4, "draws": 3},
+    },
+    "train": {
+        "engine": "trainer",
+        "strategy": "full",
+        "lr": 0.003,
+        "layer_decay": 1.0,
+        "head_factor": 1.0,
+        "freeze_embeddings": False,
+        "dropout": None,
+        "frozen_from": 1.0,
+        "unfrozen_after": 0.5,
+        "lora": {"rank": 4, "alpha": 8, "targets": None},
+        "epochs": 3,
+        "patience": None,
+        "batch_size": 8,
+        "weight_decay": 0.01,
+        "warmup": 0.1,
+        "max_grad_norm": 1.0,
+        "precision": "fp32",
+        "processes": 1,
+        "seed": 42,
+    },
+    "evaluate": {
+        "bins": 10,
+        "mistakes": 5,
+        "slices": {"min_rows": 5, "negations": ["no", "not", "n't"]},
+        "behaviour": {"rows": 20, "neutral": ["this is a story"], "negation_flips": True},
+        "checks": {"similarity": 0.8},
+    },
+    "export": {"name": "tiny", "license": "mit", "tolerance": 0.001, "int8": {"max_drop": 0.005}},
+    "gate": {"test.accuracy": {"min": 0.5}},
+}
+
+
+class Project:
+    """A folder with the project's sources, its own Git and DVC, and commands to run in it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        # Only what is needed: a test must not see the machine's tokens, proxies or caches.
+        self.environment = {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("HF_", "DVC_", "GIT_", "PIP_"))
+            },
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(folder),
+            "HF_HOME": str(folder.parent / "huggingface"),
+            "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
+            "DVC_GLOBAL_CONFIG_DIR": str(folder.parent / "dvc-global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(folder.parent / "dvc-system"),
+            "DVC_NO_ANALYTICS": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "COVERAGE_PROCESS_START": "",
+        }
+
+    @classmethod
+    def create(cls, folder: Path) -> "Project":
+        """A project with tiny reviews and a tiny BERT, committed, nothing run yet."""
+        folder.mkdir(parents=True)
+        project = cls(folder)
+        for name in SOURCES:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            (folder / name).parent.mkdir(exist_ok=True)
+            copy(ROOT / name, folder / name)
+        for cache in folder.rglob("__pycache__"):
+            shutil.rmtree(cache)
+        write_table(folder / "data/local/reviews.csv", reviews(160))
+        tiny_checkpoint(folder / "data/local/model")
+        # A few epochs more than other tests need: three are not enough to learn what is in these reviews.
+        project.write_params(PARAMS | {"train": PARAMS["train"] | {"epochs": 6}})
+        project.run("git", "init", "-q", "-b", "main")
+        project.run("git", "config", "user.email", "test@example.com")
+        project.run("git", "config", "user.name", "Test")
+        (folder / ".dvc").mkdir()
+        shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+        shutil.copy(ROOT / ".dvc/.gitignore", folder / ".dvc/.gitignore")
+        shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
+        project.commit("Start")
+        return project
+
+    def copy(self, folder: Path) -> "Project":
+        """The same project elsewhere, DVC's cache and history included."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+    def run(
+        self, *command: str, check: bool = True, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess:
+        """A command in the project's folder, with this text on its stdin; stdout and stderr as text."""
+        done = subprocess.run(
+            command,
+            input=stdin,
+            cwd=self.folder,
+            env=self.environment | environment,
+            text=True,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(
+                f"{' '.join(command)} exited {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            )
+        return done
+
+    def dvc(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
+        """A DVC command."""
+        return self.run("dvc", *arguments, check=check, **environment)
+
+    def commit(self, message: str):
+        """Everything in Git."""
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "-m", message)
+
+    def params(self) -> dict:
+        """Content of params.yaml."""
+        return yaml.load((self.folder / "params.yaml").read_text(encoding="utf-8"), Loader)
+
+    def write_params(self, params: dict):
+        """params.yaml with these values."""
+        text = yaml.safe_dump(params, sort_keys=False, allow_unicode=True)
+        (self.folder / "params.yaml").write_text(text, encoding="utf-8")
+
+    def set_param(self, key: str, value):
+        """One dotted parameter set in params.yaml."""
+        params = self.params()
+        *path, last = key.split(".")
+        place = params
+        for part in path:
+            place = place[part]
+        place[last] = value
+        self.write_params(params)
+
+    def set_params(self, values: dict[str, object]):
+        """Several dotted parameters set in params.yaml."""
+        for key, value in values.items():
+            self.set_param(key, value)
+
+    def ran(self, output: str) -> list[str]:
+        """Stages that a `dvc repro` really ran, from what it printed."""
+        return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+    def read(self, name: str) -> str:
+        """Text of a file."""
+        return (self.folder / name).read_text(encoding="utf-8")

@@ -1,0 +1,67 @@
+"""Tiny exported folders, as stage `export` lays them out."""
+
+import copy
+from pathlib import Path
+
+import onnx
+import torch
+
+from finetune.encoder.models import fresh_classifier, logits, save, trained_classifier
+from finetune.export.onnx_files import fp32_onnx, int8_onnx
+from finetune.rows.tokens import encode, load_tokenizer, special_tokens
+from finetune.runtime.classifier import FP32, INT8
+from tests.support.tiny import reviews, tiny_checkpoint
+
+NAMES = ["差评", "good, or so", "mixed"]  # a comma, and letters that are not ASCII
+
+
+def facts(tokenizer, names: list[str], temperature: float, truncation: str) -> dict:
+    """What a caller must know of a model, as `export` puts it into the metadata."""
+    return {
+        "labels": names,
+        "temperature": temperature,
+        "max_length": tokenizer.model_max_length,
+        "truncation": truncation,
+        "special_tokens": special_tokens(tokenizer),
+        "pad_id": tokenizer.pad_token_id,
+    }
+
+
+def spread_answers(model, ids: list[list[int]], pad_id: int):
+    """Makes the logits over these rows differ by 1, around 0: of fresh weights every text would get the same label."""
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim == 2:
+                weights.mul_(10)  # 0.02 is so small that [CLS] hardly sees the other tokens
+        found = torch.as_tensor(logits(model, ids, pad_id))
+        *_, weight, bias = model.parameters()
+        scale = 1 / found.std(0)
+        bias.copy_((bias - found.mean(0)) * scale)
+        weight.mul_(scale[:, None])
+
+
+def exported(
+    folder: Path,
+    family: str = "bert",
+    temperature: float = 1.7,
+    truncation: str = "head",
+    max_length: int = 32,
+    int8: bool = True,
+) -> Path:
+    """Folder with a classifier of a family in torch's and both ONNX formats; its answers differ from text to text."""
+    base = tiny_checkpoint(folder.with_name(f"{folder.name}-base"), family)
+    tokenizer = load_tokenizer(base)
+    tokenizer.model_max_length = max_length
+    model = fresh_classifier(base, NAMES, seed=7)
+    spread_answers(model, encode(tokenizer, [row["text"] for row in reviews(40)]), tokenizer.pad_token_id)
+    save(model, tokenizer, folder)
+    whole = fp32_onnx(
+        trained_classifier(folder).cpu(),
+        temperature,
+        facts(tokenizer, NAMES, temperature, truncation),
+    )
+    (folder / FP32).parent.mkdir()
+    onnx.save(whole, folder / FP32)
+    if int8:
+        onnx.save(int8_onnx(copy.deepcopy(whole)), folder / INT8)
+    return folder

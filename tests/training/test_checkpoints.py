@@ -1,0 +1,198 @@
+"""Training that was killed or stopped goes on from its last checkpoint and ends with the same bytes."""
+
+import os
+import resource
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+
+from finetune.base.errors import Stopped, UserError, file_problem
+from finetune.training.checkpoints import Checkpoints, is_complete, stage_key
+from finetune.training.fit import Fit
+from tests.conftest import ROOT
+from tests.support.fitting import fit, weights_of
+
+BOTH = pytest.mark.parametrize("engine", ["trainer", "loop"])
+
+
+class Killed(BaseException):
+    """Nothing between the training and the test may catch it."""
+
+
+@pytest.fixture
+def kill_at(monkeypatch):
+    """Kills a training right after the step with this number; all steps before have a checkpoint."""
+
+    def arm(step: int | None):
+        def after_step(self, *values):
+            original(self, *values)
+            if self.progress.step == step:
+                raise Killed
+
+        monkeypatch.setattr(Fit, "after_step", after_step)
+
+    monkeypatch.setattr(Checkpoints, "due", lambda _: True)
+    original = Fit.after_step
+    return arm
+
+
+def files(folder):
+    """Content of each file below a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("engine", "strategy", "frozen_from"),
+    [
+        ("trainer", "full", 1.0),
+        ("trainer", "full", 0.3),
+        ("trainer", "lora", 1.0),
+        ("loop", "full", 1.0),
+        ("loop", "full", 0.3),
+        ("loop", "head", 1.0),
+        ("loop", "gradual", 1.0),
+        ("loop", "lora", 1.0),
+    ],
+)
+def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_one(
+    tiny_bert, tmp_path, engine, strategy, frozen_from, kill_at, capsys
+):
+    """10 steps an epoch: killed in the first, after the first's validation, in the last but one step."""
+    settings = {"engine": engine, "strategy": strategy, "frozen_from": frozen_from}
+    undisturbed, _ = fit(tmp_path / "undisturbed", tiny_bert, **settings)
+    for step in (4, 11, 29):
+        kill_at(step)
+        with pytest.raises(Killed):
+            fit(tmp_path / "killed", tiny_bert, **settings)
+    kill_at(None)
+    model, _ = fit(tmp_path / "killed", tiny_bert, **settings)
+    assert "train: goes on from step 28 of 30" in capsys.readouterr().out
+    assert torch.equal(weights_of(model), weights_of(undisturbed))
+    assert files(tmp_path / "killed/live") == files(tmp_path / "undisturbed/live")
+
+
+@BOTH
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_that_is_told_to_stop_saves_first(tiny_bert, tmp_path, engine, number, status, monkeypatch):
+    def after_step(self, *values):
+        original(self, *values)
+        if self.progress.step == 7:
+            os.kill(os.getpid(), number)
+
+    original = Fit.after_step
+    handler = signal.getsignal(number)
+    monkeypatch.setattr(Fit, "after_step", after_step)
+    with pytest.raises(Stopped, match=r"^stopped after step 7 of 30; `dvc repro` goes on from there$") as caught:
+        fit(tmp_path / "stopped", tiny_bert, engine=engine)
+    assert caught.value.status == status
+    assert signal.getsignal(number) is handler
+    assert is_complete(tmp_path / "stopped/checkpoints/key/checkpoint-7")
+    monkeypatch.setattr(Fit, "after_step", original)
+    model, _ = fit(tmp_path / "stopped", tiny_bert, engine=engine)
+    undisturbed, _ = fit(tmp_path / "undisturbed", tiny_bert, engine=engine)
+    assert torch.equal(weights_of(model), weights_of(undisturbed))
+
+
+@pytest.fixture
+def left_behind(tiny_bert, tmp_path, kill_at):
+    """Folder of a training that was killed after step 5, with the checkpoint of step 4."""
+    kill_at(5)
+    with pytest.raises(Killed):
+        fit(tmp_path, tiny_bert)
+    kill_at(None)
+    return tmp_path / "checkpoints"
+
+
+def test_only_the_newest_checkpoint_is_kept(left_behind):
+    assert [path.name for path in (left_behind / "key").iterdir()] == ["checkpoint-4"]
+
+
+@BOTH
+def test_without_room_for_a_checkpoint_the_one_before_stays(tiny_bert, tmp_path, engine, monkeypatch):
+    """A limit on the size of files stands in for a full disk: both refuse to write on in the middle of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def after_step(self, *values):
+        original(self, *values)
+        if self.progress.step == 5:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+
+    original = Fit.after_step
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "due", lambda _: True)
+        patched.setattr(Fit, "after_step", after_step)
+        try:
+            with pytest.raises(OSError, match=".") as caught:
+                fit(tmp_path, tiny_bert, engine=engine)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "no room to write" in file_problem(caught.value)
+    assert Checkpoints("key", tmp_path / "checkpoints").latest().name == "checkpoint-4"
+    model, _ = fit(tmp_path, tiny_bert, engine=engine)
+    undisturbed, _ = fit(tmp_path / "undisturbed", tiny_bert, engine=engine)
+    assert torch.equal(weights_of(model), weights_of(undisturbed))
+
+
+def test_a_checkpoint_that_was_cut_short_is_ignored_with_one_line(left_behind, tiny_bert, tmp_path, capsys):
+    weights = left_behind / "key/checkpoint-4/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    capsys.readouterr()
+    _, training = fit(tmp_path, tiny_bert)
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("epoch")]
+    assert lines == [f"ignored {left_behind / 'key/checkpoint-4'}: it was cut short"]
+    assert training.progress.step == 30
+
+
+def test_a_checkpoint_without_its_note_of_completion_is_ignored(left_behind, capsys):
+    (left_behind / "key/checkpoint-4/complete.json").unlink()
+    assert Checkpoints("key", left_behind).latest() is None
+    assert "it was cut short" in capsys.readouterr().out
+
+
+def test_checkpoints_of_other_code_or_parameters_are_ignored_with_one_line(left_behind, capsys):
+    assert Checkpoints("other", left_behind).latest() is None
+    assert capsys.readouterr().out == (
+        f"ignored 1 checkpoint in {left_behind} of other data, code, parameters or model; "
+        f"`rm -r {left_behind / 'key'}` frees their space\n"
+    )
+    assert (left_behind / "key/checkpoint-4").is_dir()
+
+
+def test_a_second_training_in_the_same_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("finetune.training.checkpoints.PATIENCE", 0.1)
+    lock = Checkpoints("key", tmp_path).lock()
+    with pytest.raises(UserError, match="another training is running in this folder"):
+        Checkpoints("key", tmp_path).lock()
+    lock.release()
+    Checkpoints("key", tmp_path).lock().release()
+
+
+def test_checkpoints_take_a_small_share_of_the_time(tmp_path):
+    """After one that cost 2 s the next is due after 100 s, not after 20."""
+    checkpoints = Checkpoints("key", tmp_path)
+    now = time.monotonic()
+    checkpoints.cost = 2.0
+    checkpoints.written = now - 99
+    assert not checkpoints.due()
+    checkpoints.written = now - 101
+    assert checkpoints.due()
+    checkpoints.cost, checkpoints.written = 0.01, now - 19
+    assert not checkpoints.due()
+
+
+def test_compiled_files_and_swap_files_change_no_key_and_code_does(workdir):
+    (workdir / "code").mkdir()
+    (workdir / "code/module.py").write_text("one = 1\n")
+    (workdir / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [code]}}\n")
+    shutil.copy(ROOT / ".dvcignore", ".dvcignore")
+    key = stage_key("train", lr=0.1)
+    for name in ("__pycache__/module.cpython-311.pyc", "module.pyc", ".module.py.swp", "module.py~", ".DS_Store"):
+        (workdir / "code" / name).parent.mkdir(exist_ok=True)
+        (workdir / "code" / name).write_bytes(b"x")
+    assert stage_key("train", lr=0.1) == key
+    assert stage_key("train", lr=0.2) != key
+    (workdir / "code/module.py").write_text("one = 2\n")
+    assert stage_key("train", lr=0.1) != key

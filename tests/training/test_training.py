@@ -1,0 +1,184 @@
+"""Fine-tuning with both engines: optimizer, schedule, the best epoch, curves, precision, and what ends it early."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.base.errors import UserError
+from finetune.base.params import Train
+from finetune.encoder.models import fresh_classifier, logits
+from finetune.rows.tokens import load_tokenizer
+from finetune.training.fit import validation_scores
+from finetune.training.progress import rank
+from tests.support import fitting
+from tests.support.fitting import curve, fit, losses, weights_of
+from tests.support.project import PARAMS
+from tests.support.rows import tokenised
+from tests.support.tiny import reviews
+
+BOTH = pytest.mark.parametrize("engine", ["trainer", "loop"])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "frozen_from"), [("full", 1.0), ("full", 0.3), ("head", 1.0), ("lora", 1.0), ("gradual", 1.0)]
+)
+def test_the_engines_give_the_same_loss_at_every_step_and_the_same_predictions(
+    tiny_bert, tmp_path, strategy, frozen_from
+):
+    found = {}
+    for engine in ("trainer", "loop"):
+        settings = {"engine": engine, "strategy": strategy, "frozen_from": frozen_from}
+        model, training = fit(tmp_path / engine, tiny_bert, **settings)
+        found[engine] = losses(training), logits(model, [[2, 5, 9, 3], [2, 11, 3]], 0)
+    assert len(found["loop"][0]) == 30  # 80 rows in batches of 8, 3 epochs
+    assert np.abs(np.subtract(found["trainer"][0], found["loop"][0])).max() < 1e-4
+    assert np.abs(found["trainer"][1] - found["loop"][1]).max() < 1e-4
+
+
+@BOTH
+def test_a_batch_in_parts_gives_the_loss_and_the_weights_of_the_whole(tiny_bert, tmp_path, engine, monkeypatch):
+    """Batches of 8 rows of 5 to 28 tokens, in parts of at most 40 tokens."""
+    whole, training = fit(tmp_path / "whole", tiny_bert, engine=engine, dropout=0.0)
+    assert {len(batch) for batch in training.loader()} == {1}
+    monkeypatch.setattr("finetune.encoder.models.CACHED_TOKENS", 40)
+    cut, in_parts = fit(tmp_path / "parts", tiny_bert, engine=engine, dropout=0.0)
+    for batch in in_parts.loader():
+        assert len(batch) > 1
+        assert sum(len(part["labels"]) for part in batch) == 8
+        assert all(part["input_ids"].numel() <= 40 for part in batch)
+        assert sum(part["weights"].sum() for part in batch) == pytest.approx(1.0)
+    assert np.abs(np.subtract(losses(training), losses(in_parts))).max() < 1e-5
+    assert (weights_of(whole) - weights_of(cut)).abs().max() < 1e-3
+
+
+def test_weight_decay_spares_biases_and_norms(tiny_bert, tmp_path):
+    _, training = fit(tmp_path, tiny_bert, epochs=1)
+    names = {id(weights): name for name, weights in training.model.named_parameters()}
+    seen = 0
+    for group in training.optimizer.param_groups:
+        members = [names[id(weights)] for weights in group["params"]]
+        seen += len(members)
+        is_spared = ["bias" in name or "LayerNorm" in name for name in members]
+        assert all(is_spared) if group["weight_decay"] == 0 else not any(is_spared)
+    assert seen == len(names)
+
+
+@BOTH
+def test_the_learning_rate_rises_and_falls_in_lines(tiny_bert, tmp_path, engine):
+    """80 rows in batches of 8, 4 epochs: 40 steps, a tenth of them warmup. The step after the 4th has the full rate."""
+    fit(tmp_path, tiny_bert, engine=engine, epochs=4, lr=1e-3)
+    rates = dict(curve(tmp_path, "train/learning_rate"))
+    assert len(rates) == 40
+    for step in range(1, 41):
+        done = step - 1  # steps before this one
+        assert rates[step] == pytest.approx(1e-3 * min(done / 4, (40 - done) / 36), abs=1e-6)
+
+
+@BOTH
+def test_there_are_curves_of_loss_rate_gradient_and_validation(tiny_bert, tmp_path, engine):
+    fit(tmp_path, tiny_bert, engine=engine, epochs=10)
+    loss = [value for _, value in curve(tmp_path, "train/loss")]
+    assert loss[-1] < 0.5 * loss[0]
+    assert all(np.isfinite(value) for _, value in curve(tmp_path, "train/gradient_norm"))
+    assert [step for step, _ in curve(tmp_path, "validation/accuracy")] == list(range(10, 101, 10))
+    assert set(json.loads((tmp_path / "live/metrics.json").read_text())) == {"train", "validation", "step"}
+
+
+@BOTH
+def test_gradients_are_clipped_by_their_norm(tiny_bert, tmp_path, engine):
+    _, training = fit(tmp_path, tiny_bert, engine=engine, epochs=1, max_grad_norm=0.001)
+    # What the optimizer saw: Adam's first moment is an average of the clipped gradients.
+    moments = [state["exp_avg"] for state in training.optimizer.state.values()]
+    assert moments
+    assert all(moment.norm() <= 0.0011 for moment in moments)
+    assert max(value for _, value in curve(tmp_path, "train/gradient_norm")) > 0.1  # the norm before it was clipped
+
+
+@BOTH
+def test_the_best_epoch_is_kept(tiny_bert, tmp_path, engine):
+    model, training = fit(tmp_path, tiny_bert, engine=engine, epochs=5)
+    best = training.progress.best
+    accuracies = [value for _, value in curve(tmp_path, "validation/accuracy")]
+    validation_losses = [value for _, value in curve(tmp_path, "validation/loss")]
+    assert best.epoch == 1 + max(range(5), key=lambda epoch: (accuracies[epoch], -validation_losses[epoch]))
+    tokenizer = load_tokenizer(tiny_bert)
+    rows = tokenised(tokenizer, reviews(100), ["bad", "good"]).select(range(80, 100))
+    found = logits(model, rows["input_ids"][:], tokenizer.pad_token_id)
+    assert validation_scores(np.asarray(rows["label"][:]), found) == pytest.approx(best.scores, abs=1e-6)
+
+
+def test_of_two_epochs_with_the_same_accuracy_the_lower_loss_is_better():
+    assert rank({"accuracy": 0.8, "loss": 0.4}) > rank({"accuracy": 0.8, "loss": 0.5})
+    assert rank({"accuracy": 0.81, "loss": 0.9}) > rank({"accuracy": 0.8, "loss": 0.5})
+
+
+@BOTH
+def test_training_ends_when_its_patience_is_over(tiny_bert, tmp_path, engine):
+    """At a rate of 1e-9 nothing improves after some epoch; with patience 2 training ends two epochs later."""
+    _, training = fit(tmp_path, tiny_bert, engine=engine, epochs=20, lr=1e-9, dropout=0.0, patience=2)
+    epochs = training.progress.epoch
+    assert epochs == training.progress.best.epoch + 2
+    assert epochs < 20
+    assert training.progress.step == 10 * epochs
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny_bert, tmp_path):
+    first, again, other = (
+        weights_of(fit(tmp_path / str(place), tiny_bert, epochs=1, seed=seed)[0])
+        for place, seed in enumerate((1, 1, 2))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@BOTH
+def test_a_loss_that_is_not_finite_stops_with_the_rate_to_lower(tiny_bert, tmp_path, engine, monkeypatch):
+    def ruined(*arguments):
+        model = fresh_classifier(*arguments)
+        torch.nn.init.constant_(model.classifier.weight, float("inf"))
+        return model
+
+    monkeypatch.setattr(fitting, "fresh_classifier", ruined)
+    with pytest.raises(
+        UserError, match=r"^the loss is (nan|inf) at step 1: training diverged; lower train\.lr, found 0\.003$"
+    ):
+        fit(tmp_path, tiny_bert, engine=engine)
+
+
+def test_a_batch_larger_than_the_data_is_refused(tiny_bert, tmp_path):
+    with pytest.raises(UserError, match=r"^train\.batch_size must be at most 80, the training rows, found 81$"):
+        fit(tmp_path, tiny_bert, batch_size=81)
+
+
+@BOTH
+def test_when_memory_runs_out_the_line_says_what_to_lower(tiny_bert, tmp_path, engine, monkeypatch):
+    def too_large(*_):
+        # Real memory, really refused: no machine has 2**60 bytes.
+        return torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr(f"finetune.engine_{engine}.part_loss", too_large)
+    with pytest.raises(UserError, match=r"^out of memory with batches of 8 rows; lower train\.batch_size or"):
+        fit(tmp_path, tiny_bert, engine=engine)
+
+
+@BOTH
+def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(tiny_bert, tmp_path, engine):
+    model, training = fit(tmp_path / "bf16", tiny_bert, precision="bf16", engine=engine)
+    exact = losses(fit(tmp_path / "fp32", tiny_bert, engine=engine)[1])
+    assert {weights.dtype for weights in model.parameters()} == {torch.float32}
+    difference = np.abs(np.subtract(losses(training), exact))
+    assert 0 < difference[0] < 0.01  # 8 bits of mantissa
+
+
+def test_dropout_of_the_encoder_can_be_replaced(tiny_bert, tmp_path):
+    model, _ = fit(tmp_path, tiny_bert, epochs=1, dropout=0.0)
+    assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob == 0.0
+    assert all(module.p == 0 for module in model.modules() if isinstance(module, torch.nn.Dropout))
+    kept, _ = fit(tmp_path / "kept", tiny_bert, epochs=1, dropout=None)
+    assert kept.config.hidden_dropout_prob == 0.1
+
+
+def test_the_tests_know_every_setting():
+    assert set(PARAMS["train"]) == set(Train.model_fields)
