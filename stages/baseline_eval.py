@@ -13,12 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finetune.base.beside import beside, importing
 from finetune.base.errors import existing, run
 from finetune.base.files import write_csv, write_json
 from finetune.base.params import read_params
+from finetune.baselines.regression import majority
+from finetune.baselines.tfidf import tfidf
+from finetune.baselines.with_encoder import encoder_baselines, few_shot_block
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
+from finetune.scoring.curves import precision_recall, roc
+from finetune.scoring.scores import score_block
 
 BASE = Path("models/base")
 PREDICTIONS = Path("data/predictions/baseline.parquet")
@@ -28,20 +32,13 @@ PLOTS = Path("metrics/plots/baseline_eval")
 
 def main():
     settings = read_params("baseline")
-    existing(TOKENIZED)  # before two processes miss it and both say so
-    with beside("finetune.baselines.tfidf") as tfidf:
-        with importing():
-            from finetune.baselines.regression import majority
-            from finetune.baselines.with_encoder import encoder_baselines, few_shot_block
-            from finetune.scoring.curves import precision_recall, roc
-            from finetune.scoring.scores import score_block
-
-        splits = {name: read_rows(name) for name in ("train", "validation", "test")}
-        train, test = splits["train"], splits["test"]
-        names, labels = label_names(test), np.asarray(test["label"][:])
-        asked = encoder_baselines(BASE, splits, load_tokenizer(TOKENIZED / "tokenizer"), settings)
-        shares = majority(np.asarray(train["label"][:]), len(test), len(names))
-        found = {"majority": shares, "tfidf": np.load(tfidf()), **asked}
+    existing(TOKENIZED)
+    splits = {name: read_rows(name) for name in ("train", "validation", "test")}
+    train, test = splits["train"], splits["test"]
+    names, labels = label_names(test), np.asarray(test["label"][:])
+    asked = encoder_baselines(BASE, splits, load_tokenizer(TOKENIZED / "tokenizer"), settings)
+    shares = majority(np.asarray(train["label"][:]), len(test), len(names))
+    found = {"majority": shares, "tfidf": tfidf(*splits.values()), **asked}
 
     metrics = {"few_shot": few_shot_block(labels, found["few_shot"], names)}
     # Row by row the strongest draw stands for all, so that a gain over it is a gain over any.

@@ -16,10 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from finetune.base.beside import beside, importing
 from finetune.base.errors import UserError, existing, run
 from finetune.base.files import write_csv, write_json
 from finetune.base.params import Behaviour, read_params
+from finetune.encoder.models import logits, probabilities, trained_classifier
+from finetune.evaluation.behaviour import all_edits, failed_rows, failure_entry
+from finetune.evaluation.calibration import fitted_temperature
+from finetune.evaluation.headline import test_metrics
+from finetune.evaluation.near_duplicates import held_out_probabilities
+from finetune.evaluation.plots import write_plots
+from finetune.evaluation.review_lists import doubtful_rows, duplicate_rows, mistake_rows
+from finetune.evaluation.slices import slices_of, worst_slice
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import encode, load_tokenizer, special_tokens, truncate
 from finetune.training.checkpoints import clear
@@ -34,9 +41,6 @@ PLOTS = Path("metrics/plots/evaluate")
 
 def behaviour_of(model, tokenizer, rows: Dataset, predicted: np.ndarray, settings: Behaviour) -> tuple[dict, list]:
     """Failure rates by edit; and of each failed row the edit, row id, labels and texts before and after."""
-    from finetune.encoder.models import logits
-    from finetune.evaluation.behaviour import all_edits, failed_rows, failure_entry
-
     names, texts, ids = label_names(rows), rows["text"][:], rows["row"][:]
     right = predicted == np.asarray(rows["label"][:])
     flips = settings.negation_flips and len(names) == 2
@@ -64,44 +68,37 @@ def behaviour_of(model, tokenizer, rows: Dataset, predicted: np.ndarray, setting
 
 def main():
     settings = read_params("evaluate")
-    existing(TOKENIZED)  # before two processes miss it and both say so
+    existing(TOKENIZED)
     existing(FINETUNED)  # before its checkpoints go, from which it could still be made
     clear()  # DVC has tracked the model by now
-    with beside("finetune.evaluation.data_checks", str(settings.checks.similarity)) as checks:
-        with importing():
-            from finetune.encoder.models import logits, probabilities, trained_classifier
-            from finetune.evaluation.calibration import fitted_temperature
-            from finetune.evaluation.headline import test_metrics
-            from finetune.evaluation.plots import write_plots
-            from finetune.evaluation.review_lists import doubtful_rows, mistake_rows
-            from finetune.evaluation.slices import slices_of, worst_slice
-
-        splits = {name: read_rows(name) for name in ("validation", "test")}
-        validation, test = splits.values()
-        names, labels = label_names(test), np.asarray(test["label"][:])
-        baseline = pq.read_table(BASELINE)
-        if baseline.column("row").to_pylist() != test["row"][:]:
-            raise UserError(
-                f"{BASELINE} is about other rows than data/tokenized/test.parquet; run `dvc repro baseline_eval`"
-            )
-        best = json.loads(BASELINE_METRICS.read_text(encoding="utf-8"))["best"]
-
-        tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
-        found = {
-            name: logits(model, rows["input_ids"][:], tokenizer.pad_token_id, desc=name)
-            for name, rows in splits.items()
-        }
-        temperature = fitted_temperature(np.asarray(validation["label"][:]), found["validation"])
-        shares = probabilities(found["test"])
-        scaled = {name: probabilities(rows / temperature) for name, rows in found.items()}
-        predicted = shares.argmax(1)
-        metrics = test_metrics(
-            labels, found["test"], temperature, np.array(baseline.column(best).to_pylist()), names, settings.bins
+    splits = {name: read_rows(name) for name in ("train", "validation", "test")}
+    train, validation, test = splits.values()
+    scored = {"validation": validation, "test": test}
+    names, labels = label_names(test), np.asarray(test["label"][:])
+    baseline = pq.read_table(BASELINE)
+    if baseline.column("row").to_pylist() != test["row"][:]:
+        raise UserError(
+            f"{BASELINE} is about other rows than data/tokenized/test.parquet; run `dvc repro baseline_eval`"
         )
-        slices = slices_of(test, predicted == labels, settings.slices)
-        rates, failures = behaviour_of(model, tokenizer, test, predicted, settings.behaviour)
-        doubtful, doubtful_list = doubtful_rows(splits, scaled)
-        checked = json.loads(checks().read_text(encoding="utf-8"))
+    best = json.loads(BASELINE_METRICS.read_text(encoding="utf-8"))["best"]
+
+    tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
+    found = {
+        name: logits(model, rows["input_ids"][:], tokenizer.pad_token_id, desc=name) for name, rows in scored.items()
+    }
+    temperature = fitted_temperature(np.asarray(validation["label"][:]), found["validation"])
+    shares = probabilities(found["test"])
+    scaled = {name: probabilities(rows / temperature) for name, rows in found.items()}
+    predicted = shares.argmax(1)
+    metrics = test_metrics(
+        labels, found["test"], temperature, np.array(baseline.column(best).to_pylist()), names, settings.bins
+    )
+    slices = slices_of(test, predicted == labels, settings.slices)
+    rates, failures = behaviour_of(model, tokenizer, test, predicted, settings.behaviour)
+    # The model was trained on the rows of train, so that it believes their labels, wrong ones included.
+    held_out = held_out_probabilities(train["text"][:], np.asarray(train["label"][:]), train["group"][:], len(names))
+    doubtful, doubtful_list = doubtful_rows(splits, {"train": held_out, **scaled})
+    duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
 
     PREDICTIONS.mkdir(parents=True, exist_ok=True)
     columns = {"row": test["row"][:], "label": labels, "predicted": predicted, "logits": pa.array(list(found["test"]))}
@@ -112,8 +109,8 @@ def main():
             mistake_rows(test, shares, settings.mistakes),
         ),
         "behaviour": ("edit row label_before label_after before after", failures),
-        "near_duplicates": ("split row other_split other_row similarity text other_text", checked["near_list"]),
-        "suspicious_labels": ("split row label suggested confidence text", checked["suspicious_list"] + doubtful_list),
+        "near_duplicates": ("split row other_split other_row similarity text other_text", duplicate_list),
+        "suspicious_labels": ("split row label suggested confidence text", doubtful_list),
     }
     for name, (header, rows) in tables.items():
         write_csv(PREDICTIONS / f"{name}.csv", header.split(), rows)
@@ -125,8 +122,8 @@ def main():
     write_json(
         METRICS / "checks.json",
         {
-            "near_duplicates": checked["near_duplicates"],
-            "suspicious_labels": checked["suspicious_labels"] | doubtful,
+            "near_duplicates": duplicates,
+            "suspicious_labels": doubtful,
         },
     )
     write_plots(PLOTS, labels, shares, scaled["test"], names, settings.bins)

@@ -11,7 +11,6 @@ writes  models/export/
 
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,13 @@ import onnx
 import pyarrow.parquet as pq
 from scipy.special import softmax
 
-from finetune.base.beside import beside, importing
 from finetune.base.errors import UserError, run
 from finetune.base.files import write_json
 from finetune.base.params import read_params
+from finetune.encoder.models import trained_classifier
 from finetune.export.card import Facts, dotted, model_card, pinned_versions
+from finetune.export.onnx_files import fp32_onnx, int8_onnx
+from finetune.export.reload import reloaded_probabilities
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer, special_tokens
 from finetune.runtime.classifier import FP32, INT8, Classifier
@@ -65,10 +66,6 @@ def int8_verdict(labels: np.ndarray, evaluated: np.ndarray, found: np.ndarray, m
 
 def write_onnx(temperature: float, truncation: str, names: list[str]):
     """Both ONNX files, each with all that a caller must know in its metadata."""
-    with importing():
-        from finetune.encoder.models import trained_classifier
-        from finetune.export.onnx_files import fp32_onnx, int8_onnx
-
     tokenizer = load_tokenizer(FINETUNED)
     model = fp32_onnx(
         trained_classifier(FINETUNED).cpu(),
@@ -108,15 +105,10 @@ def main():
     test = read_rows("test")
     labels, texts = np.asarray(test["label"][:]), test["text"][:]
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
-    # Nothing of this process could answer in the folder's place in one of its own.
-    with ThreadPoolExecutor(2) as cores, beside("finetune.export.reload", str(EXPORT)) as reloading:
-        write_onnx(measured["test"]["calibration"]["temperature"], source["truncation"], label_names(test))
-        # Two at a time, each on one core: with threads of both that wait for work on both, they took 1.4 times as long.
-        reloaded = cores.submit(reloading)
-        # From the texts on: that the tokenizer without transformers gives the same tokens is part of the proof.
-        found = {model: cores.submit(onnx_logits, model, texts) for model in (FP32, INT8)}
-        found = {model: logits.result() for model, logits in found.items()}
-        reloaded = np.load(reloaded.result())
+    write_onnx(measured["test"]["calibration"]["temperature"], source["truncation"], label_names(test))
+    reloaded = reloaded_probabilities(EXPORT)
+    # From the texts on: that the tokenizer without transformers gives the same tokens is part of the proof.
+    found = {model: onnx_logits(model, texts) for model in (FP32, INT8)}
 
     evaluated = np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist())
     reload = compare(softmax(evaluated, axis=1), reloaded)

@@ -1,9 +1,7 @@
 """Mistakes a user can mend, told in one line and without a traceback."""
 
 import errno
-import gc
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -44,11 +42,6 @@ def run(main, mistake: int = 1) -> int:
 
     Errors that are ours (a bug) keep their traceback. 130 follows Ctrl-C, as shells expect.
     """
-    if not gc.isenabled():  # finetune/__init__.py says why
-        gc.freeze()
-        gc.enable()
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return main() or 0
     except UserError as error:

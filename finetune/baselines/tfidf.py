@@ -1,21 +1,13 @@
-"""TF-IDF of words and word pairs with logistic regression: the baseline that needs no encoder.
+"""TF-IDF of words and word pairs with logistic regression: the baseline that needs no encoder."""
 
-    python -m finetune.tfidf probabilities.npy
-
-writes the probabilities of the test rows; `baseline_eval` runs it beside its own imports.
-"""
-
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from finetune.base.errors import run
 from finetune.baselines.regression import Labelled, best_regression, class_probabilities
-from finetune.rows.stored import label_names, read_rows
+from finetune.rows.stored import label_names
 
 
 def has_spaces(texts: Sequence[str]) -> bool:
@@ -50,12 +42,3 @@ def tfidf(train: Dataset, validation: Dataset, test: Dataset) -> np.ndarray:
         Labelled(vectorizer.transform(validation["text"][:]), np.asarray(validation["label"][:])),
     )
     return class_probabilities(model, vectorizer.transform(test["text"][:]), len(label_names(train)))
-
-
-def main(output: str):
-    with Path(output).open("wb") as file:
-        np.save(file, tfidf(*(read_rows(split) for split in ("train", "validation", "test"))))
-
-
-if __name__ == "__main__":
-    raise SystemExit(run(lambda: main(*sys.argv[1:])))

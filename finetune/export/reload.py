@@ -1,12 +1,11 @@
-"""What an exported folder answers in a fresh process, through the pipeline that applications use.
+"""Probabilities of an exported folder in a fresh process, through the pipeline that applications use.
 
-    python -m finetune.reload models/export probabilities.npy
-
-Nothing of the training process is left here that could answer in the folder's place.
+In a fresh process nothing already loaded can stand in for a missing file.
 """
 
 import json
-import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from tqdm import tqdm
 from transformers import pipeline
 
-from finetune.base.errors import run
 from finetune.encoder.hardware import fast_fp32
 from finetune.encoder.models import attention, loading, logits, probabilities, trained_classifier
 from finetune.rows.lengths import length_order
@@ -48,17 +46,22 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
     return found
 
 
-def main(folder: str, output: str):
+def reloaded_probabilities(folder: Path) -> np.ndarray:
+    """Probabilities of shape [test rows, classes] that the folder gives in a process of its own.
+
+    Raises UserError in this process with the line of the other one.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(folder_probabilities, str(folder)).result()
+
+
+def folder_probabilities(folder: str) -> np.ndarray:
+    """Probabilities of shape [test rows, classes] of the folder, in this process."""
     rows = read_rows("test")
     found = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
-    # The pipeline can only cut a text's end off. What was cut in another way is given to the model as ids.
+    # The pipeline can only cut a text's end off. Texts cut in another way go to the model as ids.
     cut = np.flatnonzero(rows["truncated"][:])
     if json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))["truncation"] != "head" and len(cut):
         ids = rows.select(cut)["input_ids"][:]
         found[cut] = probabilities(logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id))
-    with Path(output).open("wb") as file:
-        np.save(file, found)
-
-
-if __name__ == "__main__":
-    raise SystemExit(run(lambda: main(*sys.argv[1:])))
+    return found
