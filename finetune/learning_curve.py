@@ -6,6 +6,7 @@ Each size is a DVC experiment of its own, run beside the workspace; one that is 
 command can be stopped and started. Writes metrics/learning_curve.csv and metrics/learning_curve.svg.
 """
 
+import argparse
 from pathlib import Path
 
 from finetune.base.errors import UserError, run
@@ -57,6 +58,10 @@ def draw(curve: Path, picture: Path):
 
 
 def main():
+    argparse.ArgumentParser(
+        prog="python -m finetune.learning_curve",
+        description="Train on growing numbers of rows, and draw the test accuracy of each.",
+    ).parse_args()
     split = read_params("split")
     if "data" not in (metrics := read_metrics()):
         raise UserError("metrics/data.json is missing; run `make repro` first")

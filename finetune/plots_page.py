@@ -8,6 +8,7 @@ fails where the page it should fill is missing, and a fresh clone has none.
 writes  .dvc/plots.html, .dvc/config.local
 """
 
+import argparse
 from pathlib import Path
 
 import vl_convert
@@ -26,6 +27,10 @@ def plots_page() -> str:
 
 
 def main():
+    argparse.ArgumentParser(
+        prog="python -m finetune.plots_page",
+        description="Write the page that `dvc plots` fills, so that it opens without a network.",
+    ).parse_args()
     if not DVC.is_dir():
         raise UserError(".dvc is missing; run this from the project's root")
     PAGE.write_text(plots_page(), encoding="utf-8")

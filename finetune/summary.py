@@ -3,6 +3,8 @@
 python -m finetune.summary       (the end of make repro)
 """
 
+import argparse
+
 from tabulate import tabulate
 
 from finetune.base.errors import UserError, run
@@ -51,6 +53,10 @@ def summary(test: dict, baseline: dict) -> str:
 
 
 def main():
+    argparse.ArgumentParser(
+        prog="python -m finetune.summary",
+        description="Print the scores of the fine-tuned model and of every baseline as one table.",
+    ).parse_args()
     metrics = read_metrics()
     missing = [name for name in ("test", "baseline") if name not in metrics]
     if missing:
