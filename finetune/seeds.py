@@ -15,7 +15,7 @@ from scipy.stats import t
 from finetune.base.errors import UserError, run
 from finetune.base.files import write_json
 from finetune.base.params import PARAMS, parse_yaml, read_params
-from finetune.gate.noise import METRICS
+from finetune.evaluation.resampling import HIGHER_IS_BETTER
 from finetune.results.experiments import experiment_metrics, settings_digest
 from finetune.scoring.intervals import CONFIDENCE
 
@@ -48,7 +48,7 @@ def main():
     for seed in seeds:
         tests.append(experiment_metrics(f"seed-{seed}-{digest}", {"train.seed": seed}, ("test",))["test"])
         print(f"seed {seed}: accuracy {tests[-1]['accuracy']:.3f}")
-    found = {name: mean_and_spread([test[name] for test in tests]) for name in METRICS}
+    found = {name: mean_and_spread([test[name] for test in tests]) for name in HIGHER_IS_BETTER}
     write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **found})
     for name, score in found.items():
         low, high = score["interval"].values()

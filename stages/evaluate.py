@@ -22,7 +22,7 @@ from finetune.base.params import Behaviour, read_params
 from finetune.encoder.models import logits, probabilities, trained_classifier
 from finetune.evaluation.behaviour import all_edits, failed_rows, failure_entry
 from finetune.evaluation.calibration import fitted_temperature
-from finetune.evaluation.headline import test_metrics
+from finetune.evaluation.headline import headline_scores
 from finetune.evaluation.near_duplicates import held_out_probabilities
 from finetune.evaluation.plots import write_plots
 from finetune.evaluation.review_lists import doubtful_rows, duplicate_rows, mistake_rows
@@ -90,7 +90,7 @@ def main():
     shares = probabilities(found["test"])
     scaled = {name: probabilities(rows / temperature) for name, rows in found.items()}
     predicted = shares.argmax(1)
-    metrics = test_metrics(
+    metrics = headline_scores(
         labels, found["test"], temperature, np.array(baseline.column(best).to_pylist()), names, settings.bins
     )
     slices = slices_of(test, predicted == labels, settings.slices)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from finetune.gate.noise import METRICS
+from finetune.evaluation.resampling import HIGHER_IS_BETTER
 from finetune.results.experiments import settings_digest
 from finetune.seeds import mean_and_spread
 
@@ -31,8 +31,10 @@ def test_seeds_are_experiments_that_are_run_once_and_leave_the_workspace_alone(p
     assert seeds["seeds"] == [42, 43]
     assert seeds["rows"] == test["rows"]
     assert seeds["settings"] == settings_digest(project.params())
-    assert set(seeds) == {"settings", "rows", "seeds", *METRICS}
-    assert {name: seeds[name]["values"][0] for name in METRICS} == {name: test[name] for name in METRICS}
+    assert set(seeds) == {"settings", "rows", "seeds", *HIGHER_IS_BETTER}
+    assert {name: seeds[name]["values"][0] for name in HIGHER_IS_BETTER} == {
+        name: test[name] for name in HIGHER_IS_BETTER
+    }
     assert seeds["log_loss"]["values"][0] != seeds["log_loss"]["values"][1]
     assert project.run("git", "status", "--porcelain").stdout == before + "?? metrics/seeds.json\n"
 

@@ -11,7 +11,7 @@ from finetune.scoring.intervals import paired_gain
 from finetune.scoring.scores import score_block
 
 
-def test_metrics(
+def headline_scores(
     labels: np.ndarray, found: np.ndarray, temperature: float, best_baseline: np.ndarray, names: list[str], bins: int
 ) -> dict:
     """Score block with the gain over the best baseline, scores of the probabilities before and after scaling.

@@ -7,6 +7,16 @@ import numpy as np
 from finetune.scoring.curves import one_vs_rest
 from finetune.scoring.intervals import CONFIDENCE, RESAMPLES, SEED
 
+HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
+    "accuracy": True,
+    "precision": True,
+    "recall": True,
+    "f1": True,
+    "roc_auc": True,
+    "log_loss": False,
+    "brier": False,
+    "ece": False,
+}
 CELLS = 4_000_000  # of a block of resamples times rows: 32 MB
 
 

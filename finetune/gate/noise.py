@@ -27,24 +27,14 @@ from scipy.special import softmax
 from scipy.stats import norm, t
 
 from finetune.base.errors import UserError
-from finetune.evaluation.resampling import row_counts, scores
+from finetune.evaluation.resampling import HIGHER_IS_BETTER, row_counts, scores
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
 from finetune.scoring.intervals import CONFIDENCE
 
-METRICS = {  # of metrics/test.json, and whether more is better
-    "accuracy": True,
-    "precision": True,
-    "recall": True,
-    "f1": True,
-    "roc_auc": True,
-    "log_loss": False,
-    "brier": False,
-    "ece": False,
-}
 # Standard deviations between seeds where none is measured. Five seeds of the default settings gave 0.006 for accuracy, F1
 # and log_loss, 0.002 for roc_auc and brier, and 0.007 for ece; other data may be less kind.
-SPREAD = dict.fromkeys(METRICS, 0.01) | {"roc_auc": 0.005, "brier": 0.005, "log_loss": 0.02}
+SPREAD = dict.fromkeys(HIGHER_IS_BETTER, 0.01) | {"roc_auc": 0.005, "brier": 0.005, "log_loss": 0.02}
 LOSS_SPREAD = 2.0  # standard deviation of a row's log loss over its mean; 2.03 on the default test rows
 ABSENT = "-"  # a parameter that a revision does not have
 RESAMPLES = 500  # of a standard error, which they give to 3%
@@ -74,7 +64,7 @@ def compare(base: Revision, head: Revision) -> list[Difference]:
     pair = paired_predictions(base, head)
     paired = paired_scores(*pair, head.params()) if pair else {}
     found = []
-    for name, more_is_better in METRICS.items():
+    for name, higher_is_better in HIGHER_IS_BETTER.items():
         old, new = theirs.get(name), ours.get(name)
         if new is None:
             if old is not None:
@@ -90,7 +80,7 @@ def compare(base: Revision, head: Revision) -> list[Difference]:
             else:
                 variance, how = score_variance(name, theirs) + score_variance(name, ours), "intervals in Git"
             low, high = interval(new - old, variance, *seed_spread(name, base, head))
-            rises, falls = (low > 0, high < 0) if more_is_better else (high < 0, low > 0)
+            rises, falls = (low > 0, high < 0) if higher_is_better else (high < 0, low > 0)
             verdict = "better" if rises else "worse" if falls else "within noise"
             found.append(Difference(name, old, new, low, high, how, verdict))
     return found
@@ -194,13 +184,13 @@ def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tup
         return {}
     whole = np.ones((1, len(labels)))
     old, new = (scores(labels, share, whole, bins, mean_of_known) for share in shares)
-    drawn = {name: [] for name in METRICS}
+    drawn = {name: [] for name in HIGHER_IS_BETTER}
     for counts in row_counts(len(labels), RESAMPLES):
         theirs, ours = (scores(labels, share, counts, bins, mean_of_known) for share in shares)
-        for name in METRICS:
+        for name in HIGHER_IS_BETTER:
             drawn[name].append(ours[name] - theirs[name])
     found = {}
-    for name in METRICS:
+    for name in HIGHER_IS_BETTER:
         differences = np.concatenate(drawn[name])
         differences = differences[np.isfinite(differences)]  # without two classes among the rows there is no ROC curve
         if len(differences) > RESAMPLES / 2:

@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from finetune.base.errors import UserError
-from finetune.evaluation.resampling import scores
-from finetune.gate.noise import METRICS, SPREAD, bound, changed_params, compare, interval, score_variance
+from finetune.evaluation.resampling import HIGHER_IS_BETTER, scores
+from finetune.gate.noise import SPREAD, bound, changed_params, compare, interval, score_variance
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
 from tests.support.project import PARAMS, Project
@@ -228,7 +228,9 @@ def test_a_worse_model_fails_the_gate_and_another_seed_passes(tmp_path, monkeypa
         project.set_param("train.seed", seed)
         trained.run("train", "evaluate")
         found = compare(base, Revision())
-        assert {difference.metric: difference.verdict for difference in found} == dict.fromkeys(METRICS, "within noise")
+        assert {difference.metric: difference.verdict for difference in found} == dict.fromkeys(
+            HIGHER_IS_BETTER, "within noise"
+        )
         assert {difference.how for difference in found} == {"paired on 155 rows"}
         assert any(difference.base != difference.head for difference in found)
 
