@@ -205,7 +205,7 @@ class Fit:
         if path is not None:
             self.progress.load(path, PROGRESS, BEST)
             if rank() == 0:
-                print(f"train: goes on from step {self.progress.step} of {self.steps}")
+                print(f"train: resumes from step {self.progress.step} of {self.steps}")
         self.checkpoints.written = time.monotonic()
         return path
 

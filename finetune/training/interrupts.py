@@ -41,4 +41,4 @@ class Interrupts:
     def stopped(self, step: int, steps: int) -> Stopped:
         """The error that ends the stage after its checkpoint was written."""
         number = self.received or signal.SIGTERM
-        return Stopped(f"stopped after step {step} of {steps}; `dvc repro` goes on from there", 128 + number)
+        return Stopped(f"stopped after step {step} of {steps}; `dvc repro` resumes from there", 128 + number)

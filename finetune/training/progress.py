@@ -22,7 +22,7 @@ class Best:
     weights: dict[str, torch.Tensor] = field(repr=False)
 
 
-def rank(scores: dict[str, float]) -> tuple[float, float]:
+def score_rank(scores: dict[str, float]) -> tuple[float, float]:
     """Order of epochs: accuracy first, then the lower loss."""
     return scores["accuracy"], -scores["loss"]
 
@@ -75,7 +75,7 @@ class Progress:
             words = ", ".join(f"validation {name} {value:.4f}" for name, value in scores.items())
             self.bar.write(f"epoch {self.epoch}: {words}", file=sys.stdout)
         self.draw({f"validation/{name}": value for name, value in scores.items()})
-        if self.best is None or rank(scores) > rank(self.best.scores):
+        if self.best is None or score_rank(scores) > score_rank(self.best.scores):
             state = model.state_dict()
             weights = {name: state[name].detach().cpu().clone() for name in sorted(self.trained)}
             self.best = Best(self.epoch, scores, weights)

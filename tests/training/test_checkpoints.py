@@ -69,7 +69,7 @@ def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_on
             fit(tmp_path / "killed", tiny_bert, **settings)
     kill_at(None)
     model, _ = fit(tmp_path / "killed", tiny_bert, **settings)
-    assert "train: goes on from step 28 of 30" in capsys.readouterr().out
+    assert "train: resumes from step 28 of 30" in capsys.readouterr().out
     assert torch.equal(weights_of(model), weights_of(undisturbed))
     assert files(tmp_path / "killed/live") == files(tmp_path / "undisturbed/live")
 
@@ -85,7 +85,7 @@ def test_a_training_that_is_told_to_stop_saves_first(tiny_bert, tmp_path, engine
     original = Fit.after_step
     handler = signal.getsignal(number)
     monkeypatch.setattr(Fit, "after_step", after_step)
-    with pytest.raises(Stopped, match=r"^stopped after step 7 of 30; `dvc repro` goes on from there$") as caught:
+    with pytest.raises(Stopped, match=r"^stopped after step 7 of 30; `dvc repro` resumes from there$") as caught:
         fit(tmp_path / "stopped", tiny_bert, engine=engine)
     assert caught.value.status == status
     assert signal.getsignal(number) is handler

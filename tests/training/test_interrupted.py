@@ -107,7 +107,7 @@ def test_a_killed_repro_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes
     assert steps_done(training) >= 90
     kill_when(training, weights.exists)
     last = training.dvc("repro").stdout
-    assert "goes on from step 144 of 144" in last
+    assert "resumes from step 144 of 144" in last
     assert contents(training) == undisturbed
     assert not list(training.folder.glob("checkpoints/*/*"))
     assert "up to date" in training.dvc("status").stdout
@@ -126,10 +126,10 @@ def test_a_repro_that_is_told_to_stop_saves_first_and_a_stage_without_its_dvc_st
         output, _ = repro.communicate(timeout=60)  # until the stage, too, has closed its end
         assert repro.returncode != 0
         assert "Traceback" not in output
-        assert done == 0 or f"goes on from step {done} of" in output
+        assert done == 0 or f"resumes from step {done} of" in output
         wait_for(lambda: not running(training))
         done = steps_done(training)
-    assert f"goes on from step {done} of" in training.dvc("repro", "train").stdout
+    assert f"resumes from step {done} of" in training.dvc("repro", "train").stdout
     assert training_outputs(contents(training)) == training_outputs(undisturbed)
 
 
@@ -204,4 +204,4 @@ def test_two_processes_that_are_told_to_stop_go_on_together(training):
     assert "Traceback" not in output
     wait_for(lambda: not running(training))
     done = steps_done(training)
-    assert f"goes on from step {done} of" in training.run("python", "-m", "stages.train").stdout
+    assert f"resumes from step {done} of" in training.run("python", "-m", "stages.train").stdout
