@@ -11,7 +11,7 @@ from finetune.base.params import Train
 from finetune.encoder.models import fresh_classifier, logits
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.fit import validation_scores
-from finetune.training.progress import rank
+from finetune.training.progress import score_rank
 from tests.support import fitting
 from tests.support.fitting import curve, fit, losses, weights_of
 from tests.support.project import PARAMS
@@ -110,8 +110,8 @@ def test_the_best_epoch_is_kept(tiny_bert, tmp_path, engine):
 
 
 def test_of_two_epochs_with_the_same_accuracy_the_lower_loss_is_better():
-    assert rank({"accuracy": 0.8, "loss": 0.4}) > rank({"accuracy": 0.8, "loss": 0.5})
-    assert rank({"accuracy": 0.81, "loss": 0.9}) > rank({"accuracy": 0.8, "loss": 0.5})
+    assert score_rank({"accuracy": 0.8, "loss": 0.4}) > score_rank({"accuracy": 0.8, "loss": 0.5})
+    assert score_rank({"accuracy": 0.81, "loss": 0.9}) > score_rank({"accuracy": 0.8, "loss": 0.5})
 
 
 @BOTH
