@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
+from scipy.special import softmax
 
 from finetune.base.errors import UserError, existing, run
 from finetune.base.files import write_csv, write_json
 from finetune.base.params import Behaviour, read_params
-from finetune.encoder.models import logits, probabilities, trained_classifier
+from finetune.encoder.models import logits, trained_classifier
 from finetune.evaluation.behaviour import all_edits, failed_rows, failure_entry
 from finetune.evaluation.calibration import fitted_temperature
 from finetune.evaluation.headline import headline_scores
@@ -87,8 +88,8 @@ def main():
         name: logits(model, rows["input_ids"][:], tokenizer.pad_token_id, desc=name) for name, rows in scored.items()
     }
     temperature = fitted_temperature(np.asarray(validation["label"][:]), found["validation"])
-    shares = probabilities(found["test"])
-    scaled = {name: probabilities(rows / temperature) for name, rows in found.items()}
+    shares = softmax(found["test"].astype(np.float64), axis=-1)
+    scaled = {name: softmax((rows / temperature).astype(np.float64), axis=-1) for name, rows in found.items()}
     predicted = shares.argmax(1)
     metrics = headline_scores(
         labels, found["test"], temperature, np.array(baseline.column(best).to_pylist()), names, settings.bins

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from scipy.special import softmax
 from sklearn.preprocessing import normalize
 from transformers import AutoConfig
 
@@ -25,7 +26,6 @@ from finetune.encoder.models import (
     mask_filler,
     mean_embeddings,
     predict,
-    probabilities,
 )
 from finetune.rows.stored import label_names
 from finetune.rows.tokens import encode, special_tokens, truncate
@@ -59,8 +59,11 @@ def few_shot(train: Labelled, test_features: np.ndarray, classes: int, settings:
 
 def untrained(base: Path, test: Dataset, pad_id: int, seed: int) -> np.ndarray:
     """The encoder with a fresh head: what a tutorial's model knows before its first step."""
-    return probabilities(
-        logits(fresh_classifier(base, label_names(test), seed), test["input_ids"][:], pad_id, desc="untrained")
+    return softmax(
+        logits(fresh_classifier(base, label_names(test), seed), test["input_ids"][:], pad_id, desc="untrained").astype(
+            np.float64
+        ),
+        axis=-1,
     )
 
 
@@ -85,7 +88,7 @@ def label_words(names: list[str], settings: ZeroShot) -> list[str]:
 
 def similar_prompt(prompts: np.ndarray, texts: np.ndarray) -> np.ndarray:
     """Softmax over the cosine similarity of each text with each label's prompt, from their embeddings."""
-    return probabilities(normalize(texts) @ normalize(prompts).T / TEMPERATURE)
+    return softmax((normalize(texts) @ normalize(prompts).T / TEMPERATURE).astype(np.float64), axis=-1)
 
 
 def filled_mask(base: Path, tokenizer, test: Dataset, settings: ZeroShot, max_length: int) -> np.ndarray:
@@ -126,7 +129,12 @@ def filled_mask(base: Path, tokenizer, test: Dataset, settings: ZeroShot, max_le
         places = ends - offset if place is None else np.full(len(ends), place)
         return output.logits[range(len(ends)), places][:, words]
 
-    return probabilities(predict(mask_filler(base), TokenRows(rows, tokenizer.pad_token_id), at_mask, desc="zero-shot"))
+    return softmax(
+        predict(mask_filler(base), TokenRows(rows, tokenizer.pad_token_id), at_mask, desc="zero-shot").astype(
+            np.float64
+        ),
+        axis=-1,
+    )
 
 
 def encoder_features(base: Path, splits: dict[str, list], pad_id: int) -> dict[str, np.ndarray]:

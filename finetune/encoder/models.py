@@ -258,9 +258,3 @@ def mean_embeddings(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str
         return (output.last_hidden_state * mask).sum(1) / mask.sum(1)
 
     return predict(model, TokenRows(rows, pad_id), pool, desc)
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64, so that the shares of a row add up to 1."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)

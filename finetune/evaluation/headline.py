@@ -1,9 +1,9 @@
 """The scores of the test rows that a review starts with."""
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
-from finetune.encoder.models import probabilities
 from finetune.evaluation.calibration import probability_scores, selective_accuracy, surest_first
 from finetune.evaluation.resampling import score_intervals
 from finetune.scoring.curves import confidence_bins, one_vs_rest
@@ -18,7 +18,10 @@ def headline_scores(
 
     `found` are logits, `best_baseline` probabilities; both of shape [rows, classes].
     """
-    shares, scaled = probabilities(found), probabilities(found / temperature)
+    shares, scaled = (
+        softmax(found.astype(np.float64), axis=-1),
+        softmax((found / temperature).astype(np.float64), axis=-1),
+    )
     predicted = shares.argmax(1)
     block = score_block(labels, predicted, names)
     return {

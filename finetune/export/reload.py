@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from tqdm import tqdm
 from transformers import pipeline
 
 from finetune.encoder.hardware import fast_fp32
-from finetune.encoder.models import attention, loading, logits, probabilities, trained_classifier
+from finetune.encoder.models import attention, loading, logits, trained_classifier
 from finetune.rows.lengths import length_order
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
@@ -63,5 +64,7 @@ def folder_probabilities(folder: str) -> np.ndarray:
     cut = np.flatnonzero(rows["truncated"][:])
     if json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))["truncation"] != "head" and len(cut):
         ids = rows.select(cut)["input_ids"][:]
-        found[cut] = probabilities(logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id))
+        found[cut] = softmax(
+            logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id).astype(np.float64), axis=-1
+        )
     return found

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from dvclive import Live
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 from finetune.base.errors import UserError
 from finetune.base.params import Train
 from finetune.encoder.batches import FeatureRows, LengthBatches, TokenRows
-from finetune.encoder.models import batch_tokens, predict, probabilities
+from finetune.encoder.models import batch_tokens, predict
 from finetune.rows.lengths import rows_within
 from finetune.training.checkpoints import FINISHED, Checkpoints
 from finetune.training.distributed import from_all, from_first, leave, processes, rank, wait
@@ -240,5 +241,5 @@ def validation_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float
     return {
         "accuracy": float(accuracy_score(labels, logits.argmax(1))),
         "f1": float(f1_score(labels, logits.argmax(1), labels=classes, average="macro", zero_division=0)),
-        "loss": float(log_loss(labels, probabilities(logits), labels=classes)),
+        "loss": float(log_loss(labels, softmax(logits.astype(np.float64), axis=-1), labels=classes)),
     }

@@ -18,7 +18,6 @@ from finetune.encoder.models import (
     mean_embeddings,
     narrowed,
     predict,
-    probabilities,
     save,
     trained_classifier,
 )
@@ -169,12 +168,6 @@ def test_a_checkpoint_with_another_number_of_classes_gets_a_fresh_head(tiny_bert
 def test_a_checkpoint_in_half_precision_is_trained_in_full(tiny_bert, tmp_path):
     bare_encoder(tiny_bert).to(torch.bfloat16).save_pretrained(tmp_path)
     assert {weights.dtype for weights in fresh_classifier(tmp_path, ["a", "b"], 1).parameters()} == {torch.float32}
-
-
-def test_probabilities_are_a_softmax():
-    """exp(0) = 1 and exp(ln 3) = 3: a quarter and three quarters; large logits do not overflow."""
-    found = probabilities(np.array([[0, np.log(3)], [1000, 1000]], np.float32))
-    assert found == pytest.approx(np.array([[0.25, 0.75], [0.5, 0.5]]))
 
 
 def test_answers_that_are_not_finite_are_refused(tiny_bert):

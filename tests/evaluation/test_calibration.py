@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from scipy.stats import bootstrap
 from sklearn.metrics import brier_score_loss, log_loss, precision_recall_fscore_support, roc_auc_score
 
-from finetune.encoder.models import probabilities
 from finetune.evaluation.calibration import (
     TEMPERATURES,
     fitted_temperature,
@@ -23,7 +23,7 @@ def noisy(rows: int, classes: int, scale: float = 1.0) -> tuple[np.ndarray, np.n
     """Labels drawn from the probabilities of random logits, and those logits times `scale`."""
     random = np.random.default_rng(1)
     logits = random.normal(size=(rows, classes)) * 2
-    shares = probabilities(logits)
+    shares = softmax(logits.astype(np.float64), axis=-1)
     labels = (shares.cumsum(1) < random.random((rows, 1))).sum(1)
     return labels, (logits * scale).astype(np.float32)
 
@@ -39,7 +39,10 @@ def test_a_temperature_undoes_a_scaling_and_keeps_every_prediction(classes):
     labels, logits = noisy(4000, classes, scale=3)
     temperature = fitted_temperature(labels, logits)
     assert temperature == pytest.approx(3, rel=0.1)
-    before, after = probabilities(logits), probabilities(logits / temperature)
+    before, after = (
+        softmax(logits.astype(np.float64), axis=-1),
+        softmax((logits / temperature).astype(np.float64), axis=-1),
+    )
     assert (before.argmax(1) == after.argmax(1)).all()
     scores = [probability_scores(labels, shares, confidence_bins(labels, shares, 10)) for shares in (before, after)]
     assert all(scores[1][name] < scores[0][name] for name in ("log_loss", "brier", "ece"))
@@ -85,7 +88,7 @@ def test_areas_count_pairs_and_half_of_ties():
 @pytest.mark.parametrize("classes", [2, 4])
 def test_every_resampled_score_is_the_one_scikit_learn_gives_for_those_rows(classes):
     labels, logits = noisy(60, classes)
-    shares = probabilities(logits)
+    shares = softmax(logits.astype(np.float64), axis=-1)
     found = resampled_scores(labels, shares, 7)
     counts = next(row_counts(60))
     assert (counts.sum(1) == 60).all()
@@ -115,7 +118,7 @@ def test_every_resampled_score_is_the_one_scikit_learn_gives_for_those_rows(clas
 
 def test_the_intervals_hold_the_scores_and_agree_with_scipy_s():
     labels, logits = noisy(400, 3)
-    shares = probabilities(logits)
+    shares = softmax(logits.astype(np.float64), axis=-1)
     found = score_intervals(labels, shares, 10)
     assert found == score_intervals(labels, shares, 10)
     scores = probability_scores(labels, shares, confidence_bins(labels, shares, 10))
@@ -128,6 +131,9 @@ def test_the_intervals_hold_the_scores_and_agree_with_scipy_s():
 
 
 def test_few_rows_and_a_class_without_rows_have_intervals_too():
-    labels, shares = np.array([0, 0, 1] * 4), probabilities(np.random.default_rng(0).normal(size=(12, 3)))
+    labels, shares = (
+        np.array([0, 0, 1] * 4),
+        softmax(np.random.default_rng(0).normal(size=(12, 3)).astype(np.float64), axis=-1),
+    )
     found = score_intervals(labels, shares, 15)
     assert all(0 <= interval["low"] <= interval["high"] for interval in found.values())
