@@ -1,6 +1,6 @@
-"""Batches of rows of similar length, padded to their own longest row."""
+"""Rows of token ids or features, as batches that are padded to their own longest row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,44 +8,6 @@ import torch
 # Tokens that a processor computes at once, at most: what more of them leave behind falls out of its cache. At 256 tokens a
 # row, training in parts of this many was 1.6 times as fast as in whole batches of 32 rows (docs/benchmarks.md).
 CACHED_TOKENS = 2048
-WINDOW = 50  # batches that are sorted together: long enough for hardly any padding, short enough to stay random
-
-
-def shuffled_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[np.ndarray]:
-    """Positions of each batch's rows in random order, yet with rows of similar length together.
-
-    Rows are shuffled, sorted by length inside windows of 50 batches, cut into batches, and the
-    batches shuffled. Every row comes once; only the last batch of a window can be smaller.
-    """
-    lengths = np.asarray(lengths)
-    random = np.random.default_rng(seed)
-    shuffled = random.permutation(len(lengths))
-    batches = []
-    for start in range(0, len(shuffled), WINDOW * batch_size):
-        window = shuffled[start : start + WINDOW * batch_size]
-        window = window[np.argsort(-lengths[window], kind="stable")]
-        batches += [window[place : place + batch_size] for place in range(0, len(window), batch_size)]
-    return [batches[place] for place in random.permutation(len(batches))]
-
-
-class LengthBatches:
-    """Batch sampler for a `DataLoader`: a new `shuffled_order` for each epoch, the same on every run."""
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int):
-        """Chooses the order of the next pass; the Trainer calls it."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        # Two numbers make one seed, so that epoch 1 of seed 1 is not epoch 0 of seed 2.
-        order = shuffled_order(self.lengths, self.batch_size, seed=[self.seed, self.epoch])
-        return iter(batch.tolist() for batch in order)
-
-    def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
 
 
 class TokenRows:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from finetune.base.errors import UserError
 from finetune.base.params import Train
-from finetune.encoder.batches import FeatureRows, LengthBatches, TokenRows
+from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.models import batch_tokens, predict
 from finetune.rows.lengths import rows_within
 from finetune.training.checkpoints import FINISHED, Checkpoints
@@ -30,6 +30,7 @@ from finetune.training.layers import (
     parameter_groups,
     with_adapters,
 )
+from finetune.training.order import LengthBatches
 from finetune.training.progress import Progress
 
 PROGRESS, BEST = "progress.json", "best.safetensors"

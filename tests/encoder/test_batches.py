@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.encoder.batches import LengthBatches, padded, shuffled_order
+from finetune.encoder.batches import padded
 from finetune.rows.lengths import length_order
+from finetune.training.order import LengthBatches, shuffled_order
 
 LENGTHS = st.lists(st.integers(1, 128), min_size=1, max_size=600)
 
