@@ -8,30 +8,8 @@ import argparse
 from tabulate import tabulate
 
 from finetune.base.errors import UserError, run
-from finetune.export.card import NAMES
 from finetune.results.metrics import read_metrics
-
-
-def ranked(test: dict, baseline: dict) -> dict[str, dict]:
-    """Score blocks of all classifiers by their names, the best first."""
-    blocks = {"fine-tuned": test} | {name: baseline[name] for name in NAMES}
-    return {name: blocks[name] for name in sorted(blocks, key=lambda name: -blocks[name]["accuracy"])}
-
-
-def gain_sentence(test: dict, baseline: dict) -> str:
-    """Whether fine-tuning helps, and how surely."""
-    gain = test["gain"]
-    found = (
-        "Fine-tuning helps"
-        if gain["low"] > 0
-        else "Fine-tuning hurts"
-        if gain["high"] < 0
-        else "Fine-tuning makes no significant difference"
-    )
-    return (
-        f"{found}: {100 * gain['value']:+.1f} points over {baseline['best']} on {test['rows']} test rows "
-        f"(95% interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}, McNemar p = {gain['p_value']:.2g})."
-    )
+from finetune.wording.classifiers import described, gain_sentence, ranked
 
 
 def summary(test: dict, baseline: dict) -> str:
@@ -45,7 +23,7 @@ def summary(test: dict, baseline: dict) -> str:
                 f"{block['accuracy']:.3f}",
                 f"{low:.3f} to {high:.3f}",
                 f"{block['f1']:.3f}",
-                NAMES.get(name, "this model"),
+                described(name),
             ]
         )
     table = tabulate(rows, ["classifier", "accuracy", "95% interval", "macro F1", ""], disable_numparse=True)

@@ -22,14 +22,16 @@ from finetune.base.errors import UserError, run
 from finetune.base.files import write_json
 from finetune.base.params import read_params
 from finetune.encoder.models import trained_classifier
-from finetune.export.card import Facts, dotted, model_card, pinned_versions
+from finetune.export.card import Facts, model_card
 from finetune.export.onnx_files import fp32_onnx, int8_onnx
+from finetune.export.pins import pinned_versions
 from finetune.export.reload import reloaded_probabilities
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer, special_tokens
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from finetune.runtime.drift import PROFILE, profile
 from finetune.runtime.reading import Reader
+from finetune.wording.numbers import dotted
 
 FINETUNED = Path("models/finetuned")
 PREDICTIONS = Path("data/predictions/test.parquet")
@@ -37,7 +39,6 @@ EXPORT = Path("models/export")
 METRICS = Path("metrics/export.json")
 MEASURED = ("data", "baseline", "train", "test", "slices", "behaviour", "checks")
 SPEED = Path("benchmarks/speed.json")  # times are no output of a stage: two runs would differ
-PINS = (Path("requirements.txt"), Path("requirements-export.txt"))
 SHOWN = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "onnx", "onnxruntime")  # on the card
 ONNX_TOLERANCE = 1e-4  # of a logit: the same sums in fp32, in another order
 
@@ -133,7 +134,7 @@ def main():
     exported = {"reload": reload, "onnx": exact, "int8": int8, "megabytes": megabytes}
     # As the stages that read them wrote them down: `export` itself reads no section but its own.
     training = json.loads((FINETUNED / "training.json").read_text(encoding="utf-8"))
-    versions = pinned_versions(PINS)
+    versions = pinned_versions()
     facts = Facts(
         name=settings.name,
         license=settings.license,

@@ -2,41 +2,21 @@
 
 import json
 import re
-from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from finetune.export.card_use import three_ways
+from finetune.wording.classifiers import by_sign, scores_table
 from finetune.wording.markdown import code, table
+from finetune.wording.names import BASELINES, EDITS, HEADLINE, SLICES
+from finetune.wording.numbers import interval, percent, points
 
-NAMES = {
-    "majority": "always the most frequent label",
-    "tfidf": "TF-IDF and logistic regression",
-    "embedding": "frozen encoder and logistic regression",
-    "untrained": "encoder with an untrained head",
-    "zero_shot": "prompting, no labels",
-    "few_shot": "frozen encoder, a few labelled examples",
-}
-KINDS = {  # of slices; `label` is in the table of labels, single groups only where one is the worst
-    "length": "length of the text",
-    "truncated": "cut to the maximum length",
-    "negation": "with a negation",
-}
-EDITS = {
-    "typos": "two neighbouring letters swapped in every tenth word",
-    "case": "all in lower case, or in capitals",
-    "contractions": "contractions with *not* written out, or made",
-    "neutral": "a sentence that says nothing put in front",
-    "negation": "the statement negated; the answer must change",
-}
 FILES = {
     "model": ("model.safetensors", "fp32, for transformers"),
     "onnx": ("onnx/model.onnx", "fp32"),
     "int8": ("onnx/model_int8.onnx", "products with weights in int8"),
 }
-HEADLINE = {"accuracy": "accuracy", "f1": "macro F1", "precision": "macro precision", "recall": "macro recall"}
 
 
 class Facts(NamedTuple):
@@ -54,38 +34,6 @@ class Facts(NamedTuple):
     versions: dict[str, str]
     speed: dict
     grouped: bool
-
-
-def share(value: float) -> str:
-    """A fraction as the card shows it: 0.8298 -> "83.0%"."""
-    return f"{100 * value:.1f}%"
-
-
-def interval(block: dict) -> str:
-    """Ends of a score block's interval: "80.9% to 85.0%"."""
-    return f"{share(block['interval']['low'])} to {share(block['interval']['high'])}"
-
-
-def scores_table(test: dict, baseline: dict) -> str:
-    """Fine-tuned model and every baseline, the best first, as Markdown."""
-    blocks = {"this model": test} | {NAMES[name]: baseline[name] for name in NAMES}
-    ranked = sorted(blocks.items(), key=lambda pair: -pair[1]["accuracy"])
-    rows = [[name, share(block["accuracy"]), interval(block), f"{block['f1']:.3f}"] for name, block in ranked]
-    return table(["classifier", "accuracy", "95% interval", "macro F1"], rows)
-
-
-def pinned_versions(paths: Iterable[Path]) -> dict[str, str]:
-    """Versions by library from lists such as requirements.txt: {"torch": "2.13.0"}."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
-    return dict(re.findall(r"^([A-Za-z][\w.-]*)==(\S+)", text, re.MULTILINE))
-
-
-def dotted(values: dict, prefix: str = "") -> dict[str, object]:
-    """Values of nested sections by their dotted names: {"a": {"b": 1}} -> {"a.b": 1}."""
-    found = {}
-    for key, value in values.items():
-        found |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return found
 
 
 def card_metadata(facts: Facts) -> ModelCardData:
@@ -161,18 +109,12 @@ def summary_text(metrics: dict) -> str:
     """What it does, and how well beside the best baseline."""
     test, baseline = metrics["test"], metrics["baseline"]
     gain = test["gain"]
-    verdict = (
-        "a significant gain"
-        if gain["low"] > 0
-        else "a significant loss"
-        if gain["high"] < 0
-        else "no significant difference"
-    )
+    verdict = by_sign(gain, "a significant gain", "a significant loss", "no significant difference")
     return f"""Classifies a text as one of {", ".join(map(code, metrics["data"]["labels"]))}.
 
-On {test["rows"]:,} test rows it is right for **{share(test["accuracy"])}** (95% interval {interval(test)}).
-That is {100 * gain["value"]:+.1f} points over the best baseline ({NAMES[baseline["best"]]}; 95% interval
-{100 * gain["low"]:+.1f} to {100 * gain["high"]:+.1f}, McNemar's exact p = {gain["p_value"]:.2g}), which is {verdict}."""
+On {test["rows"]:,} test rows it is right for **{percent(test["accuracy"])}** (95% interval {interval(test["interval"])}).
+That is {points(gain["value"])} points over the best baseline ({BASELINES[baseline["best"]]}; 95% interval
+{points(gain["low"])} to {points(gain["high"])}, McNemar's exact p = {gain["p_value"]:.2g}), which is {verdict}."""
 
 
 def data_text(facts: Facts) -> str:
@@ -248,8 +190,8 @@ def scores_text(test: dict, baseline: dict) -> str:
 def slices_text(slices: dict, test: dict) -> str:
     """Accuracy on parts of the test rows, and the worst part; "" where nothing was measured."""
     rows = [
-        [title, name, share(entry["accuracy"]), interval(entry), f"{entry['rows']:,}"]
-        for kind, title in KINDS.items()
+        [title, name, percent(entry["accuracy"]), interval(entry["interval"]), f"{entry['rows']:,}"]
+        for kind, title in SLICES.items()
         if len(slices.get(kind, {})) > 1  # one alone is the whole
         for name, entry in slices[kind].items()
     ]
@@ -262,8 +204,8 @@ def slices_text(slices: dict, test: dict) -> str:
             else "so this may be chance"
         )
         parts.append(
-            f"The worst of {worst['compared']} slices is {code(worst['slice'])}: right for {share(worst['accuracy'])} of "
-            f"{worst['rows']:,} rows. The interval, wide enough for having picked the worst, is {interval(worst)}, {verdict}."
+            f"The worst of {worst['compared']} slices is {code(worst['slice'])}: right for {percent(worst['accuracy'])} of "
+            f"{worst['rows']:,} rows. The interval, wide enough for having picked the worst, is {interval(worst['interval'])}, {verdict}."
         )
     return "\n\n".join(parts)
 
@@ -271,7 +213,7 @@ def slices_text(slices: dict, test: dict) -> str:
 def behaviour_text(behaviour: dict) -> str:
     """Share of edited texts that got another answer than they should; "" where nothing was measured."""
     rows = [
-        [EDITS.get(name, name), share(entry["failure_rate"]), interval(entry), f"{entry['rows']:,}"]
+        [EDITS.get(name, name), percent(entry["failure_rate"]), interval(entry["interval"]), f"{entry['rows']:,}"]
         for name, entry in behaviour.items()
     ]
     if not rows:
@@ -289,7 +231,12 @@ def calibration_text(test: dict) -> str:
 
 {table(["on the test rows, lower is better", "as trained", "calibrated"], rows)}"""
     kept = [
-        [f"{name.removeprefix('keep_')}%", share(entry["accuracy"]), interval(entry), f"{entry['rows']:,}"]
+        [
+            f"{name.removeprefix('keep_')}%",
+            percent(entry["accuracy"]),
+            interval(entry["interval"]),
+            f"{entry['rows']:,}",
+        ]
         for name, entry in test.get("selective", {}).items()
     ]
     if kept:
@@ -304,12 +251,12 @@ def limits_text(facts: Facts) -> str:
     points = [
         "The scores hold for texts like those of the source. Other kinds of text, other languages and other times were not measured.",
         "Every text gets one of the labels, also one that fits none of them.",
-        f"{share(1 - test['accuracy'])} of its answers on test rows are wrong; it is no ground for decisions about people.",
+        f"{percent(1 - test['accuracy'])} of its answers on test rows are wrong; it is no ground for decisions about people.",
         f"A text longer than {facts.parameters['tokenize.max_length']} tokens is cut (its {'start stays' if truncation(facts) == 'head' else 'start and end stay'}); "
-        f"{share(data['truncated'])} of the texts were.",
+        f"{percent(data['truncated'])} of the texts were.",
     ]
     unsteady = [
-        f"{EDITS.get(name, name)} ({share(entry['failure_rate'])})"
+        f"{EDITS.get(name, name)} ({percent(entry['failure_rate'])})"
         for name, entry in sorted(behaviour.items(), key=lambda pair: -pair[1]["failure_rate"])
         if entry["interval"]["low"] > 0.05  # more than one text in twenty, and not by chance
     ]
@@ -323,7 +270,7 @@ def size_text(facts: Facts) -> str:
     export, train = facts.metrics["export"], facts.metrics["train"]
     agreement = {"model": export["reload"], "onnx": export["onnx"], "int8": export["int8"]}
     rows = [
-        [code(FILES[name][0]), FILES[name][1], f"{size:.1f} MB", share(agreement[name]["agreement"])]
+        [code(FILES[name][0]), FILES[name][1], f"{size:.1f} MB", percent(agreement[name]["agreement"])]
         for name, size in export["megabytes"].items()
         if name in FILES
     ]
@@ -355,7 +302,7 @@ def parameters_text(facts: Facts) -> str:
     values = [[code(key), code(json.dumps(value, ensure_ascii=False))] for key, value in facts.parameters.items()]
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     return f"""{train["parameters"]["trained"]:,} of {train["parameters"]["total"]:,} weights were trained, in {train["precision"]}, for
-{train["steps"]:,} steps; epoch {train["best_epoch"]} of {train["epochs"]} was the best on validation (accuracy {share(train["validation"]["accuracy"])}).
+{train["steps"]:,} steps; epoch {train["best_epoch"]} of {train["epochs"]} was the best on validation (accuracy {percent(train["validation"]["accuracy"])}).
 
 {table(["parameter", "value"], values)}
 

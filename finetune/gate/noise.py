@@ -31,6 +31,7 @@ from finetune.evaluation.resampling import HIGHER_IS_BETTER, row_counts, scores
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
 from finetune.scoring.intervals import CONFIDENCE
+from finetune.wording.numbers import dotted
 
 # Standard deviations between seeds where none is measured. Five seeds of the default settings gave 0.006 for accuracy, F1
 # and log_loss, 0.002 for roc_auc and brier, and 0.007 for ece; other data may be less kind.
@@ -206,14 +207,6 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
 
 def changed_params(base: Revision, head: Revision) -> list[tuple[str, object, object]]:
     """Parameters that differ, by their dotted names, with the value at base and at head; `ABSENT` where there is none."""
-    old, new = flat(base.params()), flat(head.params())
+    old, new = dotted(base.params()), dotted(head.params())
     values = {name: (old.get(name, ABSENT), new.get(name, ABSENT)) for name in [*new, *old]}
     return [(name, *pair) for name, pair in values.items() if pair[0] != pair[1]]
-
-
-def flat(values: dict, prefix: str = "") -> dict:
-    """Nested values under dotted names: {"train": {"lr": 1}} -> {"train.lr": 1}."""
-    found = {}
-    for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
-    return found

@@ -12,15 +12,13 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from finetune.export.card import scores_table
 from finetune.results.metrics import METRICS
-from finetune.summary import gain_sentence, ranked
+from finetune.wording.classifiers import gain_sentence, ranked, scores_table
 from finetune.wording.markdown import code
 
 CURVES = METRICS / "plots/train/plots/metrics"
 # Mermaid's own are too pale to be seen; these can be told from each other, and from a light and a dark page.
 COLOURS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb, #e36209"}}}}%%'
-CELL = 60  # characters of a parameter's value that a table has room for
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,6 @@ class Section:
 def plain(text: str) -> str:
     """A sentence in Markdown without HTML, and without a name that GitHub would notify."""
     return text.replace("<", "&lt;").replace("@", "@\u200b")
-
-
-def value_text(value) -> str:
-    """A parameter's value on one line, cut to the room there is: None -> "null"."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= CELL else text[: CELL - 1] + "…"
 
 
 def page(verdict: str, sections: list[Section], metrics: dict[str, dict]) -> str:

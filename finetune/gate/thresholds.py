@@ -15,15 +15,17 @@ from pathlib import Path
 
 from finetune.base.errors import UserError
 from finetune.base.params import Gate, Threshold, read_params
-from finetune.gate.noise import Difference, changed_params, compare, is_number, why_unpaired
-from finetune.gate.page import Section, page, value_text
+from finetune.gate.noise import ABSENT, Difference, changed_params, compare, is_number, why_unpaired
+from finetune.gate.page import Section, page
 from finetune.results.metrics import look_up, read_metrics
 from finetune.results.revisions import Revision, commit_of, merge_base
+from finetune.wording.numbers import one_line, shortened
 
 HOLDS, FALLS_SHORT, CANNOT_TELL = range(3)
 VERDICTS = ("The gate holds", "The gate stops this: it falls short", "The gate could not tell")
 STATUS = {"worse": FALLS_SHORT, "missing": CANNOT_TELL, "not a number": CANNOT_TELL}  # other verdicts hold
 SHOWN = 20  # parameters that differ
+CELL = 60  # characters of a parameter's value that a table has room for
 
 
 def verdict(value, threshold: Threshold) -> tuple[int, str]:
@@ -85,6 +87,11 @@ def difference_row(difference: Difference) -> list[str]:
     return [*cells, f"{change:+.4f}", f"{difference.low:+.4f} to {difference.high:+.4f}", difference.verdict]
 
 
+def parameter_cell(value) -> str:
+    """A parameter's value as the table shows it; `ABSENT` where a revision does not have it."""
+    return value if value == ABSENT else shortened(one_line(value), CELL)
+
+
 def against(rev: str) -> Iterator[tuple[int, Section]]:
     """Status and tables of the comparison with the merge base of HEAD and a revision."""
     base, head = Revision(merge_base(rev)), Revision()
@@ -103,7 +110,7 @@ def against(rev: str) -> Iterator[tuple[int, Section]]:
         yield status, Section(title, header, [difference_row(difference) for difference in differences], notes)
     changed = changed_params(base, head)
     if changed:
-        rows = [[key, value_text(old), value_text(new)] for key, old, new in changed[:SHOWN]]
+        rows = [[key, parameter_cell(old), parameter_cell(new)] for key, old, new in changed[:SHOWN]]
         notes = [f"and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
         yield HOLDS, Section("Parameters that differ", ["parameter", str(base), str(head)], rows, notes)
 

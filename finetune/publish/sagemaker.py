@@ -8,7 +8,7 @@ import io
 import tarfile
 from pathlib import Path
 
-from finetune.export.card import pinned_versions
+from finetune.export.pins import pinned_versions
 from finetune.runtime.classifier import FP32, INT8
 
 CODE = Path(__file__).parents[1]
@@ -16,7 +16,6 @@ HANDLER = Path(__file__).with_name("sagemaker_handler.py")
 SCRIPT = "inference.py"
 PACKAGES = ("base", "rows", "runtime")  # what the script imports lies in these
 NEEDED = ("numpy", "onnxruntime", "tokenizers")
-PINS = (Path("requirements.txt"), Path("requirements-export.txt"))
 LEVEL = 1  # weights hardly get smaller: level 9 takes many times as long for a hundredth less
 
 
@@ -27,7 +26,7 @@ def archive_files(folder: Path) -> dict[str, Path | bytes]:
     """
     model = INT8 if (folder / INT8).is_file() else FP32
     files: dict[str, Path | bytes] = {str(name): folder / name for name in (model, "tokenizer.json", "README.md")}
-    versions = pinned_versions(PINS)
+    versions = pinned_versions()
     files["code/requirements.txt"] = "".join(f"{name}=={versions[name]}\n" for name in NEEDED).encode()
     files[f"code/{SCRIPT}"] = HANDLER
     modules = [CODE / "__init__.py", *(path for name in PACKAGES for path in (CODE / name).glob("*.py"))]

@@ -2,8 +2,9 @@
 
 from finetune.gate.noise import ABSENT, Difference, changed_params, compare, paired_predictions, why_unpaired
 from finetune.report import charts, row_browser
-from finetune.report.sections import EVALUATE, TRAIN, line, shown
+from finetune.report.sections import EVALUATE, TRAIN, line
 from finetune.results.revisions import Revision
+from finetune.wording.numbers import one_line
 
 HERE = "this revision"
 SHARES, NUMBERS = (True, True), (False, False)
@@ -88,7 +89,7 @@ def against(base: Revision, head: Revision, names: list[str]) -> dict:
         "sentence": sentence(differences, base),
         "differences": differences,
         "parameters": [
-            (key, *(value if value == ABSENT else shown(value) for value in values))
+            (key, *(value if value == ABSENT else one_line(value) for value in values))
             for key, *values in changed_params(base, head)
         ],
         "curves": overlaid(base, head),

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import altair as alt
 import vl_convert
 
-from finetune.export.card import share
+from finetune.wording.numbers import percent
 
 WIDTH = 340  # units of an SVG, not many more than the pixels it gets on a phone, so that texts stay readable there
 OURS, THEIRS, THIRD, INK, MUTED, GRID, BAD = (
@@ -82,8 +82,8 @@ def forest(points: list[Point], label: str, reference: float | None = None) -> F
             "value": point.value,
             "low": point.low,
             "high": point.high,
-            "numbers": f"{share(point.value)}  ({100 * point.low:.1f} to {100 * point.high:.1f})",
-            "told": f"{point.note or point.name}: {share(point.value)}, 95% interval {share(point.low)} to {share(point.high)}",
+            "numbers": f"{percent(point.value)}  ({100 * point.low:.1f} to {100 * point.high:.1f})",
+            "told": f"{point.note or point.name}: {percent(point.value)}, 95% interval {percent(point.low)} to {percent(point.high)}",
             "strong": point.strong,
             "reference": reference,
         }
@@ -182,11 +182,11 @@ def stacked(rows: list[tuple[float, float, float]], x: str, y: str, label: str) 
     """Bars over confidence, of (middle of the bin, rows right, rows wrong), the wrong ones at the bottom."""
     values = [
         {
-            "x": share(at),
+            "x": percent(at),
             "place": at,
             "kind": kind,
             "rows": count,
-            "told": f"{kind} at about {share(at)}: {count:g}",
+            "told": f"{kind} at about {percent(at)}: {count:g}",
         }
         for at, right, wrong in rows
         for kind, count in (("right", right), ("wrong", wrong))

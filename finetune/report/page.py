@@ -9,7 +9,6 @@ writes  report.html
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 
 from jinja2 import Environment
@@ -21,31 +20,22 @@ from finetune.gate.thresholds import check
 from finetune.report import row_browser, sections
 from finetune.report.against import against
 from finetune.results.experiments import settings_digest
-from finetune.results.revisions import Revision
-from finetune.summary import gain_sentence
+from finetune.results.revisions import Revision, git
+from finetune.wording.classifiers import gain_sentence
+from finetune.wording.numbers import interval, percent, points
 
 REPORT = Path("report.html")
 PAGE = Path(__file__).parents[1] / "html"
 
 
-def percent(value: float, digits: int = 1) -> str:
-    """A share: 0.8245 -> "82.5%"."""
-    return f"{100 * value:.{digits}f}%"
-
-
-def interval(block: dict) -> str:
-    """Ends of a score block's interval: "80.3% to 84.6%"."""
-    return f"{percent(block['low'])} to {percent(block['high'])}"
-
-
-def points(value: float) -> str:
-    """A difference of shares: 0.0431 -> "+4.3"; a minus that lines up with the plus."""
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
 def change(value: float) -> str:
     """A difference of a metric with its sign: 0.0431 -> "+0.043"."""
-    return f"{value:+.3f}".replace("-", "−")
+    return true_minus(f"{value:+.3f}")
+
+
+def true_minus(number: str) -> str:
+    """A number with a minus as wide as a plus: "-4.3" -> "−4.3"."""
+    return number.replace("-", "−")
 
 
 def embedded(value) -> Markup:
@@ -54,20 +44,20 @@ def embedded(value) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def git(*arguments: str) -> str:
-    """What a Git command prints, nothing where it fails or Git is not there."""
+def git_output(*arguments: str) -> str:
+    """Output of a Git command; "" where it fails or Git is not installed."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = git(*arguments)
     except FileNotFoundError:
         return ""
-    return "" if done.returncode else done.stdout.strip()
+    return "" if done.returncode else done.stdout.decode("utf-8", "replace").strip()
 
 
 def provenance() -> dict:
     """The commit that the workspace is at, and which files differ from it."""
-    changed = [path[3:] for path in git("status", "--porcelain", "--untracked-files=no").splitlines()]
-    commit, _, date = git("log", "-1", "--format=%H %cs").partition(" ")
-    return {"commit": commit, "date": date, "subject": git("log", "-1", "--format=%s"), "changed": changed}
+    changed = [path[3:] for path in git_output("status", "--porcelain", "--untracked-files=no").splitlines()]
+    commit, _, date = git_output("log", "-1", "--format=%H %cs").partition(" ")
+    return {"commit": commit, "date": date, "subject": git_output("log", "-1", "--format=%s"), "changed": changed}
 
 
 def mistakes(revision: Revision, names: list[str]) -> dict:
@@ -121,7 +111,7 @@ def rendered(values: dict) -> str:
     environment.filters |= {
         "percent": percent,
         "interval": interval,
-        "points": points,
+        "points": lambda difference: true_minus(points(difference)),
         "change": change,
         "embedded": embedded,
     }

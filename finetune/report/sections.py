@@ -9,15 +9,13 @@ import io
 import json
 from pathlib import Path
 
-import yaml
 from markupsafe import Markup, escape
 
-from finetune.export.card import NAMES
-from finetune.gate.noise import flat
 from finetune.report import charts
 from finetune.report.charts import Figure, Point
 from finetune.results.revisions import Revision
-from finetune.summary import ranked
+from finetune.wording.classifiers import described, ranked
+from finetune.wording.numbers import dotted, one_line
 
 EVALUATE, BASELINES, TRAIN = (Path("metrics/plots") / name for name in ("evaluate", "baseline_eval", "train"))
 NEAR_DUPLICATES, SUSPICIOUS = (
@@ -60,10 +58,9 @@ def point(name: str, block: dict, note: str = "", strong: bool = False, key: str
 
 def baselines(metrics: dict) -> dict:
     """All classifiers, the best first, as chart and table."""
-    told = {"fine-tuned": "this model"} | NAMES
     blocks = ranked(metrics["test"], metrics["baseline"]).items()
-    points = [point(name, block, told[name], name == "fine-tuned") for name, block in blocks]
-    rows = [(name, told[name], block, name == "fine-tuned") for name, block in blocks]
+    points = [point(name, block, described(name), name == "fine-tuned") for name, block in blocks]
+    rows = [(name, described(name), block, name == "fine-tuned") for name, block in blocks]
     return {"figure": charts.forest(points, "Test accuracy of every classifier with its 95% interval"), "rows": rows}
 
 
@@ -287,20 +284,12 @@ def seeds(metrics: dict, settings: str) -> dict:
     return {"seeds": found["seeds"], "blocks": blocks}
 
 
-def shown(value) -> str:
-    """A setting as it stands in YAML, on one line."""
-    if isinstance(value, float):
-        return str(value)  # 1e-05, as DVC writes and the gate shows it; PyYAML makes 1.0e-05 of it
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000)
-    return text.removesuffix("\n").removesuffix("\n...").strip()
-
-
 def parameters(params: dict) -> dict[str, list[tuple[str, str]]]:
     """Every setting by its section."""
     return {
-        section: [(key, shown(value)) for key, value in flat(values).items()]
+        section: [(key, one_line(value)) for key, value in dotted(values).items()]
         if isinstance(values, dict)
-        else [("", shown(values))]
+        else [("", one_line(values))]
         for section, values in params.items()
     }
 
@@ -309,4 +298,4 @@ def source(revision: Revision) -> dict:
     """Where the rows and the model really came from, as tokenize recorded it."""
     if not revision.has(SOURCE):
         return {"missing": f"Checksums of data and model are in {SOURCE}; `dvc pull` or `make repro` brings it."}
-    return {"rows": [(key, shown(value)) for key, value in flat(json.loads(revision.text(SOURCE))).items()]}
+    return {"rows": [(key, one_line(value)) for key, value in dotted(json.loads(revision.text(SOURCE))).items()]}

@@ -1,0 +1,40 @@
+"""The fine-tuned model among the baselines: their ranking, their table, and the gain over the best baseline in words."""
+
+from finetune.wording.markdown import table
+from finetune.wording.names import BASELINES, OURS
+from finetune.wording.numbers import interval, percent, points
+
+
+def ranked(test: dict, baseline: dict) -> dict[str, dict]:
+    """Score blocks of all classifiers by their names, the best first."""
+    blocks = {OURS: test} | {name: baseline[name] for name in BASELINES}
+    return {name: blocks[name] for name in sorted(blocks, key=lambda name: -blocks[name]["accuracy"])}
+
+
+def described(name: str) -> str:
+    """A classifier in words: "tfidf" -> "TF-IDF and logistic regression"."""
+    return BASELINES.get(name, "this model")
+
+
+def scores_table(test: dict, baseline: dict) -> str:
+    """Fine-tuned model and every baseline, the best first, as Markdown."""
+    rows = [
+        [described(name), percent(block["accuracy"]), interval(block["interval"]), f"{block['f1']:.3f}"]
+        for name, block in ranked(test, baseline).items()
+    ]
+    return table(["classifier", "accuracy", "95% interval", "macro F1"], rows)
+
+
+def by_sign(gain: dict, better: str, worse: str, neither: str) -> str:
+    """The wording that fits a gain: its whole interval lies above 0, below 0, or around 0."""
+    return better if gain["low"] > 0 else worse if gain["high"] < 0 else neither
+
+
+def gain_sentence(test: dict, baseline: dict) -> str:
+    """Whether fine-tuning helps, and how surely."""
+    gain = test["gain"]
+    verdict = by_sign(gain, "Fine-tuning helps", "Fine-tuning hurts", "Fine-tuning makes no significant difference")
+    return (
+        f"{verdict}: {points(gain['value'])} points over {baseline['best']} on {test['rows']} test rows "
+        f"(95% interval {points(gain['low'])} to {points(gain['high'])}, McNemar p = {gain['p_value']:.2g})."
+    )
