@@ -21,6 +21,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+    """Puts the tests of a module, which share its fixtures, into one process; those of the built project go one by one.
+
+    The slow tests start first, and the exported project before the built one: while one process tests what was
+    exported, the other builds, and neither waits.
+    """
+    items.sort(key=lambda item: 0 if "exported" in item.fixturenames else 1 if "built" in item.fixturenames else 2)
+    for item in items:
+        if "built" not in item.fixturenames and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
 @pytest.fixture
 def workdir(tmp_path, monkeypatch) -> Path:
     """An empty folder that is the current one for the time of the test."""
@@ -39,19 +51,26 @@ def tiny_bert(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def learnt(tmp_path_factory) -> Path:
     """A tiny exported folder whose model knows good words from bad; not to be written to."""
-    from tests.support.learnt import tiny_export
+    from tests.support.learnt_export import learnt_export
 
-    return tiny_export(tmp_path_factory.mktemp("learnt"))
+    return learnt_export(tmp_path_factory.mktemp("learnt"))
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """The tiny project after its first `dvc repro`, committed; not to be changed."""
+    """The tiny project after its first `dvc repro`, committed, built once for all test processes; not to be changed."""
+    from tests.support.once import made_once
     from tests.support.project import Project
 
-    project = Project.create(tmp_path_factory.mktemp("built") / "project")
-    project.first_output = project.dvc("repro").stdout
-    project.commit("Run the pipeline")
+    def build(folder: Path):
+        project = Project.create(folder / "project")
+        (folder / "first_output").write_text(project.dvc("repro").stdout, encoding="utf-8")
+        project.commit("Run the pipeline")
+
+    shared = made_once(tmp_path_factory, "built", build)
+    # A copy for each process: DVC locks a project while it looks at it.
+    project = Project(shared / "project").copy(tmp_path_factory.mktemp("built") / "project")
+    project.first_output = (shared / "first_output").read_text(encoding="utf-8")
     return project
 
 

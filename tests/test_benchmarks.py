@@ -67,7 +67,6 @@ def test_the_table_shows_what_was_found_over_what_it_is_compared_with():
     ]
 
 
-@pytest.mark.xdist_group("interrupted")
 def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(built):
     """Once for speed, on a few rows, and once for accuracy, trained in full with one seed."""
     script = (
@@ -89,7 +88,6 @@ def test_percentiles_are_those_of_the_counted_requests():
     assert [percentile(times, share) for share in (0.5, 0.98, 0.99, 1)] == [3, 3, 7, 50]
 
 
-@pytest.mark.xdist_group("interrupted")
 def test_the_exported_model_is_compared_with_the_pipeline_and_the_ratios_are_for_the_card(project):
     options = ("--rounds", "1", "--calls", "3", "--threads", "1", "--record")
     output = benchmark(project.folder, "benchmarks.inference", *options)

@@ -7,8 +7,6 @@ import pytest
 from finetune.learning_curve import sizes
 from finetune.results.experiments import settings_digest
 
-pytestmark = pytest.mark.xdist_group("interrupted")
-
 
 def test_the_sizes_are_those_below_the_number_of_rows_and_all():
     assert sizes(10_196) == [250, 500, 1000, 2000, 4000, None]

@@ -10,11 +10,8 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.support.imports import all_imports, parameter_sections
-from tests.support.project import STAGES, Project
+from tests.support.project import PARAMS, STAGES, Project
 from tests.test_layout import DECLARED_LOSS
-
-# One process builds the project once and copies it for each test.
-pytestmark = pytest.mark.xdist_group("pipeline")
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 
@@ -127,7 +124,7 @@ def test_a_changed_parameter_makes_its_own_stage_stale(project):
 
 
 def test_every_section_but_the_gate_is_read_by_one_stage():
-    sections = set(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    sections = set(PARAMS)
     assert set(stage_of_params()) == sections - {"gate"}
     assert sum(len(PIPELINE["stages"][stage]["params"]) for stage in STAGES) == len(sections) - 1
 
@@ -160,7 +157,7 @@ def test_compiled_files_and_swap_files_leave_everything_up_to_date(project):
     assert project.run("python", "-B", "-c", key).stdout == before
 
 
-def told_by_the_gate(clone: Project) -> dict[str, list[str]]:
+def gate_lines(clone: Project) -> dict[str, list[str]]:
     """Lines of the gate that stops a branch, split into words, by the first word of each."""
     done = clone.run("python", "-m", "finetune.gate", "--against", "origin/main", check=False)
     assert done.returncode == 1, done.stderr
@@ -194,14 +191,14 @@ def test_another_learning_rate_on_a_branch_can_be_compared_without_a_cache_and_t
     assert points == {"origin/main": accuracies["old"], "workspace": accuracies["new"]}
 
     # The gate, first from what is in Git alone, then paired on what a remote has.
-    stopped = told_by_the_gate(clone)
+    stopped = gate_lines(clone)
     assert stopped["accuracy"][-1] == stopped["log_loss"][-1] == "worse"
     assert [float(value) for value in stopped["accuracy"][1:3]] == [accuracies["old"], accuracies["new"]]
     assert stopped["train.lr"] == ["train.lr", "0.003", "1e-05"]
     assert " ".join(stopped["Compared:"]) == "Compared: intervals in Git."
     project.dvc("remote", "add", "--global", "--default", "store", str(tmp_path / "store"))
     project.dvc("push", "--all-branches", "data/predictions/test.parquet")
-    paired = told_by_the_gate(clone)
+    paired = gate_lines(clone)
     assert " ".join(paired["Compared:"]) == f"Compared: paired on {json.loads(accuracy)['rows']} rows."
     assert paired["accuracy"][-1] == "worse"
     assert clone.run("git", "status", "--porcelain").stdout == ""

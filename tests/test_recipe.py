@@ -11,14 +11,17 @@ from finetune.base.errors import UserError
 from finetune.base.params import Loader, read_params
 from finetune.recipe import with_recipe
 from tests.conftest import ROOT
+from tests.support.project import PARAMS
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 
 @pytest.fixture
 def project(workdir):
-    """The project's own parameters and recipes."""
-    shutil.copy(ROOT / "params.yaml", workdir)
+    """A folder with valid parameters, one of them with a comment, and the project's recipes."""
+    text = yaml.safe_dump(PARAMS, sort_keys=False)
+    assert text.count("  warmup: 0.1\n") == 1
+    (workdir / "params.yaml").write_text(text.replace("  warmup: 0.1\n", "  warmup: 0.1  # share of the steps\n"))
     shutil.copytree(ROOT / "recipes", workdir / "recipes")
     return workdir
 

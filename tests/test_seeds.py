@@ -8,8 +8,6 @@ from finetune.evaluation.resampling import HIGHER_IS_BETTER
 from finetune.results.experiments import settings_digest
 from finetune.seeds import mean_and_spread
 
-pytestmark = pytest.mark.xdist_group("interrupted")
-
 
 def test_the_interval_of_the_mean_is_student_s():
     """0.80, 0.82 and 0.84: squares of 0.02, 0 and 0.02 over 2 give a spread of 0.02; 4.3027 * 0.02 / √3 = 0.04968."""

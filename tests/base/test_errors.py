@@ -1,14 +1,14 @@
 """How every program here starts and ends."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from finetune.base.errors import run
-from tests.conftest import ROOT
+from tests.support.project import PARAMS
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 )
 def test_a_stage_without_its_inputs_names_the_first_in_one_line(stage, missing, tmp_path):
     """A folder that is not there, transformers would ask the Hub for: here for most of a minute, elsewhere with an answer."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     command = [sys.executable, "-m", f"stages.{stage}"]
     failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert failed.returncode == 1

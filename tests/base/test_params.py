@@ -8,14 +8,12 @@ import yaml
 
 from finetune.base.errors import UserError
 from finetune.base.params import Loader, check_params, read_params
-from tests.conftest import ROOT
-
-GOOD = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)
+from tests.support.project import PARAMS
 
 
 def changed(key: str, value) -> dict:
-    """The project's parameters with one dotted key set."""
-    params = copy.deepcopy(GOOD)
+    """The tiny project's parameters with one dotted key set."""
+    params = copy.deepcopy(PARAMS)
     *path, last = key.split(".")
     place = params
     for part in path:
@@ -97,7 +95,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed_and_what_was_found(key, val
 
 
 def test_a_missing_parameter_is_named():
-    params = copy.deepcopy(GOOD)
+    params = copy.deepcopy(PARAMS)
     del params["train"]["lr"]
     with pytest.raises(UserError, match=r"train\.lr is missing; add it"):
         check_params(params, source="params.yaml")
@@ -139,7 +137,8 @@ def test_raw_labels_become_the_text_that_tables_hold():
     assert labels == {"0": "negative", "true": "positive", "x": "other"}
 
 
-def test_only_the_named_sections_come_back():
-    train = read_params("train", path=ROOT / "params.yaml")
-    assert not hasattr(train, "data")
-    assert read_params("split", "tokenize", path=ROOT / "params.yaml")[1].max_length == 128
+def test_only_the_named_sections_come_back(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(PARAMS))
+    assert not hasattr(read_params("train", path=path), "data")
+    assert read_params("split", "tokenize", path=path)[1].max_length == 32

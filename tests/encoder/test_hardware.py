@@ -1,14 +1,14 @@
-"""Which precision training takes, and whose fp32 products: chosen by measurements, never at the cost of exactness."""
+"""The choice of the precision and of the library for fp32 products; every test decides what is measured."""
 
 import pytest
 import torch
 
-from finetune.encoder import hardware as precision
+from finetune.encoder import hardware
 from finetune.encoder.hardware import bf16_gain, chosen_precision, fast_fp32, gain
 
 
 @pytest.mark.parametrize("setting", ["bf16", "fp32"])
-def test_a_precision_that_is_asked_for_is_taken(setting):
+def test_a_precision_that_is_set_is_taken(setting):
     assert chosen_precision(setting) == setting
 
 
@@ -19,35 +19,52 @@ def test_auto_takes_bf16_only_where_it_was_measured_to_be_clearly_faster(monkeyp
     assert chosen_precision("auto") == expected
 
 
-def test_the_gain_of_bf16_is_measured():
-    assert 0.01 < bf16_gain() < 100
+def test_the_gain_of_bf16_compares_products_in_fp32_and_in_bf16(monkeypatch):
+    monkeypatch.setattr(hardware, "onednn_helps", lambda: False)
+    monkeypatch.setattr(hardware, "gain", lambda before, after: (before().dtype, after().dtype))
+    assert bf16_gain() == (torch.float32, torch.bfloat16)
 
 
-def test_fast_products_are_in_fp32_and_the_setting_comes_back():
+def test_fast_products_are_in_fp32_on_every_processor():
     """Sums of 512 products of standard normal numbers: fp32 errs by about 1e-5, rounding to bf16 by 1e-1."""
-    before = torch.backends.mkldnn.matmul.fp32_precision
     random = torch.Generator().manual_seed(1)
     left, right = torch.randn(64, 512, generator=random), torch.randn(512, 64, generator=random)
     with fast_fp32():
         error = (left @ right - left.double() @ right.double()).abs().max()
     assert error < 2e-4
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
 
 
-@pytest.mark.parametrize(("limit", "measured", "helps"), [(1e-3, 2.0, True), (1e-3, 1.3, False), (0.0, 2.0, False)])
-def test_onednn_is_taken_where_it_is_faster_and_as_exact(monkeypatch, limit, measured, helps):
-    """A processor with matrix units rounds to bf16 on this way: its error is over the limit, however fast it is."""
+@pytest.mark.parametrize("helps", [True, False])
+def test_onednn_makes_the_products_of_a_block_where_it_helps_and_the_setting_comes_back(monkeypatch, helps):
+    monkeypatch.setattr(hardware, "onednn_helps", lambda: helps)
+    products = torch.backends.mkldnn.matmul
+    before = products.fp32_precision
+    assert before != "bf16"
+    with fast_fp32():
+        assert products.fp32_precision == ("bf16" if helps else before)
+    assert products.fp32_precision == before
+
+
+@pytest.mark.parametrize(("rounds", "gain", "helps"), [(False, 2.0, True), (False, 1.3, False), (True, 2.0, False)])
+def test_onednn_is_taken_where_it_is_faster_and_as_exact(monkeypatch, rounds, gain, helps):
+    """The processor is simulated: with matrix units (AMX), it rounds to bf16 as soon as torch permits it."""
+
+    def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        if rounds and left.dtype == torch.float32 and torch.backends.mkldnn.matmul.fp32_precision == "bf16":
+            left, right = left.bfloat16(), right.bfloat16()
+        return torch.einsum("ij,jk->ik", left.double(), right.double())
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(precision, "EXACT", limit)
-    monkeypatch.setattr(precision, "gain", lambda *_: measured)
-    assert precision.onednn_helps.__wrapped__() == helps
+    monkeypatch.setattr(torch.Tensor, "__matmul__", product)
+    monkeypatch.setattr(hardware, "gain", lambda *_: gain)
+    assert hardware.onednn_helps.__wrapped__() == helps
 
 
 def test_a_gain_is_the_ratio_of_the_best_rounds(monkeypatch):
-    """Rounds of 3 and 1 seconds on a clock of our own, some of them disturbed: 3 / 1."""
+    """Rounds of 3 and 1 seconds on a simulated clock, some of them disturbed: 3 / 1."""
     seconds = {"now": 0.0}
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: seconds["now"])
-    slow, fast = iter([9, 3] * precision.ROUNDS), iter([1, 8] * precision.ROUNDS)
+    monkeypatch.setattr(hardware.time, "perf_counter", lambda: seconds["now"])
+    slow, fast = iter([9, 3] * hardware.ROUNDS), iter([1, 8] * hardware.ROUNDS)
 
     def call(spent):
         return lambda: seconds.update(now=seconds["now"] + next(spent))

@@ -19,8 +19,8 @@ from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier, padded
 from tests.conftest import ROOT
 from tests.support.fitting import fit
+from tests.support.random_export import NAMES, facts, random_export
 from tests.support.tiny import FAMILIES, LENGTH
-from tests.support.tiny_export import NAMES, exported, facts
 
 TEMPERATURE = 1.7
 LENGTHS = (1, 2, 3, 7, 31, LENGTH)
@@ -29,7 +29,7 @@ LENGTHS = (1, 2, 3, 7, 31, LENGTH)
 @pytest.fixture(scope="module", params=FAMILIES)
 def shipped(request, tmp_path_factory) -> Path:
     """The exported folder of each family, for texts as long as the encoder takes; not to be changed."""
-    return exported(tmp_path_factory.mktemp("onnx") / request.param, request.param, TEMPERATURE, max_length=LENGTH)
+    return random_export(tmp_path_factory.mktemp("onnx") / request.param, request.param, TEMPERATURE, max_length=LENGTH)
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +110,13 @@ def test_every_product_with_a_weight_matrix_is_in_int8(shipped):
 
 
 def test_the_same_model_gives_the_same_bytes_in_every_process(tmp_path):
-    script = "import sys; from pathlib import Path; from tests.support.tiny_export import exported; exported(Path(sys.argv[1]))"
-    for seed in ("1", "2"):
-        (tmp_path / seed).mkdir()
-        environment = os.environ | {"PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", script, tmp_path / seed / f"of-{seed}"]
-        subprocess.run(command, env=environment, cwd=tmp_path / seed, check=True, capture_output=True)
+    script = "import sys; from pathlib import Path; from tests.support.random_export import random_export; random_export(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", script, tmp_path / "there"]
+    environment = os.environ | {"PYTHONHASHSEED": "1"}
+    subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True)
+    here = random_export(tmp_path / "here")
     for file in (FP32, INT8):
-        assert (tmp_path / "1/of-1" / file).read_bytes() == (tmp_path / "2/of-2" / file).read_bytes()
+        assert (tmp_path / "there" / file).read_bytes() == (here / file).read_bytes()
 
 
 def test_a_model_trained_with_adapters_is_exported_as_it_answers(tmp_path, tiny_bert):

@@ -10,7 +10,7 @@ import yaml
 from finetune.base.params import Gate
 from finetune.gate.page import CURVES, Section, loss_chart, page
 from finetune.gate.thresholds import CANNOT_TELL, FALLS_SHORT, HOLDS, check
-from finetune.results.metrics import look_up
+from finetune.results.metrics import look_up, read_metrics
 from tests.support.project import PARAMS
 
 METRICS = {
@@ -204,11 +204,8 @@ def test_the_loss_chart_has_a_point_for_every_validation():
     assert "    line [3.0000, 1.0000]\n    line [2.5000, 2.0000]" in chart
 
 
-def test_the_page_of_the_last_run_has_scores_and_both_charts(monkeypatch):
-    from finetune.results.metrics import read_metrics
-    from tests.conftest import ROOT
-
-    monkeypatch.chdir(ROOT)
+def test_the_page_of_a_whole_run_has_scores_and_both_charts(built, monkeypatch):
+    monkeypatch.chdir(built.folder)
     assert CURVES.is_dir()
     metrics = read_metrics()
     text = page("The gate holds", [], metrics)

@@ -23,8 +23,8 @@ from finetune.predict.writer import table_writer
 from finetune.runtime.classifier import Classifier
 from finetune.sources.tables import read_batches
 from tests.conftest import ROOT
+from tests.support.random_export import NAMES, random_export
 from tests.support.tiny import reviews, write_table
-from tests.support.tiny_export import NAMES, exported
 
 TEXTS = [row["text"] for row in reviews(30, seed=5)]
 
@@ -32,7 +32,7 @@ TEXTS = [row["text"] for row in reviews(30, seed=5)]
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory) -> Path:
     """A tiny exported folder; not to be changed."""
-    return exported(tmp_path_factory.mktemp("predict") / "export")
+    return random_export(tmp_path_factory.mktemp("predict") / "export")
 
 
 @pytest.fixture(scope="module")

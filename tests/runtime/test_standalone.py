@@ -15,8 +15,8 @@ from finetune.export.card import model_card
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from tests.conftest import ROOT
 from tests.export.test_card import EXPORT, with_metrics
+from tests.support.random_export import NAMES, random_export
 from tests.support.tiny import reviews
-from tests.support.tiny_export import NAMES, exported
 
 NEEDED = ("numpy", "onnxruntime", "tokenizers")
 TEXTS = [*(row["text"] for row in reviews(12, seed=9)), "好 film", ""]  # most longer than the 12 tokens they are cut to
@@ -55,7 +55,7 @@ def bare_python(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory) -> Path:
     """A tiny exported folder; not to be changed."""
-    return exported(tmp_path_factory.mktemp("shipped") / "export", truncation="head_tail", max_length=12)
+    return random_export(tmp_path_factory.mktemp("shipped") / "export", truncation="head_tail", max_length=12)
 
 
 @pytest.mark.parametrize("kept", [True, False])

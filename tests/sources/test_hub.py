@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from finetune.base.params import Loader
 from tests.conftest import ROOT
 from tests.support.hub_server import Files, Hub
+from tests.support.project import PARAMS
 
 REVIEWS = b"text,label\nfresh and moving,good\ndull and stale,bad\n"
 RUN = [sys.executable, "-m", "stages.download"]
@@ -46,9 +46,8 @@ def download(hub: Hub, workdir: Path) -> Download:
     }
 
     def run(data: str = "data/local/reviews.csv", model: str = "models/local", **environment: str):
-        params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)
-        params["data"] = {"uri": data, "sha256": None, "text": "text", "label": "label", "labels": None, "group": None}
-        params["model"] = {"uri": model, "sha256": None}
+        table = {"uri": data, "sha256": None, "text": "text", "label": "label", "labels": None, "group": None}
+        params = PARAMS | {"data": table, "model": {"uri": model, "sha256": None}}
         Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
         environment = inherited | settings | environment
         return subprocess.run(

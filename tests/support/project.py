@@ -18,7 +18,6 @@ SOURCES = (
     "recipes",
     "benchmarks/speed.json",
     "dvc.yaml",
-    "params.yaml",
     "requirements.txt",
     "requirements-export.txt",
     ".gitignore",

@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-# One process builds the project once and copies it for each test; another one does so for test_pipeline.py.
-pytestmark = pytest.mark.xdist_group("interrupted")
-
 OUTPUTS = ("dvc.lock", "metrics", "models/finetuned", "models/export", "data/predictions")
 # Checkpoints at every chance: the tiny training is over before the first would be due.
 EAGER = "import finetune.training.checkpoints as r; r.SECONDS = 0; r.SHARE = 1e9"
@@ -99,6 +96,7 @@ def kill_when(project, condition):
     repro.communicate()
 
 
+@pytest.mark.xdist_group("undisturbed")
 def test_a_killed_repro_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(training, undisturbed):
     """SIGKILL to all of `dvc repro` while it trains, early and late, and just before DVC has tracked the model."""
     weights = training.folder / "models/finetuned/model.safetensors"
@@ -113,6 +111,7 @@ def test_a_killed_repro_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes
     assert "up to date" in training.dvc("status").stdout
 
 
+@pytest.mark.xdist_group("undisturbed")
 def test_a_repro_that_is_told_to_stop_saves_first_and_a_stage_without_its_dvc_stops_by_itself(training, undisturbed):
     """Ctrl-C and SIGTERM go to all processes of `dvc repro`, as a terminal sends them; then `dvc` alone is killed."""
     done = 0

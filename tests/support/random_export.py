@@ -1,4 +1,4 @@
-"""Tiny exported folders, as stage `export` lays them out."""
+"""Tiny exported folders of randomly initialised classifiers, as the stage `export` lays them out."""
 
 import copy
 from pathlib import Path
@@ -40,7 +40,7 @@ def spread_answers(model, ids: list[list[int]], pad_id: int):
         weight.mul_(scale[:, None])
 
 
-def exported(
+def random_export(
     folder: Path,
     family: str = "bert",
     temperature: float = 1.7,
@@ -48,7 +48,7 @@ def exported(
     max_length: int = 32,
     int8: bool = True,
 ) -> Path:
-    """Folder with a classifier of a family in torch's and both ONNX formats; its answers differ from text to text."""
+    """Exported folder of a randomly initialised classifier, of any family; its answers differ from text to text."""
     base = tiny_checkpoint(folder.with_name(f"{folder.name}-base"), family)
     tokenizer = load_tokenizer(base)
     tokenizer.model_max_length = max_length

@@ -43,8 +43,8 @@ def fitted(checkpoint: Path, steps: int = 300):
     return model.eval(), tokenizer
 
 
-def tiny_export(folder: Path) -> Path:
-    """The exported folder inside a working folder of its own."""
+def learnt_export(folder: Path) -> Path:
+    """Exported folder, made in a working folder, of a classifier that knows good words from bad."""
     model, tokenizer = fitted(tiny_checkpoint(folder / "checkpoint"))
     with contextlib.chdir(folder):
         save(model, tokenizer, export.FINETUNED)
