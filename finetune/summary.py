@@ -1,4 +1,4 @@
-"""The fine-tuned model with its interval beside every baseline, as one table.
+"""The fine-tuned model with its interval and every baseline in one table, and whether metrics/ differ from Git.
 
 python -m finetune.summary       (the end of make repro)
 """
@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from finetune.base.errors import UserError, run
 from finetune.results.metrics import read_metrics
+from finetune.results.revisions import git
 from finetune.wording.classifiers import described, gain_sentence, ranked
 
 
@@ -30,6 +31,20 @@ def summary(test: dict, baseline: dict) -> str:
     return f"{table}\n\n{gain_sentence(test, baseline)}"
 
 
+def changed_metrics() -> str | None:
+    """One line where tracked files of metrics/ differ from the last commit; None where none does, or without Git."""
+    try:
+        committed = git("rev-parse", "--verify", "--quiet", "HEAD").returncode == 0
+    except FileNotFoundError:
+        return None
+    if not committed or git("diff", "--quiet", "HEAD", "--", "metrics").returncode != 1:
+        return None
+    return (
+        "metrics/ differ from the last commit: another processor changes last digits, other settings change more; "
+        "`git diff metrics` shows them, commit them or take them back with `git restore metrics dvc.lock`"
+    )
+
+
 def main():
     argparse.ArgumentParser(
         prog="python -m finetune.summary",
@@ -40,6 +55,8 @@ def main():
     if missing:
         raise UserError(f"metrics/{missing[0]}.json is missing; run `make repro` first")
     print("\n" + summary(metrics["test"], metrics["baseline"]))
+    if line := changed_metrics():
+        print("\n" + line)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+"""The end of `make repro`: the table of scores, and a line where metrics/ differ from Git."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finetune.summary import changed_metrics
+from tests.support.export_project import METRICS
+
+LINE = "metrics/ differ from the last commit: another processor changes last digits"
+
+
+def git(*arguments: str):
+    """A Git command that must succeed."""
+    who = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
+    subprocess.run(["git", *who, *arguments], check=True)
+
+
+@pytest.fixture
+def repository(workdir) -> Path:
+    """A repository with metrics and dvc.lock, all committed."""
+    git("init", "-q", "-b", "main")
+    (workdir / "metrics").mkdir()
+    for name in ("test", "baseline"):
+        (workdir / f"metrics/{name}.json").write_text(json.dumps(METRICS[name]))
+    (workdir / "dvc.lock").write_text("schema: '2.0'\n")
+    git("add", "-A")
+    git("commit", "-qm", "Start")
+    return workdir
+
+
+def change(repository: Path):
+    """Another accuracy in metrics/test.json."""
+    text = json.dumps(METRICS["test"] | {"accuracy": 0.8126})
+    (repository / "metrics/test.json").write_text(text)
+
+
+def test_metrics_as_committed_need_no_line(repository):
+    assert changed_metrics() is None
+    (repository / "dvc.lock").write_text("schema: '2.1'\n")
+    (repository / "metrics/seeds.json").write_text("{}")  # is not in Git
+    assert changed_metrics() is None
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_changed_metrics_are_reported_with_what_to_do_until_they_are_taken_back_or_committed(repository, staged):
+    change(repository)
+    if staged:
+        git("add", "-A")
+    line = changed_metrics()
+    assert line.startswith(LINE)
+    assert line.endswith("take them back with `git restore metrics dvc.lock`")
+    assert "\n" not in line
+    git("restore", "--staged", "--worktree", "metrics", "dvc.lock")
+    assert changed_metrics() is None
+    change(repository)
+    git("commit", "-qam", "Other metrics")
+    assert changed_metrics() is None
+
+
+def test_without_a_repository_a_commit_or_git_there_is_no_line(workdir, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workdir.parent))
+    (workdir / "metrics").mkdir()
+    (workdir / "metrics/test.json").write_text("{}")
+    assert changed_metrics() is None
+    git("init", "-q")
+    assert changed_metrics() is None
+    monkeypatch.setenv("PATH", str(workdir))
+    assert changed_metrics() is None
+
+
+def test_the_command_ends_with_the_line(repository):
+    change(repository)
+    done = subprocess.run([sys.executable, "-m", "finetune.summary"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].startswith(LINE)
+    assert "fine-tuned" in done.stdout
+    assert done.stderr == ""
