@@ -7,7 +7,6 @@ writes  data/tokenized/: train, validation and test as Parquet, the tokenizer, s
         metrics/data.json
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import transformers
 from tqdm import tqdm
 
 from finetune.base.errors import UserError, one_line, run
@@ -22,6 +22,7 @@ from finetune.base.files import write_json
 from finetune.base.params import Tokenize, read_params
 from finetune.rows.stored import TOKENIZED, row_features
 from finetune.rows.tokens import encode, load_tokenizer, longest_input, special_tokens, truncate
+from finetune.splitting.keys import number, text_key
 from finetune.splitting.splits import SPLITS, TRAIN, RowKeys, assign_splits
 
 RAW = Path("data/raw")
@@ -42,17 +43,6 @@ def raw_batches() -> Iterator[tuple[int, pa.RecordBatch]]:
     for part, path in raw_files():
         for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH):
             yield part, batch
-
-
-def text_key(text: str | None) -> int:
-    """Hash of a text that ignores case and spacing; 0 where there is no text."""
-    normal = " ".join((text or "").casefold().split())
-    return number(normal) if normal else 0
-
-
-def number(text: str) -> int:
-    """64-bit hash: among ten million texts two collide with a chance of 3 in a million."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1
 
 
 def row_keys(ids: dict[str, int]) -> RowKeys:
@@ -110,8 +100,6 @@ def write_splits(split: np.ndarray, labels: np.ndarray, names: list[str], tokeni
 
 def encoder_config():
     """Configuration of the encoder; raises UserError when transformers knows no such model."""
-    import transformers
-
     try:
         return transformers.AutoConfig.from_pretrained(BASE)
     except (OSError, ValueError, KeyError) as error:
