@@ -1,8 +1,8 @@
-"""The picture in the README, drawn from the files of the last run.
+"""The picture in the README, drawn from the record of the default run.
 
     python -m docs.picture          (make readme)
 
-reads   metrics/plots/, metrics/baseline.json
+reads   docs/default_run/metrics/
 writes  docs/scores.svg
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-METRICS = Path("metrics")
+METRICS = Path("docs/default_run/metrics")
 PICTURE = Path("docs/scores.svg")
 INK, FAINT, OURS, THEIRS = "#24292f", "#d8dee4", "#1f6feb", "#afb8c1"
 FINE_TUNED = "fine-tuned"

@@ -1,25 +1,40 @@
-"""The numbers in the README, taken from the last run and from params.yaml.
+"""The numbers in the README, from a record of the default run, and the list of modules in docs/code.md.
 
-    python -m docs.readme          (make readme)
+    python -m docs.readme                    (make readme)
+    python -m docs.readme --new-defaults     also when params.yaml differs from the record
 
-reads   params.yaml, metrics/
-writes  README.md, docs/scores.svg
+reads   params.yaml, metrics/, the first line of every module
+writes  docs/default_run/, README.md, docs/scores.svg, docs/code.md
+
+README describes the default run, so the record is renewed only from a run with the recorded parameters.
 """
 
+import argparse
+import ast
 import re
+import shutil
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel
 
-from finetune.base.errors import run
+from finetune.base.errors import UserError, run
 from finetune.base.params import PARAMS, Loader, Params, parse_yaml
-from finetune.results.metrics import read_metrics
+from finetune.results.metrics import METRICS, read_metrics
 from finetune.summary import summary
 
 README = Path("README.md")
+CODE = Path("docs/code.md")
+RECORD = Path("docs/default_run")
 SCORES = re.compile(r"^```\n(classifier .*?\n)?```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `(?P<key>[^`]+)` \| `(?P<value>[^`]+)` \| (?P<meaning>.+) \|$", re.MULTILINE)
+# From the ground up: a package imports only from those before it. After them, what a user can run.
+FLOORS = (
+    *("base", "sources", "splitting", "rows", "encoder", "scoring", "baselines", "training", "evaluation"),
+    *("wording", "runtime", "export", "results"),
+    *("summary", "recipe", "seeds", "learning_curve", "plots_page"),
+    *("gate", "report", "predict", "serve", "publish"),
+)
 WIDTH = 60  # characters of a default that the table has room for; a longer one ends in …
 
 
@@ -63,11 +78,63 @@ def with_numbers(readme: str, params: dict, metrics: dict) -> str:
     return ROW.sub(row, SCORES.sub(lambda _: scores, readme, count=1))
 
 
+def renew_record(params: dict, new_defaults: bool):
+    """Copies parameters and metrics of the last run into the record; raises UserError for parameters other than recorded."""
+    recorded = RECORD / PARAMS
+    if recorded.is_file() and parse_yaml(recorded) != params and not new_defaults:
+        raise UserError(
+            f"{PARAMS} differs from the default run in {recorded}, which README describes; nothing was changed: "
+            "`python -m docs.readme --new-defaults` makes these parameters the defaults"
+        )
+    if RECORD.exists():
+        shutil.rmtree(RECORD)
+    shutil.copytree(METRICS, RECORD / METRICS)
+    shutil.copy(PARAMS, RECORD)
+
+
+def first_line(path: Path) -> str:
+    """First line of a module's docstring."""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).partition("\n")[0]
+
+
+def modules_page(root: Path = Path("finetune")) -> str:
+    """docs/code.md: a line for every module, in reading order."""
+    lines = ["# The code, in reading order", ""]
+    lines += [
+        "Each stage in `stages/` reads its inputs, calls `finetune`, and writes its outputs. A folder of `finetune/` is code"
+    ]
+    lines += ["that one set of stages reruns for. Folders and files import only from those before them.", ""]
+    for name in FLOORS:
+        folder = root / name
+        if not folder.is_dir():
+            lines += [f"## `{root.name}/{name}.py`", "", first_line(root / f"{name}.py"), ""]
+            continue
+        lines += [
+            f"## `{root.name}/{name}/`",
+            "",
+            first_line(folder / "__init__.py"),
+            "",
+            "| module | purpose |",
+            "| --- | --- |",
+        ]
+        modules = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
+        lines += [f"| `{path.name}` | {first_line(path).replace('|', chr(92) + '|')} |" for path in modules]
+        lines += [""]
+    return "\n".join(lines)
+
+
 def main():
     from docs import picture
 
-    text = with_numbers(README.read_text(encoding="utf-8"), parse_yaml(PARAMS), read_metrics())
+    parser = argparse.ArgumentParser(prog="python -m docs.readme", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--new-defaults", action="store_true", help="take the parameters of params.yaml as the defaults"
+    )
+    arguments = parser.parse_args()
+    renew_record(parse_yaml(PARAMS), arguments.new_defaults)
+    text = with_numbers(README.read_text(encoding="utf-8"), parse_yaml(RECORD / PARAMS), read_metrics(RECORD / METRICS))
     README.write_text(text, encoding="utf-8")
+    CODE.write_text(modules_page(), encoding="utf-8")
     picture.main()
 
 

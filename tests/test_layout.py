@@ -5,17 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs.readme import FLOORS
 from tests.conftest import ROOT
 from tests.support.imports import all_imports, direct_imports, module_path
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-# From the ground up; packages first, then what a user can run.
-FLOORS = (
-    *("base", "sources", "splitting", "rows", "encoder", "scoring", "baselines", "training", "evaluation"),
-    *("wording", "runtime", "export", "results"),
-    *("summary", "recipe", "seeds", "learning_curve", "plots_page"),
-    *("gate", "report", "predict", "serve", "publish"),
-)
 # Modules that a stage lists with their folder but does not import: an edit there reruns the stage for nothing. Add a pair
 # only where splitting the package would cost a reader more than the rerun costs a user.
 DECLARED_LOSS = {
