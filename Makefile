@@ -46,7 +46,7 @@ serve: .venv/runtime ## answer over HTTP with the exported model, and try it in 
 publish: .venv/publish ## send the exported model to TO=hf://owner/name, s3://bucket/key or a folder, if the gate holds
 	@python -m finetune.publish '$(TO)' $(if $(PRIVATE),--private)
 
-readme: .venv/development ## put the last run's numbers and picture into README.md
+readme: .venv/development ## renew README's numbers, picture and list of modules from the default run
 	@python -m docs.readme
 
 bench: .venv/development ## measure speed and memory beside what bounds them
