@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from finetune.base.errors import UserError
 from stages import download
-from tests.base.test_params import GOOD
+from tests.support.project import PARAMS
 
 CSV = "text,label,film\nfine,good,A\nawful,bad,A\nso so, ,B\nodd,weird,\n great , good ,C\n"
 NONE = {"sha256": None, "labels": None, "group": None}
@@ -32,7 +32,7 @@ def project(workdir):
     save_file({"weight": np.zeros(1000, np.float32)}, model / "model.safetensors")
 
     def project(table: str = CSV, name: str = "reviews.csv", model: dict | None = None, **data):
-        params = copy.deepcopy(GOOD)
+        params = copy.deepcopy(PARAMS)
         params["data"] |= {"uri": f"data/local/{name}", "text": "text", "label": "label", **NONE, **data}
         params["model"] |= {"uri": "data/local/model", "sha256": None, **(model or {})}
         (workdir / "params.yaml").write_text(yaml.safe_dump(params))

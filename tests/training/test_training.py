@@ -158,7 +158,7 @@ def test_when_memory_runs_out_the_line_says_what_to_lower(tiny_bert, tmp_path, e
         # Real memory, really refused: no machine has 2**60 bytes.
         return torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr(f"finetune.engine_{engine}.part_loss", too_large)
+    monkeypatch.setattr(f"finetune.training.engine_{engine}.part_loss", too_large)
     with pytest.raises(UserError, match=r"^out of memory with batches of 8 rows; lower train\.batch_size or"):
         fit(tmp_path, tiny_bert, engine=engine)
 
