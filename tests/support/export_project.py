@@ -12,7 +12,7 @@ from finetune.encoder.models import fresh_classifier, logits, save
 from finetune.rows.stored import row_features
 from finetune.rows.tokens import load_tokenizer, special_tokens, truncate
 from tests.conftest import ROOT
-from tests.support.project import PARAMS, Project
+from tests.support.project import DVC_CONFIG, PARAMS, Project
 from tests.support.rows import tokenised
 from tests.support.tiny import reviews
 
@@ -129,7 +129,7 @@ def exported_project(folder: Path, checkpoint: Path) -> Project:
     (folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
     (folder / ".gitignore").write_text("/models\n__pycache__/\n")
     (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
+    (folder / ".dvc/config").write_text(DVC_CONFIG, encoding="utf-8")
     shutil.copy(ROOT / ".dvc/.gitignore", folder / ".dvc/.gitignore")
     project.run("git", "init", "-q", "-b", "main")
     project.run("git", "config", "user.email", "test@example.com")
