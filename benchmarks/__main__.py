@@ -5,7 +5,7 @@ python -m benchmarks       (make bench)
 
 from benchmarks import inference, repro, serving, tokenization, training
 from benchmarks.measure import table
-from finetune.base.errors import run
+from finetune.base.command import run
 
 BENCHMARKS = (
     tokenization,

@@ -23,8 +23,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.base.errors import UserError, run
-from finetune.base.files import write_json
+from finetune.base.command import run
+from finetune.base.errors import UserError
+from finetune.base.files import read_json, write_json
 from finetune.rows.stored import TOKENIZED, read_rows
 from finetune.runtime.classifier import INT8, Classifier
 from stages.export import EXPORT, METRICS, PREDICTIONS, SPEED
@@ -111,7 +112,7 @@ def speed_ratios(rows, threads: int, rounds: int, calls: int, record: bool) -> l
     """Short texts and rows a second of what ships, beside the pipeline."""
     found, best = speeds(rows, threads, rounds, calls)
     if record:
-        source = json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))
+        source = read_json(TOKENIZED / "source.json")
         relative = {
             when: {name: round(seconds["model"] / second, 1) for name, second in seconds.items()}
             for when, seconds in found.items()
@@ -179,7 +180,7 @@ def agreement(rows, threads: int) -> Ratio:
     """Share of the test rows that get the evaluated label from their text, beside what `export` recorded."""
     classifier = Classifier(EXPORT, threads=threads)
     evaluated = np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist()).argmax(1)
-    recorded = json.loads(METRICS.read_text(encoding="utf-8"))
+    recorded = read_json(METRICS)
     name = "int8" if recorded["int8"]["kept"] else "onnx"
     same = (classifier.probabilities(rows["text"][:]).argmax(1) == evaluated).mean()
     return Ratio(

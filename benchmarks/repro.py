@@ -18,7 +18,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 
 ROUNDS = 7
 MOST_MORE = 1.0  # seconds that a no-op may take above DVC's own

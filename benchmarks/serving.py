@@ -25,7 +25,8 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, table
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 from finetune.rows.stored import TOKENIZED
 from finetune.serve.app import Settings, listening
 

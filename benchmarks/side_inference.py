@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from finetune.base.errors import run
+from finetune.base.command import run
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from stages.export import EXPORT
 

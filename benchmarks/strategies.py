@@ -12,7 +12,7 @@ import statistics
 from tabulate import tabulate
 
 from benchmarks.training import side_training
-from finetune.base.errors import run
+from finetune.base.command import run
 
 # What each strategy needs beside its name; the rest is as in params.yaml.
 CHANGES = {

@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 from finetune.rows.tokens import load_tokenizer
 from finetune.sources.tables import BATCH
 from stages import tokenize

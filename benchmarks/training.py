@@ -16,7 +16,8 @@ import time
 import torch
 
 from benchmarks.measure import Ratio, table
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 from finetune.base.params import read_params
 from finetune.encoder.hardware import chosen_precision
 

@@ -6,11 +6,12 @@ reads   docs/default_run/metrics/
 writes  docs/scores.svg
 """
 
-import json
 from pathlib import Path
 
 import altair as alt
 import pandas as pd
+
+from finetune.base.files import read_json
 
 METRICS = Path("docs/default_run/metrics")
 PICTURE = Path("docs/scores.svg")
@@ -52,7 +53,7 @@ def accuracy_chart() -> alt.LayerChart:
 
 def roc_chart() -> alt.Chart:
     """ROC curves of the fine-tuned model and of the best baseline."""
-    best = NAMES[json.loads((METRICS / "baseline.json").read_text(encoding="utf-8"))["best"]]
+    best = NAMES[read_json(METRICS / "baseline.json")["best"]]
     curves = [
         plot_data(stage, "roc").rename(columns={column: "true_positive_rate"}).assign(classifier=name)
         for stage, column, name in (("baseline_eval", "baseline", best), ("evaluate", FINE_TUNED, FINE_TUNED))

@@ -18,8 +18,10 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from finetune.base.errors import UserError, run
-from finetune.base.params import PARAMS, Loader, Params, parse_yaml
+from finetune.base.command import run
+from finetune.base.errors import UserError
+from finetune.base.params import PARAMS, Params
+from finetune.base.yaml_file import parse_yaml, parse_yaml_text
 from finetune.results.metrics import METRICS, read_metrics
 from finetune.summary import summary
 
@@ -61,7 +63,7 @@ def shown(value) -> str:
 
 def means(text: str, value) -> bool:
     """Whether a cell of the table stands for a value: `1e-4` also stands for 0.0001."""
-    return text == shown(value) or ("…" not in text and yaml.load(text, Loader) == value)
+    return text == shown(value) or ("…" not in text and parse_yaml_text(text, "README") == value)
 
 
 def with_numbers(readme: str, params: dict, metrics: dict) -> str:

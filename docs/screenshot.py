@@ -15,7 +15,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 
 REPORT = Path("report.html")
 FOLDER = Path("docs")

@@ -6,12 +6,13 @@ Each size is a DVC experiment of its own, run beside the workspace; one that is 
 command can be stopped and started. Writes metrics/learning_curve.csv and metrics/learning_curve.svg.
 """
 
-import argparse
 from pathlib import Path
 
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 from finetune.base.files import write_csv
-from finetune.base.params import PARAMS, parse_yaml, read_params
+from finetune.base.params import PARAMS, read_params
+from finetune.base.yaml_file import parse_yaml
 from finetune.results.experiments import experiment_metrics, settings_digest
 from finetune.results.metrics import read_metrics
 
@@ -58,10 +59,6 @@ def draw(curve: Path, picture: Path):
 
 
 def main():
-    argparse.ArgumentParser(
-        prog="python -m finetune.learning_curve",
-        description="Train on growing numbers of rows, and draw the test accuracy of each.",
-    ).parse_args()
     split = read_params("split")
     if "data" not in (metrics := read_metrics()):
         raise UserError("metrics/data.json is missing; run `make repro` first")
@@ -78,4 +75,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

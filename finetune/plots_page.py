@@ -8,13 +8,13 @@ fails where the page it should fill is missing, and a fresh clone has none.
 writes  .dvc/plots.html, .dvc/config.local
 """
 
-import argparse
 from pathlib import Path
 
 import vl_convert
 from dvc.config import Config
 
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 
 DVC = Path(".dvc")
 PAGE = DVC / "plots.html"
@@ -27,10 +27,6 @@ def plots_page() -> str:
 
 
 def main():
-    argparse.ArgumentParser(
-        prog="python -m finetune.plots_page",
-        description="Write the page that `dvc plots` fills, so that it opens without a network.",
-    ).parse_args()
     if not DVC.is_dir():
         raise UserError(".dvc is missing; run this from the project's root")
     PAGE.write_text(plots_page(), encoding="utf-8")
@@ -41,4 +37,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from finetune.base.errors import UserError, run
-from finetune.base.params import PARAMS, check_params, parse_yaml
+from finetune.base.command import run
+from finetune.base.errors import UserError
+from finetune.base.params import PARAMS, check_params
+from finetune.base.yaml_file import parse_yaml
 
 RECIPES = Path("recipes")
 

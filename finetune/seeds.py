@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t
 
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 from finetune.base.files import write_json
-from finetune.base.params import PARAMS, parse_yaml, read_params
+from finetune.base.params import PARAMS, read_params
+from finetune.base.yaml_file import parse_yaml
 from finetune.evaluation.resampling import HIGHER_IS_BETTER
 from finetune.results.experiments import experiment_metrics, settings_digest
 from finetune.scoring.intervals import CONFIDENCE

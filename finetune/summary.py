@@ -3,11 +3,10 @@
 python -m finetune.summary       (the end of make repro)
 """
 
-import argparse
-
 from tabulate import tabulate
 
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 from finetune.results.metrics import read_metrics
 from finetune.results.revisions import git
 from finetune.wording.classifiers import described, gain_sentence, ranked
@@ -46,10 +45,6 @@ def changed_metrics() -> str | None:
 
 
 def main():
-    argparse.ArgumentParser(
-        prog="python -m finetune.summary",
-        description="Print the scores of the fine-tuned model and of every baseline as one table.",
-    ).parse_args()
     metrics = read_metrics()
     missing = [name for name in ("test", "baseline") if name not in metrics]
     if missing:
@@ -60,4 +55,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finetune.base.errors import existing, run
+from finetune.base.command import run
+from finetune.base.errors import existing
 from finetune.base.files import write_csv, write_json
 from finetune.base.params import read_params
 from finetune.baselines.regression import majority
@@ -65,4 +66,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from finetune.base.errors import UserError, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
 from finetune.base.files import write_json
 from finetune.base.params import Data, Model, read_params
 from finetune.sources.fetch import check_sha256, local_path
@@ -118,4 +119,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

@@ -8,7 +8,6 @@ writes  data/predictions/: test.parquet, mistakes.csv, behaviour.csv, near_dupli
         metrics/test.json, slices.json, behaviour.json, checks.json, metrics/plots/evaluate/
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,9 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 from scipy.special import softmax
 
-from finetune.base.errors import UserError, existing, run
-from finetune.base.files import write_csv, write_json
+from finetune.base.command import run
+from finetune.base.errors import UserError, existing
+from finetune.base.files import read_json, write_csv, write_json
 from finetune.base.params import Behaviour, read_params
 from finetune.encoder.models import logits, trained_classifier
 from finetune.evaluation.behaviour import all_edits, failed_rows, failure_entry
@@ -46,7 +46,7 @@ def behaviour_of(model, tokenizer, rows: Dataset, predicted: np.ndarray, setting
     right = predicted == np.asarray(rows["label"][:])
     flips = settings.negation_flips and len(names) == 2
     edits = all_edits(texts, right, settings.rows, settings.neutral, flips)
-    mode = json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))["truncation"]
+    mode = read_json(TOKENIZED / "source.json")["truncation"]
     special, length, before = special_tokens(tokenizer), tokenizer.model_max_length, rows["input_ids"][:]
     rates, failures = {}, []
     for edit, edited in edits.items():
@@ -81,7 +81,7 @@ def main():
         raise UserError(
             f"{BASELINE} is about other rows than data/tokenized/test.parquet; run `dvc repro baseline_eval`"
         )
-    best = json.loads(BASELINE_METRICS.read_text(encoding="utf-8"))["best"]
+    best = read_json(BASELINE_METRICS)["best"]
 
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
     found = {
@@ -150,4 +150,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

@@ -9,7 +9,6 @@ writes  models/export/
         metrics/export.json
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -18,8 +17,9 @@ import onnx
 import pyarrow.parquet as pq
 from scipy.special import softmax
 
-from finetune.base.errors import UserError, run
-from finetune.base.files import write_json
+from finetune.base.command import run
+from finetune.base.errors import UserError
+from finetune.base.files import read_json, write_json
 from finetune.base.params import read_params
 from finetune.encoder.models import trained_classifier
 from finetune.export.card import Facts, model_card
@@ -101,8 +101,8 @@ def write_profile(texts: list[str]):
 
 def main():
     settings = read_params("export")
-    measured = {name: json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8")) for name in MEASURED}
-    source = json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))
+    measured = {name: read_json(Path(f"metrics/{name}.json")) for name in MEASURED}
+    source = read_json(TOKENIZED / "source.json")
     test = read_rows("test")
     labels, texts = np.asarray(test["label"][:]), test["text"][:]
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
@@ -133,7 +133,7 @@ def main():
     megabytes = {name: round(file.stat().st_size / 1e6, 2) for name, file in files.items() if file.exists()}
     exported = {"reload": reload, "onnx": exact, "int8": int8, "megabytes": megabytes}
     # As the stages that read them wrote them down: `export` itself reads no section but its own.
-    training = json.loads((FINETUNED / "training.json").read_text(encoding="utf-8"))
+    training = read_json(FINETUNED / "training.json")
     versions = pinned_versions()
     facts = Facts(
         name=settings.name,
@@ -142,7 +142,7 @@ def main():
         metrics=measured | {"export": exported},
         parameters=dotted(source["settings"] | {"train": training}),
         versions={name: versions[name] for name in SHOWN},
-        speed=json.loads(SPEED.read_text(encoding="utf-8")),
+        speed=read_json(SPEED),
         grouped=any(group is not None for group in test["group"][:]),
     )
     (EXPORT / "README.md").write_text(model_card(facts), encoding="utf-8")
@@ -154,4 +154,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

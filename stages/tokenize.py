@@ -7,7 +7,6 @@ writes  data/tokenized/: train, validation and test as Parquet, the tokenizer, s
         metrics/data.json
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +16,9 @@ import pyarrow.parquet as pq
 import transformers
 from tqdm import tqdm
 
-from finetune.base.errors import UserError, one_line, run
-from finetune.base.files import write_json
+from finetune.base.command import run
+from finetune.base.errors import UserError, one_line
+from finetune.base.files import read_json, write_json
 from finetune.base.params import Tokenize, read_params
 from finetune.rows.stored import TOKENIZED, row_features
 from finetune.rows.tokens import encode, load_tokenizer, longest_input, special_tokens, truncate
@@ -127,7 +127,7 @@ def main():
     split_settings, settings = read_params("split", "tokenize")
     tokenizer = load_tokenizer(BASE)
     check_length(settings, tokenizer)
-    source = json.loads((RAW / "source.json").read_text(encoding="utf-8"))
+    source = read_json(RAW / "source.json")
     names = list(dict.fromkeys(source["labels"].values()))
     keys = row_keys({value: names.index(name) for value, name in source["labels"].items()})
     split, dropped = assign_splits(keys, split_settings, names)
@@ -138,7 +138,7 @@ def main():
     tokenizer.save_pretrained(TOKENIZED / "tokenizer")
     source = {
         "data": source,
-        "model": json.loads((BASE / "source.json").read_text()),
+        "model": read_json(BASE / "source.json"),
         "truncation": settings.truncation,
         "settings": {"split": split_settings.model_dump(), "tokenize": settings.model_dump()},
     }
@@ -159,4 +159,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

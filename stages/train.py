@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from dvclive import Live
 
-from finetune.base.errors import run
+from finetune.base.command import run
 from finetune.base.files import write_json
 from finetune.base.params import read_params
 from finetune.encoder.hardware import chosen_precision
@@ -82,4 +82,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(main))
+    raise SystemExit(run(main, usage=__doc__))

@@ -13,7 +13,8 @@ import yaml
 from docs import readme
 from docs.readme import FLOORS, ROW, SCORES, defaults, modules_page, shown, with_numbers
 from finetune.base.errors import UserError
-from finetune.base.params import Loader, check_params, parse_yaml
+from finetune.base.params import check_params
+from finetune.base.yaml_file import parse_yaml, parse_yaml_text
 from finetune.gate.thresholds import CANNOT_TELL, FALLS_SHORT, HOLDS
 from finetune.results.metrics import read_metrics
 from tests.conftest import ROOT
@@ -21,7 +22,7 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECORD = ROOT / "docs/default_run"  # README describes this run, whatever the workspace holds
 PARAMS = parse_yaml(RECORD / "params.yaml")
-PIPELINE = yaml.load((ROOT / "dvc.yaml").read_text(encoding="utf-8"), Loader)
+PIPELINE = parse_yaml_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"), "test")
 FENCED = re.compile(r"^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 OUT_OF_DATE = "the README is behind docs/default_run; run `make readme`"
@@ -207,12 +208,12 @@ def test_the_settings_that_are_shown_are_valid():
     assert len(blocks) == 2
     for block in blocks:
         params = parse_yaml(RECORD / "params.yaml")
-        for name, values in yaml.load(block, Loader).items():
+        for name, values in parse_yaml_text(block, "test").items():
             for key, value in values.items():
                 params[name][key] = params[name][key] | value if name == "baseline" else value
         check_params(params, source="README.md")
     recipe = parse_yaml(ROOT / "recipes/chinese-csv.yaml")
-    assert all(recipe[name] == values for name, values in yaml.load(blocks[1], Loader).items())
+    assert all(recipe[name] == values for name, values in parse_yaml_text(blocks[1], "test").items())
 
 
 def texts_of_picture(path) -> list[str]:

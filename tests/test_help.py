@@ -5,35 +5,38 @@ import sys
 
 import pytest
 
-COMMANDS = (
-    "summary",
-    "recipe",
-    "seeds",
-    "learning_curve",
-    "plots_page",
-    "gate",
-    "report",
-    "predict",
-    "serve",
-    "publish",
+STAGES = tuple(f"stages.{name}" for name in ("download", "tokenize", "baseline_eval", "train", "evaluate", "export"))
+WITHOUT_OPTIONS = (
+    *STAGES,
+    "finetune.base.params",
+    "finetune.summary",
+    "finetune.learning_curve",
+    "finetune.plots_page",
+)
+WITH_OPTIONS = tuple(
+    f"finetune.{name}" for name in ("recipe", "seeds", "gate", "report", "predict", "serve", "publish")
 )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_is_shown_at_once(workdir, command):
-    done = subprocess.run(
-        [sys.executable, "-m", f"finetune.{command}", "--help"], capture_output=True, text=True, check=False, timeout=60
+def command(module: str, argument: str) -> subprocess.CompletedProcess:
+    """A command with one argument, in the current folder."""
+    return subprocess.run(
+        [sys.executable, "-m", module, argument], capture_output=True, text=True, check=False, timeout=60
     )
+
+
+@pytest.mark.parametrize("module", WITHOUT_OPTIONS + WITH_OPTIONS)
+def test_help_is_shown_at_once(workdir, module):
+    done = command(module, "--help")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("usage: ")
+    assert done.stdout.startswith(f"usage: python -m {module} ")
+    assert len(done.stdout.splitlines()) <= 50  # a screen
     assert list(workdir.iterdir()) == []
 
 
-@pytest.mark.usefixtures("workdir")
-@pytest.mark.parametrize("command", ["summary", "learning_curve", "plots_page"])
-def test_an_unknown_argument_is_an_error(command):
-    done = subprocess.run(
-        [sys.executable, "-m", f"finetune.{command}", "--nonsense"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("module", WITHOUT_OPTIONS)
+def test_an_unknown_argument_is_an_error(workdir, module):
+    done = command(module, "--nonsense")
     assert done.returncode == 2
     assert "unrecognized arguments: --nonsense" in done.stderr
+    assert list(workdir.iterdir()) == []

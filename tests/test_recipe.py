@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from finetune.base.errors import UserError
-from finetune.base.params import Loader, read_params
+from finetune.base.params import read_params
+from finetune.base.yaml_file import parse_yaml_text
 from finetune.recipe import with_recipe
 from tests.conftest import ROOT
 from tests.support.project import PARAMS
@@ -56,15 +57,15 @@ def test_a_recipe_gives_valid_parameters_with_the_tutorial_s_numbers(project, na
 def test_labels_in_chinese_stay_readable(project):  # noqa: ARG001, it is the current folder
     text = with_recipe("chinese-csv")
     assert "负面" in text
-    assert yaml.load(text, Loader)["data"]["labels"] == {"负面": "负面", "正面": "正面"}
+    assert parse_yaml_text(text, "test")["data"]["labels"] == {"负面": "负面", "正面": "正面"}
 
 
 @pytest.mark.parametrize("first", RECIPES)
 @pytest.mark.parametrize("second", RECIPES)
 def test_nothing_of_a_former_recipe_remains(project, first, second):
-    alone = yaml.load(with_recipe(second), Loader)
+    alone = parse_yaml_text(with_recipe(second), "test")
     (project / "params.yaml").write_text(with_recipe(first))
-    assert yaml.load(with_recipe(second), Loader) == alone
+    assert parse_yaml_text(with_recipe(second), "test") == alone
 
 
 def test_the_command_keeps_comments_and_says_what_it_did(project):

@@ -19,6 +19,11 @@ def rounded(value):
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
+def read_json(path: str | Path):
+    """Content of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def write_json(path: Path, value):
     """Value as indented JSON, floats rounded, keys in the order given."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,68 +1,30 @@
 """`params.yaml`, typed: every key, its type and its limits.
 
-Every stage reads the whole file, so that a mistake anywhere stops the first stage that runs, and
-gets back only the sections that it names, which are the ones `dvc.yaml` lists for it.
+Every stage checks the whole file, so a mistake anywhere stops the first stage that runs. A stage gets only the sections
+that it names; these are the sections that `dvc.yaml` lists for it.
 """
 
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from finetune.base.errors import UserError, one_line, run
+from finetune.base.command import run
+from finetune.base.errors import UserError
+from finetune.base.yaml_file import parse_yaml
 
 PARAMS = Path("params.yaml")
 
 
-class Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema, which DVC also reads.
-
-    PyYAML's own YAML 1.1 takes `3e-05` for a string and `yes` for a truth value; DVC writes the
-    first after `dvc exp run -S train.lr=3e-5`. https://yaml.org/spec/1.2.2/#103-core-schema
-    """
-
-    yaml_implicit_resolvers: ClassVar[dict] = {}
-
-    def construct_mapping(self, node, deep=False):
-        """Mapping of a node; a key given twice is an error, where PyYAML would keep the last."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands there twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-for tag, pattern, first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+0123456789."),
-    ),
-):
-    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), first)
-# PyYAML would read 010 as octal 8; in YAML 1.2 it is ten.
-Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
-Loader.add_constructor(
-    "tag:yaml.org,2002:float",
-    lambda loader, node: float(loader.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan")),
-)
-
-
 def value_text(value) -> str:
-    """A raw label as it stands in a data file: `1` -> "1", `true` -> "true"."""
+    """A raw label as a data file spells it: `1` -> "1", `true` -> "true"."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def text_keys(labels):
-    """Labels with every key as text, as tables hold them: {0: negative} -> {"0": negative}."""
+    """Labels with every key as text, as in tables: {0: negative} -> {"0": negative}."""
     return {value_text(key): name for key, name in labels.items()} if isinstance(labels, dict) else labels
 
 
@@ -119,9 +81,9 @@ class ZeroShot(Section):
     template: Name
 
     @model_validator(mode="after")
-    def template_has_places(self):
+    def template_has_placeholders(self):
         if "{text}" not in self.template or "{label}" not in self.template:
-            raise ValueError(f"must hold {{text}} and {{label}} in its template, found {self.template!r}")
+            raise ValueError(f"must have {{text}} and {{label}} in its template, found {self.template!r}")
         return self
 
 
@@ -210,7 +172,7 @@ class Threshold(Section):
 
 
 class Gate(Section):
-    """Thresholds by the dotted name of a metric, and what is asked of the gain over the best baseline."""
+    """Thresholds by the dotted name of a metric, and the least gain over the best baseline."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Threshold] = Field(init=False)
@@ -234,35 +196,17 @@ class Params(Section):
 
 
 def read_params(*sections: str, path: Path = PARAMS):
-    """Named sections of the parameters, in the order asked for; one alone comes without a tuple.
+    """The named sections of the parameters, in the given order; a single one without a tuple.
 
-    Raises UserError when anything in the file is wrong, also in the sections not asked for.
+    Raises UserError if anything in the file is wrong, in other sections too.
     """
     params = check_params(parse_yaml(path), source=str(path))
     values = tuple(getattr(params, section) for section in sections)
     return values[0] if len(values) == 1 else values
 
 
-def parse_yaml(path: Path):
-    """Content of a YAML file; raises UserError when it is missing or no YAML."""
-    try:
-        return parse_yaml_text(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; run this from the project's root") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from None
-
-
-def parse_yaml_text(text: str, source: str):
-    """Content of a YAML text; raises UserError, which names the source, when it is no YAML."""
-    try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source} is not valid YAML: {one_line(error)}") from None
-
-
 def check_params(values, source: str) -> Params:
-    """Parameters from plain values; raises UserError that names the first wrong key and counts the others."""
+    """Parameters from plain values; raises UserError, naming the first wrong key and counting the others."""
     if not isinstance(values, dict):
         raise UserError(f"{source} must hold sections such as train:, found {values!r}")
     try:
@@ -275,16 +219,16 @@ def check_params(values, source: str) -> Params:
 
 def explain(problem: dict, values: dict) -> str:
     """One pydantic problem as a sentence: the key, what is allowed, what was found."""
-    # A union adds the name of its branch and a dictionary's key its marker; neither is a key of the file.
-    path, place = [], values
+    # pydantic adds the branch of a union and a marker for a dictionary's key; neither is a key of the file.
+    path, value = [], values
     for part in problem["loc"]:
-        if isinstance(place, dict) and (part in place or problem["type"] == "missing"):
+        if isinstance(value, dict) and (part in value or problem["type"] == "missing"):
             path.append(str(part))
-            place = place.get(part)
+            value = value.get(part)
     key = ".".join(path) or "the file"
     match problem["type"]:
         case "missing":
-            return f"{key} is missing; add it (README lists every parameter)"
+            return f"{key} is missing; add it (docs/parameters.md lists every parameter)"
         case "extra_forbidden":
             return f"{key} is not a parameter; {suggestion(path)}"
         case "value_error":
@@ -293,15 +237,15 @@ def explain(problem: dict, values: dict) -> str:
             return f"{key} must match {problem['ctx']['pattern']}, found {problem['input']!r}"
     # "Input should be at least 1", "Dictionary should have at least 2 items after validation, not 1"
     message = re.sub(r"^\w+ should", "must", problem["msg"]).replace(" after validation", "")
-    message = re.sub(r" or instance of \w+", "", message)  # a class of ours means nothing in a file
+    message = re.sub(r" or instance of \w+", "", message)  # the name of a class means nothing to the reader of a file
     return f"{key} {message}, found {problem['input']!r}"
 
 
 def suggestion(path: list[str]) -> str:
-    """The parameter that a misspelt one was meant to be, and those that stand beside it."""
+    """The likely spelling of an unknown parameter, and all parameters of its section."""
     model = Params
     for part in path[:-1]:
-        # A metric's name is a key of gate: that no schema knows.
+        # The keys of gate are names of metrics, which no schema lists.
         model = model.model_fields[part].annotation if part in model.model_fields else Threshold
     known = list(model.model_fields)
     prefix = "".join(f"{part}." for part in path[:-1])
@@ -311,6 +255,11 @@ def suggestion(path: list[str]) -> str:
     ) + f"{prefix.rstrip('.') or 'the file'} takes {', '.join(known)}"
 
 
+def main():
+    """Checks the file. `make repro` does so first, because DVC deletes a stage's outputs before the stage can complain."""
+    read_params("data")
+    print("params.yaml is in order")
+
+
 if __name__ == "__main__":
-    # `make repro` checks the file first: DVC deletes a stage's outputs before the stage can complain.
-    raise SystemExit(run(lambda: print("params.yaml is in order") if read_params("gate") is not None else None))
+    raise SystemExit(run(main, usage=__doc__))

@@ -3,7 +3,6 @@
 In a fresh process nothing already loaded can stand in for a missing file.
 """
 
-import json
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +13,7 @@ from scipy.special import softmax
 from tqdm import tqdm
 from transformers import pipeline
 
+from finetune.base.files import read_json
 from finetune.encoder.hardware import fast_fp32
 from finetune.encoder.models import attention, loading, logits, trained_classifier
 from finetune.rows.lengths import length_order
@@ -62,7 +62,7 @@ def folder_probabilities(folder: str) -> np.ndarray:
     found = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
     # The pipeline can only cut a text's end off. Texts cut in another way go to the model as ids.
     cut = np.flatnonzero(rows["truncated"][:])
-    if json.loads((TOKENIZED / "source.json").read_text(encoding="utf-8"))["truncation"] != "head" and len(cut):
+    if read_json(TOKENIZED / "source.json")["truncation"] != "head" and len(cut):
         ids = rows.select(cut)["input_ids"][:]
         found[cut] = softmax(
             logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id).astype(np.float64), axis=-1

@@ -1,6 +1,6 @@
 """The command: `python -m finetune.gate`."""
 
-from finetune.base.errors import run
+from finetune.base.command import run
 from finetune.gate.thresholds import CANNOT_TELL, main
 
 if __name__ == "__main__":

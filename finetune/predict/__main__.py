@@ -1,6 +1,6 @@
 """The command: `python -m finetune.predict`."""
 
-from finetune.base.errors import run
+from finetune.base.command import run
 from finetune.predict.answers import main
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The command: `python -m finetune.publish`."""
 
-from finetune.base.errors import run
+from finetune.base.command import run
 from finetune.publish.checks import main
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from scipy.special import log_softmax
 
 from finetune.base.errors import UserError
-from finetune.base.params import PARAMS, parse_yaml_text
+from finetune.base.params import PARAMS
+from finetune.base.yaml_file import parse_yaml_text
 from finetune.results.metrics import METRICS, parse_metrics
 
 PREDICTIONS = Path("data/predictions/test.parquet")
@@ -88,7 +89,7 @@ class Revision:
         return self._bytes(path) is not None
 
     def text(self, path: str | Path) -> str:
-        """Text of a file in Git, or in the workspace; raises UserError when it is not there or no text."""
+        """Text of a file in Git, or in the workspace; raises UserError if it is missing or not text."""
         content = self._bytes(path)
         if content is None:
             raise UserError(f"there is no {path} at {self}")

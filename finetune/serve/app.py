@@ -12,7 +12,6 @@ POST /predict and POST /explain must bring as `Authorization: Bearer`.
 import argparse
 import asyncio
 import contextlib
-import json
 import math
 import os
 import signal
@@ -31,6 +30,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from finetune.base.errors import UserError, one_line
+from finetune.base.files import read_json
 from finetune.runtime.classifier import Classifier
 from finetune.runtime.drift import PROFILE, WINDOW, Window
 from finetune.runtime.reading import Reader, Reading
@@ -87,7 +87,7 @@ def reference_window(folder: Path, labels: list[str], size: int) -> Window | Non
     if not path.is_file():
         return None
     try:
-        profile = json.loads(path.read_text(encoding="utf-8"))
+        profile = read_json(path)
         if profile["labels"] == labels:
             return Window(profile, size)
         found = f"is of the labels {', '.join(profile['labels'])}, the model's are {', '.join(labels)}"

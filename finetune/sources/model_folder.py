@@ -1,10 +1,10 @@
 """A pretrained checkpoint as a folder of files: is it whole, and which of its files are needed?"""
 
-import json
 import shutil
 from pathlib import Path
 
 from finetune.base.errors import UserError, one_line
+from finetune.base.files import read_json
 
 TOKENIZERS = (
     "tokenizer.json",
@@ -51,7 +51,7 @@ def check_checkpoint(folder: Path, uri: str):
 def check_object(path: Path, uri: str) -> dict:
     """Content of a JSON file that holds an object; raises UserError when it does not."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except ValueError as error:
         raise UserError(f"{uri}: {path.name} is no JSON ({one_line(error)}); get the model again") from None
     if not isinstance(value, dict):
@@ -65,7 +65,7 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / "model.safetensors"]
     if not (folder / INDEX).is_file():
         return []
-    shards = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+    shards = read_json(folder / INDEX)["weight_map"].values()
     return [folder / name for name in sorted(set(shards))]
 
 

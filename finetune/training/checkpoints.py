@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from pathspec import GitIgnoreSpec
 
 from finetune.base.errors import UserError
+from finetune.base.files import read_json
 
 FOLDER = Path("checkpoints")
 COMPLETE = "complete.json"
@@ -120,7 +121,7 @@ def step_of(path: Path) -> int:
 def is_complete(path: Path) -> bool:
     """Whether a checkpoint was written to its end and nothing of it is missing."""
     try:
-        sizes = json.loads((path / COMPLETE).read_text(encoding="utf-8"))
+        sizes = read_json(path / COMPLETE)
         return all((path / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
         return False

@@ -10,6 +10,8 @@ from dvclive import Live
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from finetune.base.files import read_json
+
 CURVE_POINTS = 100  # of the training curves: smooth enough to see, few enough to read
 
 
@@ -104,7 +106,7 @@ class Progress:
 
     def load(self, folder: Path, name: str, weights_name: str):
         """State as `save` left it; the curves are drawn again up to there."""
-        state = json.loads((folder / name).read_text(encoding="utf-8"))
+        state = read_json(folder / name)
         if "best" in state:
             self.best = Best(**state["best"], weights=load_file(folder / weights_name))
         for self.step, values in state["points"]:

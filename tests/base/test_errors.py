@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from finetune.base.errors import run
+from finetune.base.command import run
 from tests.support.project import PARAMS
 
 
@@ -22,14 +22,12 @@ from tests.support.project import PARAMS
     ],
 )
 def test_a_stage_without_its_inputs_names_the_first_in_one_line(stage, missing, tmp_path):
-    """A folder that is not there, transformers would ask the Hub for: here for most of a minute, elsewhere with an answer."""
+    """transformers would ask the Hub for a missing folder: without a network that takes most of a minute."""
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     command = [sys.executable, "-m", f"stages.{stage}"]
     failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert failed.returncode == 1
-    assert (
-        failed.stderr == f"error: {missing} is not there; run `dvc repro`, which makes it or takes it from the cache\n"
-    )
+    assert failed.stderr == f"error: {missing} is missing; run `dvc repro`, which makes it or takes it from the cache\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from finetune.base.params import Loader
+from finetune.base.yaml_file import parse_yaml_text
 from tests.conftest import ROOT
 from tests.support.tiny import reviews, tiny_checkpoint, write_table
 
@@ -163,7 +163,7 @@ class Project:
 
     def params(self) -> dict:
         """Content of params.yaml."""
-        return yaml.load((self.folder / "params.yaml").read_text(encoding="utf-8"), Loader)
+        return parse_yaml_text((self.folder / "params.yaml").read_text(encoding="utf-8"), "test")
 
     def write_params(self, params: dict):
         """params.yaml with these values."""

@@ -1,0 +1,34 @@
+"""YAML files, read as DVC reads them."""
+
+from pathlib import Path
+
+from ruamel.yaml import YAML, YAMLError
+
+from finetune.base.errors import UserError, one_line
+
+
+def parse_yaml(path: Path):
+    """Content of a YAML file. Raises UserError if it is missing or not YAML."""
+    try:
+        return parse_yaml_text(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run this from the project's root") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from None
+
+
+def parse_yaml_text(text: str, source: str):
+    """Content of a YAML 1.2 text: `3e-05` is a number, `yes` a string. Raises UserError, naming the source, if it is not YAML."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise UserError(f"{source} is not valid YAML: {explained(error)}") from None
+
+
+def explained(error: YAMLError) -> str:
+    """Problem and position; ruamel's own text goes on with advice for programmers."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return one_line(error)
+    parts = " ".join(f"{error.context or ''} {error.problem}".split())
+    return f"{parts} in line {mark.line + 1}, column {mark.column + 1}"
