@@ -1,21 +1,26 @@
 """How a command starts, ends and reports a mistake."""
 
 import argparse
+import io
 import os
 import sys
 import time
+import traceback
 
 from finetune.base.errors import Stopped, UserError, file_problem
 
 RANK_0_REPORTS = 10  # seconds
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 
 
 def run(main, mistake: int = 1, usage: str | None = None) -> int:
     """Exit status of `main()`: its result (None is 0), or `mistake` after one line on stderr about what to fix.
 
     `usage` is the docstring of a command without options: `--help` prints it, and any other argument ends with status 2.
-    Bugs of our own keep their traceback. Ctrl-C ends with status 130, as shells expect.
+    Bugs of our own keep their traceback; where `mistake` is not 1, as for the gate, whose status 1 is a verdict, they end
+    with `mistake` too. Ctrl-C ends with status 130, as shells expect.
     """
+    escape_unprintable()
     if usage:
         refuse_arguments(usage)
     try:
@@ -30,15 +35,29 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except OSError as error:
-        problem = file_problem(error)
+    except BrokenPipeError:
+        # The reader of our output, `head` for example, has gone. Python's last flush must not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    except Exception as error:
+        problem = file_problem(error) if isinstance(error, OSError) else None
         if problem is None:
-            raise
+            if mistake == 1:
+                raise
+            traceback.print_exc()
+            return mistake
     if os.environ.get("RANK", "0") != "0":
         # Rank 0 reports and ends the others; the rest report only if it has not done so in time.
         time.sleep(RANK_0_REPORTS)
     print(f"error: {problem}", file=sys.stderr)
     return mistake
+
+
+def escape_unprintable():
+    """Makes stdout and stderr write `\\u2026` for a character that the terminal's encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def refuse_arguments(usage: str):

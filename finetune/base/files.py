@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 DIGITS = 6  # of metrics: finer than any interval, coarser than the noise of the last bits
 
@@ -34,6 +35,25 @@ def write_csv(path: Path, header: list[str], rows: Iterable):
     """Rows under a header as CSV, floats rounded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file)
         writer.writerow(header)
         writer.writerows(rounded(list(row)) for row in rows)
+
+
+class LineFeeds:
+    """Text file that ends its lines in a line feed, for a writer that ends them in a carriage return and a line feed."""
+
+    def __init__(self, file: TextIO):
+        self.file = file
+
+    def write(self, line: str):
+        self.file.write(line.removesuffix("\r\n") + "\n")
+
+
+def csv_writer(file: TextIO, delimiter: str = ","):
+    """A `csv.writer` whose lines end in a line feed and whose fields all read back, whatever they hold.
+
+    Python quotes a field for the characters of the line ending alone. With a line feed as the ending, a bare carriage
+    return would stay unquoted, and every reader would take it for the end of the row.
+    """
+    return csv.writer(LineFeeds(file), delimiter=delimiter, lineterminator="\r\n")

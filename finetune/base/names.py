@@ -1,0 +1,39 @@
+"""Labels, groups and column names in one form, so that spellings that look the same are the same."""
+
+import math
+import unicodedata
+
+# They change how Persian, Indic scripts and emoji look, so they are not invisible there.
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+
+
+def normal_name(value: str | None) -> str | None:
+    """The value in Unicode's NFC, without invisible characters, each run of white space as one blank and none at the ends.
+
+    None if nothing is left. Invisible are control and format characters, such as a zero-width space, a byte order mark or
+    a direction mark: "\\ufefffilm\\u00a01 " -> "film 1". https://www.unicode.org/reports/tr15/
+    """
+    if value is None:
+        return None
+    if not (value.isascii() and value.isprintable()):
+        # An invisible character between a letter and its accent would keep the two from being composed.
+        value = unicodedata.normalize("NFC", "".join(letter for letter in value if not invisible(letter)))
+    return " ".join(value.split()) or None
+
+
+def invisible(letter: str) -> bool:
+    """Whether a character has no width and no effect on how its neighbours look."""
+    return unicodedata.category(letter) in ("Cc", "Cf") and not letter.isspace() and letter not in JOINERS
+
+
+def name_form(value: str) -> str:
+    """A key that two names share if they differ only in form: `1` and `1.0`, `True` and `true`, full and half width.
+
+    Two such names are almost always one name that two programs wrote.
+    """
+    folded = unicodedata.normalize("NFKC", value).casefold()
+    try:
+        number = float(folded)
+    except ValueError:
+        return folded
+    return repr(number) if math.isfinite(number) else folded

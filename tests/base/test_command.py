@@ -1,0 +1,57 @@
+"""How every program here starts and ends."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+from finetune.base.command import run
+from finetune.base.errors import UserError
+
+def main():
+    {body}
+
+raise SystemExit(run(main, mistake={mistake}))
+"""
+
+
+def program(body: str, mistake: int = 1, **environment: str) -> subprocess.CompletedProcess:
+    """A small program that ends through `run`, in an environment of its own."""
+    code = PROGRAM.format(body=body, mistake=mistake)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+
+
+def test_a_mistake_ends_in_one_line():
+    done = program('raise UserError("found 1, expected 2")')
+    assert (done.returncode, done.stderr) == (1, "error: found 1, expected 2\n")
+
+
+@pytest.mark.parametrize("mistake", [1, 2])
+def test_a_bug_keeps_its_traceback_and_never_looks_like_a_verdict(mistake):
+    """Status 1 of the gate means that a score falls short; a bug there ends with 2."""
+    done = program("1 / 0", mistake)
+    assert done.returncode == mistake
+    assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
+def test_an_output_that_is_not_utf_8_shows_other_characters_escaped(environment):
+    done = program('print("negative \\u2026 \\u597d"); raise UserError("\\u597d")', **environment)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "negative \\u2026 \\u597d\n", "error: \\u597d\n")
+
+
+def test_output_that_nobody_reads_any_more_is_no_error():
+    command = PROGRAM.format(body="print(*range(10**6), sep=chr(10))", mistake=1)
+    done = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" | head -1; exit "${PIPESTATUS[0]}"', sys.executable, command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (141, "0\n", "")
