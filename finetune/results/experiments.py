@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -27,6 +28,16 @@ def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProce
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=capture, text=True, check=False)
 
 
+def untracked_data() -> list[str]:
+    """What lies in data/local and not in Git, which DVC's copy of the workspace would lack: files, and folders as one.
+
+    DVC cannot copy a file into a folder that its copy lacks, nor a folder over one that it has.
+    """
+    command = ["git", "-c", "core.quotePath=false", "ls-files", "-z", "--others", "--directory", "data/local"]
+    listed = subprocess.run(command, capture_output=True, check=True).stdout
+    return [os.fsdecode(path).rstrip("/") for path in listed.split(b"\0")[:-1]]
+
+
 def experiment_metrics(name: str, settings: dict, files: tuple[str, ...]) -> dict[str, dict]:
     """Metrics files of the experiment of this name, which is run with these settings unless it is there.
 
@@ -38,9 +49,7 @@ def experiment_metrics(name: str, settings: dict, files: tuple[str, ...]) -> dic
         raise UserError(f"DVC cannot list the experiments: {' '.join(listed.stderr.split())}")
     if name not in listed.stdout.split():
         command = ["exp", "run", "--temp", "--name", name]
-        # Git leaves the user's own data out, and with it DVC's copy of the workspace.
-        untracked = ["git", "ls-files", "-z", "--others", "data/local"]
-        for path in subprocess.run(untracked, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
+        for path in untracked_data():
             command += ["--copy-paths", path]
         for key, value in settings.items():
             command += ["--set-param", f"{key}={json.dumps(value)}"]

@@ -17,6 +17,7 @@ SOURCES = (
     "finetune",
     "recipes",
     "benchmarks/speed.json",
+    "data/local/README.md",
     "dvc.yaml",
     "requirements.txt",
     "requirements-export.txt",
@@ -109,7 +110,7 @@ class Project:
         project = cls(folder)
         for name in SOURCES:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             copy(ROOT / name, folder / name)
         for cache in folder.rglob("__pycache__"):
             shutil.rmtree(cache)
