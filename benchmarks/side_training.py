@@ -22,7 +22,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Tr
 from finetune.base.params import Train, read_params
 from finetune.encoder.batches import padded
 from finetune.encoder.hardware import chosen_precision
-from finetune.encoder.models import fresh_classifier, logits
+from finetune.encoder.models import fresh_classifier
+from finetune.encoder.prediction import logits
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints

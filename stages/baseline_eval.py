@@ -17,9 +17,10 @@ from finetune.base.command import run
 from finetune.base.errors import existing
 from finetune.base.files import write_csv, write_json
 from finetune.base.params import read_params
+from finetune.baselines.frozen import few_shot_block
 from finetune.baselines.regression import majority
 from finetune.baselines.tfidf import tfidf
-from finetune.baselines.with_encoder import encoder_baselines, few_shot_block
+from finetune.baselines.with_encoder import encoder_baselines
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
 from finetune.scoring.curves import precision_recall, roc

@@ -20,7 +20,8 @@ from finetune.base.command import run
 from finetune.base.errors import UserError, existing
 from finetune.base.files import read_json, write_csv, write_json
 from finetune.base.params import Behaviour, read_params
-from finetune.encoder.models import logits, trained_classifier
+from finetune.encoder.models import trained_classifier
+from finetune.encoder.prediction import logits
 from finetune.evaluation.behaviour import all_edits, failed_rows, failure_entry
 from finetune.evaluation.calibration import fitted_temperature
 from finetune.evaluation.headline import headline_scores

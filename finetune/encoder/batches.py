@@ -5,10 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-# Tokens that a processor computes at once, at most: what more of them leave behind falls out of its cache. At 256 tokens a
-# row, training in parts of this many was 1.6 times as fast as in whole batches of 32 rows (docs/benchmarks.md).
-CACHED_TOKENS = 2048
-
 
 class TokenRows:
     """Rows of token ids, not padded, as batches for an encoder."""

@@ -1,7 +1,9 @@
-"""bf16 or fp32, and whose fp32 products: which one is faster here, measured rather than believed."""
+"""Where models compute, and what is fastest there: device, attention, tokens at once, precision, fp32 products."""
 
 import contextlib
 import functools
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,6 +16,32 @@ SHAPE = (1024, 384, 1536)  # a feed-forward layer of a small encoder over 1,024 
 ROUNDS = 15  # other programs disturb some of them, hardly all
 # Largest error of a product of standard normal numbers: fp32 stays below 1e-4, rounding to bf16 makes 0.1.
 EXACT = 1e-3
+# Tokens that a processor computes at once, at most: what more of them leave behind falls out of its cache. At 256 tokens a
+# row, training in parts of this many was 1.6 times as fast as in whole batches of 32 rows (docs/benchmarks.md).
+CACHED_TOKENS = 2048
+
+
+def device() -> torch.device:
+    """Where models compute: the first GPU, or the one of this process among several, or the processor."""
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
+
+
+def batch_tokens() -> int:
+    """Number of tokens to compute at once, at most; a GPU takes batches whole."""
+    return sys.maxsize if torch.cuda.is_available() else CACHED_TOKENS
+
+
+def attention() -> str | None:
+    """Implementation of attention that is fastest where models compute.
+
+    On a processor plain products beat the fused kernel: its backward pass took three times as long at 26 tokens and twice
+    at 256, its forward pass in bf16 1.4 times (docs/benchmarks.md). On a GPU the fused one, the library's choice, wins.
+    """
+    return None if torch.cuda.is_available() else "eager"
 
 
 def chosen_precision(setting: str) -> str:

@@ -14,8 +14,9 @@ from tqdm import tqdm
 from transformers import pipeline
 
 from finetune.base.files import read_json
-from finetune.encoder.hardware import fast_fp32
-from finetune.encoder.models import attention, loading, logits, trained_classifier
+from finetune.encoder.hardware import attention, fast_fp32
+from finetune.encoder.models import loading, trained_classifier
+from finetune.encoder.prediction import logits
 from finetune.rows.lengths import length_order
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer

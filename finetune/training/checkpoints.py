@@ -91,7 +91,7 @@ class Checkpoints:
         """Whether enough time has passed since the last one."""
         return time.monotonic() - self.written > max(SECONDS, self.cost / SHARE)
 
-    def complete(self, path: Path, started: float):
+    def mark_complete(self, path: Path, started: float):
         """Declares a checkpoint complete that was begun at `started` (time.monotonic) and drops the older ones."""
         sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in path.rglob("*") if file.is_file()}
         scratch = path / f"{COMPLETE}.tmp"

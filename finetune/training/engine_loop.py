@@ -23,10 +23,10 @@ def train_with_loop(fit: Fit):
     def save():
         path, started = fit.checkpoints.path(fit.progress.step), time.monotonic()
         accelerator.save_state(path)
-        fit.complete(path, started)
+        fit.save_progress(path, started)
 
-    checkpoint = fit.resume()
-    if checkpoint is not None and not fit.finished:
+    checkpoint = fit.restore()
+    if checkpoint is not None and not fit.is_finished:
         accelerator.load_state(checkpoint)
 
     loader, steps = fit.loader(), len(fit.sampler)
@@ -49,5 +49,5 @@ def train_with_loop(fit: Fit):
             if fit.progress.step % steps and fit.must_save:
                 save()
         fit.after_epoch()
-        if not fit.finished and fit.must_save:
+        if not fit.is_finished and fit.must_save:
             save()

@@ -35,8 +35,8 @@ class Hooks(TrainerCallback):
         control.should_evaluate = True
 
     def on_evaluate(self, args, state, control, **kwargs):
-        control.should_training_stop |= self.fit.finished
-        if not self.fit.finished:
+        control.should_training_stop |= self.fit.is_finished
+        if not self.fit.is_finished:
             self.save_if_due(control)
 
     def save_if_due(self, control):
@@ -45,7 +45,7 @@ class Hooks(TrainerCallback):
             control.should_save = True
 
     def on_save(self, args, state, control, **kwargs):
-        self.fit.complete(self.fit.checkpoints.path(state.global_step), self.save_started)
+        self.fit.save_progress(self.fit.checkpoints.path(state.global_step), self.save_started)
 
 
 class ClassifierTrainer(Trainer):
@@ -110,6 +110,6 @@ def train_with_trainer(fit: Fit):
             report_to="none",
         ),
     )
-    checkpoint = fit.resume()
-    if not fit.finished:
+    checkpoint = fit.restore()
+    if not fit.is_finished:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

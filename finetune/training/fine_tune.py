@@ -42,7 +42,7 @@ def fine_tune(
         fit = Fit(model, tokenizer, train, validation, settings, precision, live, checkpoints, interrupts)
         try:
             ENGINES[settings.engine](fit)
-            fit.finish()
+            fit.mark_finished()
             leave()
         except (RuntimeError, MemoryError, SafetensorError) as error:
             if isinstance(error, SafetensorError) or "PytorchStreamWriter" in str(error):
@@ -56,4 +56,4 @@ def fine_tune(
             raise
         finally:
             fit.progress.bar.close()
-    return fit.result(), fit
+    return fit.best_model(), fit

@@ -11,36 +11,23 @@ from datasets import Dataset
 from dvclive import Live
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss
-from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from finetune.base.errors import UserError
 from finetune.base.params import Train
 from finetune.encoder.batches import FeatureRows, TokenRows
-from finetune.encoder.models import batch_tokens, predict
-from finetune.rows.lengths import rows_within
+from finetune.encoder.prediction import predict
+from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
 from finetune.training.distributed import from_all, from_first, leave, processes, rank, wait
+from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
-from finetune.training.layers import (
-    FeaturesAsEncoder,
-    encoder_features,
-    freeze,
-    layer_schedule,
-    parameter_groups,
-    with_adapters,
-)
+from finetune.training.layers import freeze, layer_schedule, parameter_groups
+from finetune.training.loader import EpochLoader, epoch_loader
 from finetune.training.order import LengthBatches
 from finetune.training.progress import Progress
 
 PROGRESS, BEST = "progress.json", "best.safetensors"
-
-
-class EpochLoader(DataLoader):
-    """Loader whose order changes with the epoch, as its batch sampler says."""
-
-    def set_epoch(self, epoch: int):
-        self.batch_sampler.set_epoch(epoch)
 
 
 def part_loss(model, part: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -111,34 +98,8 @@ class Fit:
         )
 
     def loader(self) -> EpochLoader:
-        """Batches of this process: its share of each global batch, so that all processes make the same steps.
-
-        A batch is a list of parts, whose gradients are to be added up: a processor computes a few tokens at a time faster.
-        """
-        first, count = rank(), processes()
-
-        def collate(places: list[int]) -> list[dict[str, torch.Tensor]]:
-            # From the global batch, so that every process has as many parts.
-            rows = rows_within(batch_tokens(), max(self.train_rows.lengths[place] for place in places))
-            share = -(-len(places) // count)
-            mine = places[first::count]
-            return [part(mine[start : start + rows], places) for start in range(0, share, rows)]
-
-        def part(mine: list[int], places: list[int]) -> dict[str, torch.Tensor]:
-            weight = count / len(places)
-            if not mine:  # where the rows do not suffice for every process: take part, without weight
-                mine, weight = places[:1], 0.0
-            weights = torch.full((len(mine),), weight)
-            return self.train_rows.batch(mine) | {"labels": self.train_labels[mine], "weights": weights}
-
-        return EpochLoader(
-            range(len(self.train_rows.lengths)),
-            batch_sampler=self.sampler,
-            collate_fn=collate,
-            # Of its own: the loader must not move the generator that dropout draws from.
-            generator=torch.Generator().manual_seed(self.settings.seed),
-            pin_memory=torch.cuda.is_available(),
-        )
+        """Batches of this process, in the order of the sampler."""
+        return epoch_loader(self.train_rows, self.train_labels, self.sampler, self.settings.seed)
 
     def before_step(self):
         """Freezes and unfreezes layers where the strategy says so."""
@@ -176,13 +137,13 @@ class Fit:
         return predict(self.model, chosen, lambda output, _: output.logits, desc="validate")
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the last epoch is through."""
         return self.progress.epoch == self.settings.epochs or self.progress.out_of_patience
 
     def epochs_left(self) -> Iterator[int]:
         """Numbers of the epochs still to do, counted from 0."""
-        while not self.finished:
+        while not self.is_finished:
             yield self.progress.epoch
 
     @property
@@ -190,18 +151,18 @@ class Fit:
         """Whether to write a checkpoint now: enough time has passed, or someone asked to stop. The same in all processes."""
         return any(from_all(self.interrupts.asked() or self.checkpoints.due()))
 
-    def complete(self, path: Path, started: float):
+    def save_progress(self, path: Path, started: float):
         """Adds the progress to a checkpoint that the engine has written, and ends the training if it was asked to stop."""
         wait()
         if rank() == 0:
             self.progress.save(path, PROGRESS, BEST)
-            self.checkpoints.complete(path, started)
+            self.checkpoints.mark_complete(path, started)
         wait()
         if any(from_all(self.interrupts.asked())):
             leave()
             raise self.interrupts.stopped(self.progress.step, self.steps)
 
-    def resume(self) -> Path | None:
+    def restore(self) -> Path | None:
         """Newest checkpoint of this very training, after the progress was brought back from it."""
         path = from_first(self.checkpoints.latest() if rank() == 0 else None)
         if path is not None:
@@ -211,7 +172,7 @@ class Fit:
         self.checkpoints.written = time.monotonic()
         return path
 
-    def finish(self):
+    def mark_finished(self):
         """Last checkpoint, of the outcome alone: the model counts as made only when DVC has tracked it."""
         path, started = self.checkpoints.path(self.progress.step), time.monotonic()
         if from_first(path.exists()):
@@ -219,9 +180,9 @@ class Fit:
         if rank() == 0:
             path.mkdir(parents=True)
             (path / FINISHED).touch()
-        self.complete(path, started)
+        self.save_progress(path, started)
 
-    def result(self) -> PreTrainedModel:
+    def best_model(self) -> PreTrainedModel:
         """The classifier with the weights of its best epoch, all parts of it in their place again."""
         model = self.model
         model.load_state_dict(self.progress.best.weights, strict=False)

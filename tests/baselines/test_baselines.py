@@ -5,10 +5,10 @@ import pytest
 
 from finetune.base.errors import UserError
 from finetune.base.params import FewShot, ZeroShot
-from finetune.baselines import with_encoder as baselines
+from finetune.baselines.frozen import few_shot, few_shot_block, untrained
+from finetune.baselines.prompting import filled_mask, fills_masks, label_words, similar_prompt
 from finetune.baselines.regression import STRENGTHS, Labelled, best_regression, fitted_regression, majority
 from finetune.baselines.tfidf import tfidf
-from finetune.baselines.with_encoder import few_shot_block
 from finetune.encoder.models import mask_filler
 from finetune.rows.tokens import load_tokenizer
 from tests.support.rows import tokenised
@@ -74,7 +74,7 @@ def test_few_shot_draws_other_examples_each_time_and_reports_their_spread():
     labels = np.arange(300) % 3
     features = np.eye(3)[labels] + random.normal(0, 0.4, (300, 3))
     train, test = Labelled(features[:200], labels[:200]), Labelled(features[200:], labels[200:])
-    draws = baselines.few_shot(train, test.features, 3, FewShot(per_class=4, draws=5), seed=1)
+    draws = few_shot(train, test.features, 3, FewShot(per_class=4, draws=5), seed=1)
     assert draws.shape == (5, 100, 3)
     assert len({draw.tobytes() for draw in draws}) == 5
     block = few_shot_block(test.labels, draws, ["a", "b", "c"])
@@ -90,7 +90,7 @@ def test_few_shot_draws_other_examples_each_time_and_reports_their_spread():
 
 def test_zero_shot_takes_the_most_similar_prompt():
     """Texts along the axes of two prompts; the third text lies nearer to the first."""
-    found = baselines.similar_prompt(np.array([[2.0, 0], [0, 5.0]]), np.array([[9.0, 0], [0, 1.0], [2.0, 1.0]]))
+    found = similar_prompt(np.array([[2.0, 0], [0, 5.0]]), np.array([[9.0, 0], [0, 1.0], [2.0, 1.0]]))
     assert found.argmax(1).tolist() == [0, 1, 0]
     assert found.sum(1) == pytest.approx(1)
 
@@ -99,12 +99,12 @@ def test_zero_shot_takes_the_most_similar_prompt():
     ("prompts", "words"), [(None, ["bad", "good"]), ({"good": "fine", "bad": "poor"}, ["poor", "fine"])]
 )
 def test_prompts_come_in_the_order_of_the_labels(prompts, words):
-    assert baselines.label_words(NAMES, ZeroShot(prompts=prompts, template=TEMPLATES[0])) == words
+    assert label_words(NAMES, ZeroShot(prompts=prompts, template=TEMPLATES[0])) == words
 
 
 def test_a_prompt_for_no_label_is_refused():
     with pytest.raises(UserError, match="one prompt for each of the labels bad, good .*, found bad, god"):
-        baselines.label_words(NAMES, ZeroShot(prompts={"bad": "x", "god": "y"}, template=TEMPLATES[0]))
+        label_words(NAMES, ZeroShot(prompts={"bad": "x", "god": "y"}, template=TEMPLATES[0]))
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_zero_shot_reads_the_label_where_the_template_has_its_mask(family, templ
     folder = tiny_checkpoint(tmp_path, family, masked=True)
     tokenizer = load_tokenizer(folder)
     model = mask_filler(folder)
-    assert baselines.fills_masks(model.config, tokenizer)
+    assert fills_masks(model.config, tokenizer)
     rows = [row for row in reviews(40) if len(row["text"].split()) < 12][:12]
     test = tokenised(tokenizer, rows, NAMES)
     settings = ZeroShot(prompts=None, template=template)
-    found = baselines.filled_mask(folder, tokenizer, test, settings, LENGTH)
+    found = filled_mask(folder, tokenizer, test, settings, LENGTH)
 
     words = [tokenizer(f" {name}", add_special_tokens=False)["input_ids"][0] for name in NAMES]
     for text, shares in zip(test["text"][:], found, strict=True):
@@ -138,10 +138,10 @@ def test_a_text_is_cut_so_that_the_template_fits(tmp_path):
     tokenizer = load_tokenizer(folder)
     rows = [{"text": "the film " * 50, "label": "bad"}, {"text": "the film", "label": "good"}]
     settings = ZeroShot(prompts=None, template=TEMPLATES[0])
-    found = baselines.filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=16)
+    found = filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=16)
     assert np.isfinite(found).all()
     with pytest.raises(UserError, match="leaves no room for a text within tokenize.max_length 6"):
-        baselines.filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=6)
+        filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=6)
 
 
 def test_labels_that_a_mask_cannot_tell_apart_are_refused(tmp_path):
@@ -149,16 +149,16 @@ def test_labels_that_a_mask_cannot_tell_apart_are_refused(tmp_path):
     tokenizer = load_tokenizer(folder)
     rows = tokenised(tokenizer, [{"text": "a", "label": "great film"}], ["great film", "great story"])
     with pytest.raises(UserError, match="start with the same token"):
-        baselines.filled_mask(folder, tokenizer, rows, ZeroShot(prompts=None, template=TEMPLATES[0]), 32)
+        filled_mask(folder, tokenizer, rows, ZeroShot(prompts=None, template=TEMPLATES[0]), 32)
 
 
 def test_only_a_checkpoint_saved_with_its_mask_head_fills_masks(tiny_bert):
     from transformers import AutoConfig
 
-    assert not baselines.fills_masks(AutoConfig.from_pretrained(tiny_bert), load_tokenizer(tiny_bert))
+    assert not fills_masks(AutoConfig.from_pretrained(tiny_bert), load_tokenizer(tiny_bert))
 
 
 def test_the_untrained_encoder_guesses(tiny_bert):
-    found = baselines.untrained(tiny_bert, split(60), pad_id=0, seed=1)
+    found = untrained(tiny_bert, split(60), pad_id=0, seed=1)
     assert found.shape == (60, 2)
     assert found.sum(1) == pytest.approx(1)

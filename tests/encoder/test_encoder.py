@@ -10,17 +10,9 @@ from transformers import AutoModelForSequenceClassification
 from finetune.base.errors import UserError
 from finetune.base.params import Train
 from finetune.encoder.batches import TokenRows, padded
-from finetune.encoder.models import (
-    bare_encoder,
-    fresh_classifier,
-    layers,
-    logits,
-    mean_embeddings,
-    narrowed,
-    predict,
-    save,
-    trained_classifier,
-)
+from finetune.encoder.first_token import encoder_layers, narrowed
+from finetune.encoder.models import bare_encoder, fresh_classifier, save, trained_classifier
+from finetune.encoder.prediction import logits, mean_embeddings, predict
 from finetune.rows.stored import label_names
 from finetune.rows.tokens import encode, load_tokenizer
 from finetune.training.checkpoints import Checkpoints
@@ -81,7 +73,7 @@ def test_the_last_layer_feeds_the_first_token_forward_alone(family, tmp_path):
     batch = padded([[2, 5, 9, 7, 3], [2, 11, 3]], 0)
     seen = []
     *_, down = (
-        module for module in list(layers(model.base_model))[-1].modules() if isinstance(module, torch.nn.Linear)
+        module for module in list(encoder_layers(model.base_model))[-1].modules() if isinstance(module, torch.nn.Linear)
     )
     down.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
     with torch.inference_mode():

@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.encoder.models import fresh_classifier, logits, save, trained_classifier
+from finetune.encoder.models import fresh_classifier, save, trained_classifier
+from finetune.encoder.prediction import logits
 from finetune.export import onnx_files as to_onnx
 from finetune.export.onnx_files import fp32_onnx
 from finetune.rows.tokens import load_tokenizer

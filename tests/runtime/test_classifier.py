@@ -12,7 +12,8 @@ import onnx
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.encoder.models import logits, trained_classifier
+from finetune.encoder.models import trained_classifier
+from finetune.encoder.prediction import logits
 from finetune.rows.tokens import SpecialTokens, encode, load_tokenizer, truncate
 from finetune.runtime import classifier
 from finetune.runtime.classifier import FP32, INT8, Classifier, padded

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from finetune.base.errors import UserError
-from finetune.encoder.models import logits, save, trained_classifier
+from finetune.encoder.models import save, trained_classifier
+from finetune.encoder.prediction import logits
 from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from stages import export

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from finetune.encoder.models import fresh_classifier, logits, save
+from finetune.encoder.models import fresh_classifier, save
+from finetune.encoder.prediction import logits
 from finetune.rows.stored import row_features
 from finetune.rows.tokens import load_tokenizer, special_tokens, truncate
 from tests.conftest import ROOT

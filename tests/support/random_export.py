@@ -6,7 +6,8 @@ from pathlib import Path
 import onnx
 import torch
 
-from finetune.encoder.models import fresh_classifier, logits, save, trained_classifier
+from finetune.encoder.models import fresh_classifier, save, trained_classifier
+from finetune.encoder.prediction import logits
 from finetune.export.onnx_files import fp32_onnx, int8_onnx
 from finetune.rows.tokens import encode, load_tokenizer, special_tokens
 from finetune.runtime.classifier import FP32, INT8

@@ -161,7 +161,7 @@ def test_two_processes_give_the_result_of_one(project, frozen_from):
         return weights, json.loads(project.read("metrics/train.json"))
 
     one, alone = trained("trainer", 1)
-    module = project.folder / "finetune/encoder/batches.py"
+    module = project.folder / "finetune/encoder/hardware.py"
     whole = module.read_text(encoding="utf-8")
     module.write_text(whole.replace("CACHED_TOKENS = 2048", "CACHED_TOKENS = 40"), encoding="utf-8")
     assert module.read_text(encoding="utf-8") != whole

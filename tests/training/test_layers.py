@@ -7,17 +7,12 @@ import torch
 from finetune.base.errors import UserError
 from finetune.base.params import Train
 from finetune.encoder.batches import FeatureRows, TokenRows
-from finetune.encoder.models import fresh_classifier, logits, predict, save, trained_classifier
+from finetune.encoder.models import fresh_classifier, save, trained_classifier
+from finetune.encoder.prediction import logits, predict
 from finetune.rows.tokens import load_tokenizer
-from finetune.training.layers import (
-    FeaturesAsEncoder,
-    LayerSchedule,
-    blocks,
-    encoder_features,
-    layer_schedule,
-    parameter_groups,
-    with_adapters,
-)
+from finetune.training.adapters import with_adapters
+from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
+from finetune.training.layers import LayerSchedule, blocks, layer_schedule, parameter_groups
 from tests.support.fitting import fit
 from tests.support.project import PARAMS
 from tests.support.tiny import FAMILIES, tiny_checkpoint
@@ -103,7 +98,9 @@ def test_modernbert_that_averages_tokens_can_train_its_head_too(tmp_path):
 
 def test_features_are_computed_once(tiny_bert, tmp_path, monkeypatch):
     fit(tmp_path, tiny_bert, strategy="head", lr=0.01)
-    monkeypatch.setattr("finetune.training.layers.predict", lambda *_, **__: pytest.fail("the encoder ran again"))
+    monkeypatch.setattr(
+        "finetune.training.frozen_encoder.predict", lambda *_, **__: pytest.fail("the encoder ran again")
+    )
     with pytest.raises(pytest.fail.Exception):
         fit(tmp_path / "elsewhere", tiny_bert, strategy="head", lr=0.02)
     fit(tmp_path, tiny_bert, strategy="head", lr=0.02)

@@ -8,7 +8,8 @@ import torch
 
 from finetune.base.errors import UserError
 from finetune.base.params import Train
-from finetune.encoder.models import fresh_classifier, logits
+from finetune.encoder.models import fresh_classifier
+from finetune.encoder.prediction import logits
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.fit import validation_scores
 from finetune.training.progress import score_rank
@@ -42,7 +43,7 @@ def test_a_batch_in_parts_gives_the_loss_and_the_weights_of_the_whole(tiny_bert,
     """Batches of 8 rows of 5 to 28 tokens, in parts of at most 40 tokens."""
     whole, training = fit(tmp_path / "whole", tiny_bert, engine=engine, dropout=0.0)
     assert {len(batch) for batch in training.loader()} == {1}
-    monkeypatch.setattr("finetune.encoder.models.CACHED_TOKENS", 40)
+    monkeypatch.setattr("finetune.encoder.hardware.CACHED_TOKENS", 40)
     cut, in_parts = fit(tmp_path / "parts", tiny_bert, engine=engine, dropout=0.0)
     for batch in in_parts.loader():
         assert len(batch) > 1

@@ -1,0 +1,72 @@
+"""Baselines on the frozen encoder: logistic regression on its features, from all rows or from few, and an untrained head."""
+
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from scipy.special import softmax
+
+from finetune.base.params import FewShot
+from finetune.baselines.regression import Labelled, best_regression, class_probabilities, fitted_regression
+from finetune.encoder.models import fresh_classifier
+from finetune.encoder.prediction import logits
+from finetune.rows.stored import label_names
+from finetune.scoring.intervals import crossed_interval
+from finetune.scoring.scores import score_block
+
+
+def embedding(train: Labelled, validation: Labelled, test_features: np.ndarray, classes: int) -> np.ndarray:
+    """Logistic regression on the mean hidden states of the frozen encoder."""
+    model, _ = best_regression(train, validation)
+    return class_probabilities(model, test_features, classes)
+
+
+def few_shot(train: Labelled, test_features: np.ndarray, classes: int, settings: FewShot, seed: int) -> np.ndarray:
+    """Probabilities of shape [draws, rows, classes]: logistic regression on k labelled examples a class.
+
+    The encoder stays frozen; each draw takes other examples. A class with fewer than k gives all.
+    """
+    draws = []
+    for draw in range(settings.draws):
+        random = np.random.default_rng([seed, draw])
+        shuffled = random.permutation(len(train.labels))
+        chosen = [shuffled[train.labels[shuffled] == label][: settings.per_class] for label in range(classes)]
+        chosen = np.concatenate(chosen)
+        model = fitted_regression(train.features[chosen], train.labels[chosen], 1.0)
+        draws.append(class_probabilities(model, test_features, classes))
+    return np.stack(draws)
+
+
+def untrained(base: Path, test: Dataset, pad_id: int, seed: int) -> np.ndarray:
+    """The encoder with a fresh head: what a tutorial's model knows before its first step."""
+    return softmax(
+        logits(fresh_classifier(base, label_names(test), seed), test["input_ids"][:], pad_id, desc="untrained").astype(
+            np.float64
+        ),
+        axis=-1,
+    )
+
+
+def mean_block(blocks: list[dict]) -> dict:
+    """Score blocks averaged number by number."""
+    return {
+        key: mean_block([block[key] for block in blocks])
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, int)  # numbers of rows, the same in all
+        else float(np.mean([block[key] for block in blocks]))
+        for key, value in blocks[0].items()
+    }
+
+
+def few_shot_block(labels: np.ndarray, draws: np.ndarray, names: list[str]) -> dict:
+    """Mean score block over draws, the standard deviation of their accuracies, and the interval over draws and rows."""
+    block = mean_block([score_block(labels, draw.argmax(1), names) for draw in draws])
+    right = draws.argmax(2) == labels
+    return {
+        **block,
+        "rows": len(labels),
+        "interval": crossed_interval(right),
+        "std": right.mean(1).std(ddof=1),
+        "draws": len(draws),
+    }

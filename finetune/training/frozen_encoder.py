@@ -1,0 +1,62 @@
+"""Training of the head alone, on features that the frozen encoder computes once."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from finetune.encoder.batches import TokenRows
+from finetune.encoder.prediction import pooled, predict
+
+
+class FeaturesAsEncoder(nn.Module):
+    """The frozen encoder's place in a classifier that is fed with the encoder's features.
+
+    `input_ids` of shape [rows, 1, hidden] are features; they come out as the last hidden state. What
+    the encoder has above its last layer (a pooler) is kept and trains with the head.
+    """
+
+    def __init__(self, base: nn.Module):
+        super().__init__()
+        self.pooler = getattr(base, "pooler", None)
+        self.activation = getattr(base, "pooler_activation", None)  # ALBERT keeps its pooler's apart
+
+    def forward(self, input_ids: torch.Tensor, **_) -> BaseModelOutputWithPooling:
+        hidden, summary = input_ids, None
+        if self.pooler is not None:
+            summary = self.pooler(hidden) if self.activation is None else self.activation(self.pooler(hidden[:, 0]))
+        return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=summary)
+
+
+def encoder_features(model: PreTrainedModel, rows: TokenRows, precision: str, folder: Path) -> np.ndarray:
+    """What the head sees of each row, of shape [rows, hidden]: the first token's last hidden state, or the mean.
+
+    Kept in `folder` under a hash of the encoder and the rows: training another head needs no encoder.
+    """
+    digest = hashlib.sha256(repr((precision, torch.get_num_threads(), rows.pad_id)).encode())
+    for name, weights in model.base_model.state_dict().items():
+        digest.update(name.encode() + weights.contiguous().numpy(force=True).tobytes())
+    digest.update(np.concatenate([np.asarray(row, np.int64) for row in rows.ids]).tobytes())
+    digest.update(np.array(rows.lengths).tobytes())
+    path = folder / f"{digest.hexdigest()[:16]}.safetensors"
+    if path.is_file():
+        return load_file(path)["features"]
+
+    mean = getattr(model.config, "classifier_pooling", "cls") == "mean"  # ModernBERT can
+
+    def first_token(output, _):
+        return output.last_hidden_state[:, 0]
+
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        found = predict(model.base_model, rows, pooled if mean else first_token, desc="features")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({"features": found}, scratch)
+    scratch.replace(path)
+    return found
