@@ -9,10 +9,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from finetune.base.command import run
 from finetune.base.errors import UserError
+from finetune.base.names import normal_name
 from finetune.base.yaml_file import parse_yaml
 
 PARAMS = Path("params.yaml")
@@ -24,8 +25,23 @@ def value_text(value) -> str:
 
 
 def text_keys(labels):
-    """Labels with every key as text, as in tables: {0: negative} -> {"0": negative}."""
-    return {value_text(key): name for key, name in labels.items()} if isinstance(labels, dict) else labels
+    """Labels with every key as text in its normal form, as in tables: {0: negative} -> {"0": negative}."""
+    if not isinstance(labels, dict):
+        return labels
+    keys = [normal_name(value_text(key)) for key in labels]
+    if None in keys or len(set(keys)) < len(keys):
+        raise ValueError(
+            f"must have keys that differ in more than blanks and invisible characters, found {list(labels)}"
+        )
+    return dict(zip(keys, labels.values(), strict=True))
+
+
+def visible(name: str) -> str:
+    """A name in its normal form; raises ValueError if nothing of it can be seen."""
+    normal = normal_name(name)
+    if normal is None:
+        raise ValueError(f"must have visible characters, found {name!r}")
+    return normal
 
 
 class Section(BaseModel):
@@ -36,6 +52,7 @@ class Section(BaseModel):
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
 Name = Annotated[str, Field(min_length=1)]
+Label = Annotated[str, AfterValidator(visible)]  # a column or a label; tables have them in the same form
 Rows = Annotated[int, Field(ge=1)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -44,10 +61,10 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class Data(Section):
     uri: Name
     sha256: Sha256
-    text: Name
-    label: Name
-    labels: Annotated[dict[str, Name], Field(min_length=2), BeforeValidator(text_keys)] | None
-    group: Name | None
+    text: Label
+    label: Label
+    labels: Annotated[dict[str, Label], Field(min_length=2), BeforeValidator(text_keys)] | None
+    group: Label | None
 
 
 class Model(Section):
@@ -77,7 +94,7 @@ class Tokenize(Section):
 
 
 class ZeroShot(Section):
-    prompts: dict[str, Name] | None
+    prompts: Annotated[dict[str, Name], BeforeValidator(text_keys)] | None
     template: Name
 
     @model_validator(mode="after")

@@ -76,6 +76,9 @@ def test_yaml_is_read_as_dvc_reads_it(text, value):
         ("tokenize.truncation", "tail", r"tokenize\.truncation must be 'head' or 'head_tail', found 'tail'"),
         ("data.sha256", "abc", r"data\.sha256 must match .*, found 'abc'"),
         ("data.labels", {"a": "b"}, r"data\.labels must.* at least 2 .*, found"),
+        ("data.labels", {"a": "x", " a": "y"}, r"data\.labels must have keys that differ in more than blanks"),
+        ("data.labels", {"a": "x", "b": "\u200b"}, r"data\.labels\.b must have visible characters"),
+        ("data.text", " ", r"data\.text must have visible characters, found ' '"),
         ("data.labels", ["a", "b"], r"data\.labels must be a valid dictionary, found"),
         ("data.text", datetime.date(2026, 1, 1), r"data\.text must be a valid string, found datetime"),
         ("data.text", 3, r"data\.text must be a valid string, found 3"),
@@ -138,6 +141,21 @@ def test_raw_labels_become_the_text_that_tables_hold():
         changed("data.labels", {0: "negative", True: "positive", "x": "other"}), "params.yaml"
     ).data.labels
     assert labels == {"0": "negative", "true": "positive", "x": "other"}
+
+
+def test_names_of_columns_and_labels_take_the_form_that_tables_are_read_in():
+    params = changed("data.labels", {" 0\u200b": "cafe\u0301 ", 1: "bar"})
+    params["data"]["label"] = "\ufefflabel "
+    data = check_params(params, "params.yaml").data
+    assert data.label == "label"
+    assert data.labels == {"0": "caf\u00e9", "1": "bar"}
+
+
+def test_prompts_take_keys_that_yaml_reads_as_numbers_or_truth_values():
+    prompts = check_params(
+        changed("baseline.zero_shot.prompts", {0: "bad", True: "good"}), "params.yaml"
+    ).baseline.zero_shot.prompts
+    assert prompts == {"0": "bad", "true": "good"}
 
 
 def test_only_the_named_sections_come_back(tmp_path):
