@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 
-from finetune.export.card import Facts, model_card
+from finetune.export.card import Facts, aligned, model_card
 from finetune.export.pins import pinned_versions
 from finetune.wording.markdown import code, table
 from finetune.wording.numbers import dotted
@@ -190,6 +190,14 @@ def test_a_name_from_the_data_breaks_no_table():
         "|:-------|-------:|",
         "| a      |  1,234 |",
         "| b      |      5 |",
+    ]
+
+
+def test_a_pipe_in_a_name_ends_no_cell_of_the_template_s_tables():
+    assert aligned(f"| name | |\n| {code('a | b')} | 1 |\n").splitlines() == [
+        "| name     |    |",
+        "|:---------|---:|",
+        "| `a \\| b` |  1 |",
     ]
 
 
