@@ -44,7 +44,7 @@ from pathlib import Path
 found = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(found, file=sys.stderr)
 """
-PREDICT = "from finetune.predict import answers\nanswers.main()\n"
+PREDICT = "from finetune.predict.__main__ import main\nmain()\n"
 PIPELINE = """
 import csv, json, sys
 import torch

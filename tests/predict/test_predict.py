@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.predict import answers as predict
+from finetune.predict import __main__ as command_line
 from finetune.predict import columns
+from finetune.predict.answers import CHUNK
 from finetune.predict.columns import read_columns, survey
 from finetune.predict.writer import table_writer
 from finetune.runtime.classifier import Classifier
@@ -68,7 +69,7 @@ def scored(shipped, workdir, monkeypatch):
         monkeypatch.setattr(sys, "argv", arguments)
         before = signal.getsignal(signal.SIGTERM)
         try:
-            predict.main()
+            command_line.main()
         finally:
             signal.signal(signal.SIGTERM, before)
         return workdir / output
@@ -106,7 +107,7 @@ def test_a_text_is_answered_by_its_label_and_all_probabilities(command, classifi
 
 def test_the_command_loads_neither_torch_nor_transformers_and_for_texts_no_pyarrow(shipped):
     script = (
-        "import sys; from finetune.predict import answers as predict; from finetune.base.errors import run; run(predict.main);"
+        "import sys; from finetune.base.command import run; from finetune.predict.__main__ import main; run(main);"
         "print([name for name in ('torch', 'transformers', 'datasets', 'scipy', 'pyarrow', 'tqdm') if name in sys.modules])"
     )
     command = [sys.executable, "-c", script, "--model", shipped, "good"]
@@ -115,7 +116,7 @@ def test_the_command_loads_neither_torch_nor_transformers_and_for_texts_no_pyarr
 
 def test_lines_from_stdin_come_back_as_lines_in_their_order(command, classifier):
     """More than one chunk; with the mark and the ends of lines that Windows writes, and no end to the last."""
-    many = [f"{TEXTS[number % 30]} {number}" for number in range(predict.CHUNK + 5)]
+    many = [f"{TEXTS[number % 30]} {number}" for number in range(CHUNK + 5)]
     done = command(stdin=b"\xef\xbb\xbf" + "\r\n".join([*many, "", " "]).encode())
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["label"] for answer in answers[:-2]] == [
@@ -504,7 +505,7 @@ def test_rows_that_were_read_in_batches_are_all_there(workdir, monkeypatch):
 def test_memory_does_not_grow_with_the_table(shipped, workdir):
     """5,000 rows of about 150 characters are under 1 MB; ten times as many would add 20 MB as Python's text and lists."""
     script = (
-        "from finetune.predict import answers as predict; from pathlib import Path; predict.main();"
+        "from pathlib import Path; from finetune.predict.__main__ import main; main();"
         "print(next(l.split()[1] for l in Path('/proc/self/status').read_text().splitlines() if 'VmHWM' in l))"
     )
     peaks = []

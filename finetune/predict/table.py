@@ -1,0 +1,62 @@
+"""A table answered row by row: its columns as they are, and the answers in new ones."""
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from finetune.base.errors import UserError
+from finetune.predict.answers import CHUNK, answers
+from finetune.predict.columns import read_columns, survey
+from finetune.predict.writer import json_writer, table_writer, written_format
+from finetune.runtime.classifier import Classifier
+from finetune.sources.tables import MissingColumn
+
+
+def check_files(path: Path, output: Path | None):
+    """Raises UserError where a table cannot be read from or written to these."""
+    if not path.is_file():
+        raise UserError(f"{path} is no file; expected a table such as reviews.csv")
+    if output is not None:
+        written_format(output)
+        if not output.parent.is_dir():
+            raise UserError(f"there is no folder {output.parent} to write {output.name} into; make it first")
+        if output.exists() and (not output.is_file() or output.samefile(path)):
+            what = "the input itself" if output.is_file() else "no file"
+            raise UserError(f"{output} is {what}; name another file for the output")
+
+
+def answer_columns(labels: list[str], prefix: str) -> list[pa.Field]:
+    """The new columns: the label, its probability, and the probability of each class."""
+    return [
+        pa.field(f"{prefix}label", pa.string()),
+        pa.field(f"{prefix}probability", pa.float64()),
+        *(pa.field(f"{prefix}probability_{label}", pa.float64()) for label in labels),
+    ]
+
+
+def answer_table(classifier: Classifier, path: Path, output: Path | None, text: str, prefix: str):
+    """Writes a table with its answers; raises UserError before it starts where it could not end."""
+    try:
+        rows, schema = survey(path, text)
+    except MissingColumn as error:
+        raise UserError(f"{error}; name the one to read with --text-column") from None
+    new = answer_columns(classifier.labels, prefix)
+    if taken := [field.name for field in new if field.name in schema.names]:
+        raise UserError(
+            f"{path} already has a column {taken[0]!r}; name the new ones otherwise, as with --prefix predicted_"
+        )
+    whole = pa.schema([*schema, *new], metadata=schema.metadata)
+    blank = 0
+    writer = json_writer(sys.stdout.buffer, whole) if output is None else table_writer(output, whole)
+    with writer as write, tqdm(desc="predict", total=rows, unit=" rows", disable=None) as bar:
+        for texts, table in read_columns(path, text, schema, CHUNK):
+            labels, probabilities = answers(classifier, texts)
+            shares = [probabilities.max(1), *probabilities.T]
+            added = [labels, *(pa.array(column, from_pandas=True) for column in shares)]
+            write(pa.Table.from_arrays([*table.columns, *added], schema=whole))
+            blank += labels.count(None)
+            bar.update(len(texts))
+    if blank:
+        print(f"{path}: {blank} of {rows} rows have no text, and so no label", file=sys.stderr)
