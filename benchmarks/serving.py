@@ -28,7 +28,8 @@ from benchmarks.measure import Ratio, table
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.rows.stored import TOKENIZED
-from finetune.serve.app import Settings, listening
+from finetune.runtime.classifier import EXPORTED
+from finetune.serve.__main__ import listening
 
 LEVELS = (1, 8, 32, 128)  # connections
 SECONDS = 8  # of each measurement; at the slowest level some hundred requests
@@ -115,7 +116,7 @@ def ratios(seconds: float = SECONDS, rounds: int = ROUNDS, levels: Sequence[int]
     """All that this benchmark measures."""
     if importlib.util.find_spec("locust") is None:
         raise UserError("locust is not installed; `make bench` installs it, or pip install -r requirements-dev.txt")
-    folder = Settings().folder.resolve()
+    folder = EXPORTED.resolve()
     rows = []
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -13,11 +13,11 @@ BATCH_ROWS = (
 
 
 class Full(Exception):
-    """There is no room for so many `rows` more."""
+    """There is no room for so many `rows` more in a queue of `room` rows."""
 
-    def __init__(self, rows: int):
-        super().__init__(rows)
-        self.rows = rows
+    def __init__(self, rows: int, room: int):
+        super().__init__(rows, room)
+        self.rows, self.room = rows, room
 
 
 class Job:
@@ -51,7 +51,7 @@ class Batcher:
     def check_room(self, rows: int):
         """Raises Full when that many rows more may not wait."""
         if len(self.waiting) + rows > self.room:
-            raise Full(rows)
+            raise Full(rows, self.room)
 
     def start(self):
         """Gives free threads work, each an equal part of what waits."""

@@ -15,7 +15,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from finetune.runtime.classifier import Classifier
-from finetune.serve.app import listening
+from finetune.serve.__main__ import listening
 from finetune.serve.schemas import EXPECTED, requests
 from tests.conftest import ROOT
 from tests.support.server import SECONDS, command, running
@@ -329,6 +329,6 @@ def test_answers_do_not_wait_for_acknowledgements():
 
 def test_the_server_imports_nothing_that_its_container_lacks():
     heavy = "torch transformers sklearn scipy pyarrow datasets evaluate pandas onnx accelerate huggingface_hub dvc"
-    code = f"import finetune.serve.app, sys; print([name for name in {heavy.split()} if name in sys.modules])"
+    code = f"import finetune.serve.__main__, sys; print([name for name in {heavy.split()} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

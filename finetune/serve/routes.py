@@ -1,0 +1,87 @@
+"""The addresses of the server: predictions and explanations, health and metrics, and the pages."""
+
+import prometheus_client
+from fastapi import APIRouter, Depends
+from fastapi.responses import HTMLResponse, Response
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from finetune.serve import schemas
+from finetune.serve.pages import ASSETS, asset, card_page, card_text, try_page
+from finetune.serve.service import Service
+from finetune.serve.settings import Settings
+
+PROBLEMS = {
+    400: "The body is not JSON",
+    408: "The body came too slowly",
+    413: "The body is too large",
+    422: "The JSON is not what is expected",
+    503: "Too many texts wait; Retry-After says when to come again",
+}
+NAMED = {"/predict", "/explain", "/health", "/metrics", "/", "/card"}  # paths with metrics of their own
+
+
+def model_routes(service: Service, settings: Settings, locked: bool) -> APIRouter:
+    """POST /predict and POST /explain; `locked` ones are documented as asking for a token."""
+    bodies = schemas.requests(settings.max_texts, settings.max_characters)
+    problems = {status: {"model": schemas.Problem, "description": text} for status, text in PROBLEMS.items()}
+    guarded = []
+    if locked:
+        guarded = [
+            Depends(HTTPBearer(auto_error=False))
+        ]  # for the document; finetune.serve.guard does it before the body
+        problems[401] = {"model": schemas.Problem, "description": "The token is missing or wrong"}
+    router = APIRouter(responses=problems, dependencies=guarded)
+
+    @router.post("/predict")
+    async def predict(body: bodies.one_or_many) -> schemas.Predictions:
+        """Classes of one text or of many, with calibrated probabilities."""
+        predictions = await service.predict(getattr(body, "texts", None) or [body.text])
+        return schemas.Predictions.model_construct(predictions=predictions)
+
+    @router.post("/explain")
+    async def explain(body: bodies.one) -> schemas.Explanation:
+        """Class of one text and how far each of its words pushes it; costs as much as a text for each word."""
+        return await service.explain(body.text)
+
+    return router
+
+
+def state_routes(service: Service) -> APIRouter:
+    """GET /health and GET /metrics."""
+    router = APIRouter()
+
+    @router.get("/health")
+    async def health() -> schemas.Health:
+        """That the server answers, and whether the texts it gets are like those it was validated on."""
+        return service.health()
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics():
+        """Counts, times and drift in Prometheus' text format."""
+        text = prometheus_client.generate_latest(service.monitor.registry)
+        return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def page_routes(service: Service, settings: Settings, locked: bool) -> APIRouter:
+    """The pages for people, with the files that they load."""
+    router = APIRouter(include_in_schema=False)
+    card = card_text(settings.folder)
+    max_length = service.classifier.max_length
+
+    @router.get("/", response_class=HTMLResponse)
+    async def page():
+        return try_page(card, service.labels, settings.max_characters, max_length, locked)
+
+    @router.get("/card", response_class=HTMLResponse)
+    async def model_card():
+        if card is None:
+            raise HTTPException(404, "the exported folder holds no model card (README.md)")
+        return card_page(card)
+
+    for name, kind in ASSETS.items():
+        file = Response(asset(name), media_type=kind)
+        router.add_api_route(f"/page/{name}", lambda file=file: file, response_model=None)
+    return router

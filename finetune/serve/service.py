@@ -1,0 +1,109 @@
+"""What all requests share: the loaded model, its queue of rows, the drift window and the metrics."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+
+from finetune.base.errors import UserError, one_line
+from finetune.base.files import read_json
+from finetune.runtime.classifier import Classifier
+from finetune.runtime.drift import PROFILE, Window
+from finetune.runtime.reading import Reader, Reading
+from finetune.serve import explain, schemas
+from finetune.serve.monitoring import Monitor
+from finetune.serve.queue import Batcher
+from finetune.serve.settings import Settings
+
+
+class Service:
+    """Answers of the model in an exported folder. Raises UserError when the folder holds no model that can be served."""
+
+    def __init__(self, settings: Settings):
+        # Batches run side by side: threads inside one would wait for each other.
+        self.classifier = Classifier(settings.folder, threads=1)
+        self.labels = self.classifier.labels
+        self.reader = Reader(self.classifier)
+        self.window = reference_window(settings.folder, self.labels, settings.window)
+        self.monitor = Monitor(self.labels, self.window)
+        self.batcher = Batcher(self.classify, settings.threads, settings.queue, self.monitor.batch.observe)
+        self.monitor.waiting.set_function(lambda: len(self.batcher.waiting))
+
+    def classify(self, rows: list[str | list[int]]) -> list[tuple[Reading | None, np.ndarray]]:
+        """Of each row, a text or token ids, its probabilities, and of a text its reading."""
+        texts = iter(self.reader.read([row for row in rows if isinstance(row, str)]))
+        readings = [next(texts) if isinstance(row, str) else None for row in rows]
+        ids = [row if reading is None else reading.ids for row, reading in zip(rows, readings, strict=True)]
+        return list(zip(readings, self.classifier.answer(ids), strict=True))
+
+    async def answers(self, rows: list[str] | list[list[int]]) -> tuple[list[Reading | None], np.ndarray]:
+        """Readings, and probabilities of shape [rows, classes]. Raises Full when the queue has no room for the rows."""
+        readings, probabilities = zip(*await self.batcher.answers(rows), strict=True)
+        return list(readings), np.stack(probabilities)
+
+    async def predict(self, texts: list[str]) -> list[schemas.Prediction]:
+        """A prediction for each text; counts them, and adds them to the drift window."""
+        readings, probabilities = await self.answers(texts)
+        for label in probabilities.argmax(1):
+            self.monitor.texts[label].inc()
+        if self.window:
+            self.window.add(readings, probabilities)
+        return schemas.predictions(self.labels, readings, probabilities)
+
+    async def explain(self, text: str) -> schemas.Explanation:
+        """The prediction for a text, and how far each of its words pushes it."""
+        self.batcher.check_room(explain.most_rows(text))  # before the work of making them
+        (reading,) = await asyncio.to_thread(self.reader.read, [text])
+        parts = await asyncio.to_thread(explain.parts, self.classifier, text)
+        _, probabilities = await self.answers(parts.rows)
+        push = dict(zip(parts.places, explain.pushes(probabilities), strict=True))
+        (prediction,) = schemas.predictions(self.labels, [reading], probabilities[:1])
+        pieces = [
+            schemas.Part(text=part, push=push.get(place))
+            for place, part in enumerate(parts.texts)
+            if part or place in push
+        ]
+        return schemas.Explanation(**dict(prediction), parts=pieces)
+
+    def health(self) -> schemas.Health:
+        """What is served, and the drift of the texts so far."""
+        return schemas.Health(
+            status="ok",
+            model=self.classifier.model.as_posix(),
+            labels=self.labels,
+            drift=drift_now(self.window) if self.window else None,
+        )
+
+    def close(self):
+        """Waits for the calls of the model that run."""
+        self.batcher.close()
+
+
+def reference_window(folder: Path, labels: list[str], size: int) -> Window | None:
+    """Window for the folder's reference profile; None where an earlier export stored none."""
+    path = folder / PROFILE
+    if not path.is_file():
+        return None
+    try:
+        profile = read_json(path)
+        if profile["labels"] == labels:
+            return Window(profile, size)
+        found = f"is of the labels {', '.join(profile['labels'])}, the model's are {', '.join(labels)}"
+    except (ValueError, KeyError, TypeError) as error:
+        found = f"is no reference profile ({type(error).__name__}: {one_line(error)})"
+    raise UserError(f"{path} {found}; export the model again with `dvc repro export`")
+
+
+def drift_now(window: Window) -> schemas.Drift:
+    """The window beside its reference, as /health tells it."""
+    features = {}
+    for name in window.features:
+        distance, limit = window.distance(name), window.limit(name)
+        features[name] = schemas.DriftOfFeature(
+            distance=round(distance, 4),
+            limit=round(limit, 4),
+            drifted=len(window.places) >= window.fewest and distance > limit,
+        )
+    return schemas.Drift(
+        verdict=window.verdict(), texts=len(window.places), window=window.places.maxlen, features=features
+    )
