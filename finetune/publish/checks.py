@@ -1,28 +1,16 @@
-"""Send the exported model out, if the gate holds and it is the model that dvc.lock names.
+"""What must hold before the exported model is published: the gate, and that dvc.lock names all that is here."""
 
-    python -m finetune.publish hf://OWNER/NAME[@BRANCH]     (make publish TO=…) one commit on the Hugging Face Hub
-    python -m finetune.publish s3://BUCKET/KEY              a model.tar.gz for SageMaker
-    python -m finetune.publish FOLDER                       a copy with checksums
-
-Whatever breaks off, nothing is half published: files that were there stay as they were. A repository or branch on the
-Hub that had to be made first may stay, without the model.
-"""
-
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from finetune.base.errors import FULL, UserError, one_line
+from finetune.base.errors import UserError, one_line
 from finetune.base.params import read_params
 from finetune.gate.thresholds import HOLDS, check
-from finetune.publish import folder, hub, s3
 from finetune.results.metrics import read_metrics
+from finetune.runtime.classifier import EXPORTED
 
-EXPORT = Path("models/export")
 ABSENT = ("deleted", "not in cache")  # DVC's words
 SHOWN = 3  # changes that are told
-PLACES = {"hf": hub, "s3": s3}  # by scheme; what has none is a folder
 
 
 def check_gate():
@@ -76,17 +64,17 @@ def no_stage(repo) -> Iterator[None]:
 
 def check_export(repo):
     """Raises UserError when the exported folder is not, byte for byte, the one that dvc.lock names."""
-    out = next((out for out in repo.index.outs if out.def_path == str(EXPORT)), None)
+    out = next((out for out in repo.index.outs if out.def_path == str(EXPORTED)), None)
     if out is None or not out.hash_info:
-        raise UserError(f"not published: no dvc.lock here says which {EXPORT} is meant; run `dvc repro`")
+        raise UserError(f"not published: no dvc.lock here says which {EXPORTED} is meant; run `dvc repro`")
     if not out.exists:
         raise UserError(
-            f"not published: {EXPORT} is missing; get it with `dvc pull {EXPORT}` from a remote, or make it with `dvc repro`"
+            f"not published: {EXPORTED} is missing; get it with `dvc pull {EXPORTED}` from a remote, or make it with `dvc repro`"
         )
     if out.changed_checksum():
         raise UserError(
-            f"not published: {EXPORT} is not the folder that dvc.lock names; bring that back with "
-            f"`dvc checkout --force {EXPORT}`, or make it again with `dvc repro --force export`"
+            f"not published: {EXPORTED} is not the folder that dvc.lock names; bring that back with "
+            f"`dvc checkout --force {EXPORTED}`, or make it again with `dvc repro --force export`"
         )
 
 
@@ -116,27 +104,3 @@ def changes_of(entries: list) -> Iterator[str]:
                 # Parameters stand one level deeper: {"params.yaml": {"train.lr": "modified"}}
                 inner = change if isinstance(change, dict) else {"": change}
                 yield from (f"{name} {key} {word}".replace("  ", " ") for key, word in inner.items())
-
-
-def main():
-    parser = argparse.ArgumentParser(prog="python -m finetune.publish", description="Send the exported model out.")
-    parser.add_argument("to", metavar="TO", help="hf://OWNER/NAME, s3://BUCKET/KEY or a folder")
-    parser.add_argument("--private", action="store_true", help="a repository that this makes on the Hub is private")
-    arguments = parser.parse_args()
-    scheme, separator, _ = arguments.to.partition("://")
-    # s3:/bucket is no folder that anyone means.
-    mistyped = not separator and scheme.startswith(tuple(f"{name}:" for name in PLACES))
-    if not arguments.to or mistyped or (separator and scheme not in PLACES):
-        raise UserError(f"cannot publish to {arguments.to!r}; expected hf://OWNER/NAME, s3://BUCKET/KEY or a folder")
-    if arguments.private and scheme != "hf":
-        raise UserError("--private is for hf://OWNER/NAME; elsewhere the place says who may read it")
-    module = PLACES[scheme] if separator else folder
-    place = module.place(arguments.to)
-    options = {"private": True} if arguments.private else {}
-    try:
-        with checked_pipeline():
-            print(module.publish(EXPORT, place, **options))
-    except OSError as error:
-        if error.errno in FULL:
-            raise UserError(f"not published: no room for a copy ({one_line(error)}); free some space") from None
-        raise UserError(f"not published: {one_line(error)}; make that place writable, or name another") from None

@@ -12,56 +12,58 @@ SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
 MARK = "# This list was written by finetune.publish: {}"
 
 
-def place(to: str) -> Path:
+def parse_destination(path: str) -> Path:
     """The folder that a path stands for, links followed: a link must not lead into what is to be published."""
-    return Path(os.path.realpath(os.path.expanduser(to)))
+    return Path(os.path.realpath(os.path.expanduser(path)))
 
 
-def publish(export: Path, target: Path) -> str:
-    """Copies the exported folder to `target`, in place of an earlier copy; says where it is now.
+def publish(export: Path, destination: Path) -> str:
+    """Copies the exported folder to `destination`, in place of an earlier copy; says where it is now.
 
     Raises UserError when something else stands there, also an earlier copy in which somebody added or changed a file.
     """
-    if target == export.resolve() or export.resolve() in target.parents:
+    if destination == export.resolve() or export.resolve() in destination.parents:
         raise UserError(f"cannot publish into {export}, which is what is to be published; name a folder elsewhere")
     # Siblings, because a rename is one step only within a file system. What a killed run left of them is made anew.
-    new, old = (target.with_name(f".{target.name}.{word}") for word in ("publishing", "before"))
-    if old.exists() and not target.exists():
-        old.rename(target)  # a run was killed between its two renames
-    check_place(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (destination.with_name(f".{destination.name}.{word}") for word in ("publishing", "before"))
+    if old.exists() and not destination.exists():
+        old.rename(destination)  # a run was killed between its two renames
+    check_destination(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
     try:
         copy_with_sums(export, new)
         # Python has no call that swaps two folders: between these two there is none, for an instant, and both lie beside it.
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
+        if destination.exists():
+            destination.rename(old)
+        new.rename(destination)
     except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
+        if old.exists() and not destination.exists():
+            old.rename(destination)
         shutil.rmtree(new, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
-    return f"published to {target}; check it there with `sha256sum --check {SUMS}`"
+    return f"published to {destination}; check it there with `sha256sum --check {SUMS}`"
 
 
-def check_place(target: Path):
+def check_destination(destination: Path):
     """Raises UserError unless the place is free, empty, or an earlier copy with nothing added, changed or taken out."""
-    if not target.exists() and not target.is_symlink():
+    if not destination.exists() and not destination.is_symlink():
         return
-    if target.is_symlink() or not target.is_dir():
-        raise UserError(f"{target} is no folder; name one that is empty or does not exist")
+    if destination.is_symlink() or not destination.is_dir():
+        raise UserError(f"{destination} is no folder; name one that is empty or does not exist")
     # Folders and links too: with the earlier copy, all of them would go.
-    found = {path.relative_to(target).as_posix(): path for path in target.rglob("*")}
+    found = {path.relative_to(destination).as_posix(): path for path in destination.rglob("*")}
     if not found:
         return
-    listed = earlier_sums(target)
+    listed = earlier_sums(destination)
     ours = {SUMS, *listed, *(folder.as_posix() for name in listed for folder in Path(name).parents)}
     foreign = sorted(name for name, path in found.items() if name not in ours or path.is_symlink())
     changed = [
-        name for name, sum_ in listed.items() if not found.get(name, target).is_file() or checksum(found[name]) != sum_
+        name
+        for name, sum_ in listed.items()
+        if not found.get(name, destination).is_file() or checksum(found[name]) != sum_
     ]
     if not listed or foreign or changed:
         if SUMS in found and not listed:
@@ -71,7 +73,7 @@ def check_place(target: Path):
         else:
             what = f"was published, but {changed[0]} is no longer as it was then"
         raise UserError(
-            f"{target} {what}; name a folder that is empty, does not exist, or holds an earlier publication as it was made"
+            f"{destination} {what}; name a folder that is empty, does not exist, or holds an earlier publication as it was made"
         )
 
 
@@ -104,16 +106,16 @@ def relative_files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
-def copy_with_sums(source: Path, target: Path):
+def copy_with_sums(source: Path, destination: Path):
     """A copy of a folder on the disk, its checksums among the files."""
     names = relative_files(source)
     lines = []
     for name in names:
-        copy = target / name
+        copy = destination / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, copy)  # whoever may read the folder may read the files
         lines.append(f"{checksum(copy)}  {name}\n")
         with copy.open("rb") as file:
             os.fsync(file.fileno())
     text = "".join(lines)
-    (target / SUMS).write_text(f"{mark(text)}\n{text}", encoding="utf-8")
+    (destination / SUMS).write_text(f"{mark(text)}\n{text}", encoding="utf-8")

@@ -11,16 +11,16 @@ from finetune.sources.hub import URI, parse_uri
 KEPT = ".gitattributes"  # the Hub's own; says which files are large
 
 
-def publish(export: Path, to: tuple[str, str | None], private: bool = False) -> str:
+def publish(export: Path, destination: tuple[str, str | None], private: bool = False) -> str:
     """Commits the exported folder, takes out files that are no longer part of it, and says where it is now.
 
-    A repository or branch (`to`, with a branch or None) that does not exist is made first, and stays when the commit then
+    A repository or branch (`destination`, with a branch or None) that does not exist is made first, and stays when the commit then
     fails: what somebody may have begun to use is not deleted. Endpoint and token are those of every client of the Hub:
     HF_ENDPOINT, HF_TOKEN, `hf auth login`.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 
-    repo, branch = to
+    repo, branch = destination
     names = relative_files(export)
     api, card = HfApi(), ModelCard.load(export / "README.md")
     made = []
@@ -49,12 +49,12 @@ def publish(export: Path, to: tuple[str, str | None], private: bool = False) -> 
     return f"published to {commit.commit_url}"
 
 
-def place(to: str) -> tuple[str, str | None]:
+def parse_destination(uri: str) -> tuple[str, str | None]:
     """OWNER/NAME and branch that a Hub name stands for; raises UserError when it is none of a model."""
-    match = URI.match(to)
+    match = URI.match(uri)
     if match and match["config"]:
-        raise UserError(f"{to} must have the form hf://OWNER/NAME@BRANCH (the branch may be left out)")
-    match = parse_uri(to, datasets=False)
+        raise UserError(f"{uri} must have the form hf://OWNER/NAME@BRANCH (the branch may be left out)")
+    match = parse_uri(uri, datasets=False)
     return match["repo"], match["revision"]
 
 

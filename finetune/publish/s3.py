@@ -10,24 +10,24 @@ from finetune.publish.sagemaker import write_archive
 NAME = "model.tar.gz"
 
 
-def place(to: str) -> str:
+def parse_destination(url: str) -> str:
     """Address of the archive: a key that ends in .tar.gz is taken as it is, any other is the folder of model.tar.gz.
 
-    >>> place("s3://models/film")
+    >>> parse_destination("s3://models/film")
     's3://models/film/model.tar.gz'
     """
     try:
-        parts = urlsplit(to)
+        parts = urlsplit(url)
     except ValueError:  # a bracket, as if an IPv6 address stood there
         parts = None
-    if not parts or not parts.netloc or "?" in to or "#" in to:
-        raise UserError(f"{to} must have the form s3://BUCKET/KEY")
-    if to.endswith(".tar.gz") and parts.path.strip("/"):
-        return to
-    return f"{to.rstrip('/')}/{NAME}"
+    if not parts or not parts.netloc or "?" in url or "#" in url:
+        raise UserError(f"{url} must have the form s3://BUCKET/KEY")
+    if url.endswith(".tar.gz") and parts.path.strip("/"):
+        return url
+    return f"{url.rstrip('/')}/{NAME}"
 
 
-def publish(export: Path, url: str) -> str:
+def publish(export: Path, destination: str) -> str:
     """Uploads the exported folder as an archive to a place; says where it is now.
 
     Endpoint, region and credentials are those of every AWS client: AWS_ENDPOINT_URL, AWS_PROFILE, ~/.aws and so on.
@@ -35,9 +35,9 @@ def publish(export: Path, url: str) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / NAME
         write_archive(export, archive)
-        upload(archive, url)
+        upload(archive, destination)
         size = archive.stat().st_size / 1e6
-    return f"published to {url} ({size:.1f} MB), as SageMaker's ModelDataUrl takes it"
+    return f"published to {destination} ({size:.1f} MB), as SageMaker's ModelDataUrl takes it"
 
 
 def upload(file: Path, url: str):

@@ -33,10 +33,10 @@ def archive_files(folder: Path) -> dict[str, Path | bytes]:
     return files | {f"code/finetune/{path.relative_to(CODE).as_posix()}": path for path in modules}
 
 
-def write_archive(folder: Path, target: Path):
+def write_archive(folder: Path, destination: Path):
     """The archive of an exported folder; the same files give the same bytes, whenever and whoever packs them."""
     with (
-        target.open("wb") as file,
+        destination.open("wb") as file,
         # gzip would note the file's name and the time, tar each file's owner and time.
         gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from finetune.base.errors import UserError
-from finetune.publish import checks as command
+from finetune.publish import __main__ as command_line
 from finetune.publish import folder as publish_folder
 from finetune.publish import s3 as publish_s3
 from finetune.publish.folder import SUMS, relative_files
@@ -186,7 +186,7 @@ def test_only_what_dvc_lock_names_is_published(project, tmp_path, change, told):
 def test_a_place_that_is_none_is_named_before_anything_is_looked_at(monkeypatch, to, told):
     monkeypatch.setattr(sys, "argv", ["publish", to])
     with pytest.raises(UserError, match=re.escape(told)):
-        command.main()
+        command_line.main()
 
 
 def test_the_exported_folder_is_no_place_for_a_copy_of_itself(exported):
@@ -544,10 +544,12 @@ def test_the_same_folder_gives_the_same_archive_whenever_it_is_packed(exported, 
 
 def test_a_key_is_a_folder_unless_it_names_an_archive():
     assert (
-        publish_s3.place("s3://bucket/film") == publish_s3.place("s3://bucket/film/") == "s3://bucket/film/model.tar.gz"
+        publish_s3.parse_destination("s3://bucket/film")
+        == publish_s3.parse_destination("s3://bucket/film/")
+        == "s3://bucket/film/model.tar.gz"
     )
-    assert publish_s3.place("s3://bucket") == "s3://bucket/model.tar.gz"
-    assert publish_s3.place("s3://bucket/film/v2.tar.gz") == "s3://bucket/film/v2.tar.gz"
+    assert publish_s3.parse_destination("s3://bucket") == "s3://bucket/model.tar.gz"
+    assert publish_s3.parse_destination("s3://bucket/film/v2.tar.gz") == "s3://bucket/film/v2.tar.gz"
 
 
 def test_an_upload_to_s3_that_is_cut_leaves_the_old_object(exported, s3):
