@@ -27,7 +27,13 @@ def summary(test: dict, baseline: dict) -> str:
             ]
         )
     table = tabulate(rows, ["classifier", "accuracy", "95% interval", "macro F1", ""], disable_numparse=True)
-    return f"{table}\n\n{gain_sentence(test, baseline)}"
+    absent = test.get("absent")
+    note = (
+        f"\nNo test row has the label {', '.join(absent)}; macro scores average over the other labels."
+        if absent
+        else ""
+    )
+    return f"{table}\n\n{gain_sentence(test, baseline)}{note}"
 
 
 def changed_metrics() -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from finetune.scoring.curves import one_vs_rest
-from finetune.scoring.intervals import CONFIDENCE, RESAMPLES, SEED
+from finetune.scoring.intervals import CONFIDENCE, RESAMPLES, SEED, share_interval
 
 HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
     "accuracy": True,
@@ -17,6 +17,7 @@ HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
     "brier": False,
     "ece": False,
 }
+SHARES = ("precision", "recall", "f1", "roc_auc")  # means of shares, for which Wilson's interval stands in at 0 and 1
 CELLS = 4_000_000  # of a block of resamples times rows: 32 MB
 
 
@@ -36,14 +37,18 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def macro_scores(counts: np.ndarray, labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-    """Macro precision, recall and F1 of each resample."""
+    """Macro precision, recall and F1 of each resample, over the classes that occur in it."""
     of_class = np.eye(classes)
     actual, found = counts @ of_class[labels], counts @ of_class[predicted]
     both = counts @ (of_class[labels] * of_class[predicted])
+    occurs = actual > 0
     return {
-        "precision": ratio(both, found).mean(1),
-        "recall": ratio(both, actual).mean(1),
-        "f1": ratio(2 * both, found + actual).mean(1),
+        name: (values * occurs).sum(1) / occurs.sum(1)
+        for name, values in (
+            ("precision", ratio(both, found)),
+            ("recall", ratio(both, actual)),
+            ("f1", ratio(2 * both, found + actual)),
+        )
     }
 
 
@@ -115,6 +120,9 @@ def score_intervals(labels: np.ndarray, probabilities: np.ndarray, bins: int) ->
     for name, values in resampled_scores(labels, probabilities, bins).items():
         known = values[np.isfinite(values)]
         low, high = np.quantile(known, ends) if len(known) else (np.nan, np.nan)
+        if low == high and name in SHARES:
+            # No resample differs, because all or none of the rows are right. That proves little for few rows.
+            low, high = share_interval(round(low * len(labels)), len(labels)).values()
         found[name] = {"low": float(low), "high": float(high)}
     estimate = calibration_errors(
         np.ones((1, len(labels))), probabilities.argmax(1) == labels, probabilities.max(1), bins

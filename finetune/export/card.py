@@ -98,7 +98,7 @@ def model_card(facts: Facts) -> str:
         "aligned": aligned,
         "by_sign": by_sign,
         "code": code,
-        "digits": "{:.3f}".format,
+        "digits": lambda value: "-" if value is None else f"{value:.3f}",
         "interval": interval,
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "percent": percent,

@@ -117,6 +117,7 @@ def classes(revision: Revision, metrics: dict) -> dict:
         "names": names,
         "counts": [(name, row, sum(row) or 1) for name, row in zip(names, counts, strict=True)],
         "per_class": metrics["test"]["per_class"],
+        "absent": metrics["test"].get("absent", []),
         "roc": one_curve(roc, "false_positive_rate", ("false positive rate", "true positive rate"), diagonal=True),
         "precision_recall": one_curve(precision, "recall", ("recall", "precision")),
     }

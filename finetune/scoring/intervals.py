@@ -1,36 +1,17 @@
-"""How far a score can be trusted: bootstrap intervals, Wilson's for shares, and an exact test.
+"""How far a score can be trusted: Wilson's interval of a share, Newcombe's of a paired difference, and an exact test.
 
 One confidence and one number of resamples for everything, so that intervals can be compared
 across branches.
 """
 
+import math
+
 import numpy as np
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000  # moves the ends by less than a tenth of the interval's width
 SEED = 42
-
-
-def mean_interval(values: np.ndarray) -> dict[str, float]:
-    """Percentile bootstrap interval {low, high} of the mean over rows; Efron & Tibshirani 1993.
-
-    For paired values (ours minus theirs, row by row) it is the paired interval of the difference.
-    Without spread both ends are the mean.
-    """
-    values = np.asarray(values, float)
-    if (values == values[0]).all():
-        return {"low": float(values[0]), "high": float(values[0])}
-    found = bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=max(1, 10_000_000 // len(values)),  # at most 80 MB of resampled rows at a time
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return {"low": float(found.low), "high": float(found.high)}
 
 
 def share_interval(count: int, rows: int, confidence: float = CONFIDENCE) -> dict[str, float]:
@@ -61,7 +42,32 @@ def crossed_interval(values: np.ndarray) -> dict[str, float]:
         times = np.bincount(random.integers(draws, size=draws), minlength=draws)
         means.append((times @ values)[random.integers(rows, size=rows)].mean() / draws)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    if low == high:  # no answer differs from another, which proves little for few rows
+        return share_interval(round(low * rows), rows)
     return {"low": float(low), "high": float(high)}
+
+
+def paired_interval(both: int, only_ours: int, only_theirs: int, neither: int) -> dict[str, float]:
+    """Interval {low, high} of the difference of two accuracies on the same rows, from the four counts of right answers.
+
+    Wilson's intervals of the two accuracies, combined with the correlation of the answers; Newcombe 1998, "Improved
+    confidence intervals for the difference between binomial proportions based on paired data", method 10. Unlike
+    resampling it has a width where the two never differ: 60 rows, all right -> -0.06 to 0.06.
+    """
+    rows = both + only_ours + only_theirs + neither
+    ours, theirs = both + only_ours, both + only_theirs
+    ours_ends, theirs_ends = share_interval(ours, rows), share_interval(theirs, rows)
+    # How far the ends lie from the accuracies.
+    ours_below, ours_above = ours / rows - ours_ends["low"], ours_ends["high"] - ours / rows
+    theirs_below, theirs_above = theirs / rows - theirs_ends["low"], theirs_ends["high"] - theirs / rows
+    scale = math.sqrt(ours * (rows - ours) * theirs * (rows - theirs))
+    product = both * neither - only_ours * only_theirs
+    # With Newcombe's correction for continuity, which holds a positive correlation back.
+    correlation = (max(product - rows / 2, 0) if product > 0 else product) / scale if scale else 0.0
+    low = math.sqrt(ours_below**2 - 2 * correlation * ours_below * theirs_above + theirs_above**2)
+    high = math.sqrt(ours_above**2 - 2 * correlation * ours_above * theirs_below + theirs_below**2)
+    difference = (only_ours - only_theirs) / rows
+    return {"low": difference - low, "high": difference + high}
 
 
 def paired_gain(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
@@ -73,5 +79,8 @@ def paired_gain(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     disagree = only_ours + only_theirs
     p_value = binomtest(only_ours, disagree, 0.5).pvalue if disagree else 1.0
-    difference = ours.astype(float) - theirs.astype(float)
-    return {"value": float(difference.mean()), **mean_interval(difference), "p_value": float(p_value)}
+    return {
+        "value": (only_ours - only_theirs) / len(ours),
+        **paired_interval(int((ours & theirs).sum()), only_ours, only_theirs, int((~ours & ~theirs).sum())),
+        "p_value": float(p_value),
+    }

@@ -5,14 +5,15 @@ import evaluate
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
-from finetune.scoring.intervals import mean_interval
+from finetune.scoring.intervals import share_interval
 
 
 class ScoreBlock(evaluate.Metric):
     """Accuracy, macro precision, recall and F1, and the same for each class.
 
-    The accuracy of a class is the share of rows for which "is it this class?" is answered rightly.
-    A class that is never predicted has precision 0. `names` are the classes in id order.
+    Macro scores average over the classes that occur among the rows; `absent` lists the others, whose precision, recall and
+    F1 are None. The accuracy of a class is the share of rows for which "is it this class?" is answered rightly. A class
+    that is never predicted has precision 0. `names` are the classes in id order.
     """
 
     def _info(self):
@@ -32,18 +33,20 @@ class ScoreBlock(evaluate.Metric):
         per_class = {
             name: {
                 "accuracy": float(((predictions == label) == (references == label)).mean()),
-                "precision": float(precision[label]),
-                "recall": float(recall[label]),
-                "f1": float(f1[label]),
+                **{
+                    score: float(values[label]) if rows[label] else None
+                    for score, values in (("precision", precision), ("recall", recall), ("f1", f1))
+                },
                 "rows": int(rows[label]),
             }
             for label, name in enumerate(names)
         }
         return {
             "accuracy": float((predictions == references).mean()),
-            "precision": float(precision.mean()),
-            "recall": float(recall.mean()),
-            "f1": float(f1.mean()),
+            "precision": float(precision[rows > 0].mean()),
+            "recall": float(recall[rows > 0].mean()),
+            "f1": float(f1[rows > 0].mean()),
+            "absent": [name for label, name in enumerate(names) if not rows[label]],
             "per_class": per_class,
         }
 
@@ -51,4 +54,8 @@ class ScoreBlock(evaluate.Metric):
 def score_block(references: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict:
     """Scores of predicted class ids against the true ones, with the row count and the interval of the accuracy."""
     block = ScoreBlock(keep_in_memory=True).compute(predictions=predictions, references=references, names=names)
-    return {**block, "rows": len(references), "interval": mean_interval(predictions == references)}
+    return {
+        **block,
+        "rows": len(references),
+        "interval": share_interval(int((predictions == references).sum()), len(references)),
+    }

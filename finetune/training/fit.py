@@ -197,11 +197,11 @@ class Fit:
 
 
 def validation_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """Accuracy, macro F1 and mean cross-entropy."""
+    """Accuracy, macro F1 over the classes that occur, and mean cross-entropy."""
     classes = range(logits.shape[1])
     # Not the score block: a change of what `evaluate` reports must not retrain the model.
     return {
         "accuracy": float(accuracy_score(labels, logits.argmax(1))),
-        "f1": float(f1_score(labels, logits.argmax(1), labels=classes, average="macro", zero_division=0)),
+        "f1": float(f1_score(labels, logits.argmax(1), labels=np.unique(labels), average="macro", zero_division=0)),
         "loss": float(log_loss(labels, softmax(logits.astype(np.float64), axis=-1), labels=classes)),
     }

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from finetune.evaluation.resampling import score_intervals
 from finetune.scoring.curves import confidence_bins, expected_calibration_error, one_vs_rest, precision_recall, roc
-from finetune.scoring.intervals import mean_interval, paired_gain
+from finetune.scoring.intervals import paired_gain
 from finetune.scoring.scores import score_block
 
 
@@ -42,16 +43,38 @@ def test_a_class_that_is_never_predicted_counts_with_zero():
     }
 
 
-def test_the_interval_of_an_accuracy_agrees_with_the_binomial():
-    """80 of 100: the standard error is sqrt(0.8 * 0.2 / 100) = 0.04, so about 0.72 to 0.88."""
-    found = mean_interval(np.arange(100) < 80)
-    assert found["low"] == pytest.approx(0.72, abs=0.015)
-    assert found["high"] == pytest.approx(0.88, abs=0.015)
-    assert found == mean_interval(np.arange(100) < 80)
+def test_macro_scores_average_over_the_classes_that_occur():
+    """Two of three classes have rows and every answer is right: 1, where a class without rows would make it 2/3."""
+    block = score_block(np.array([0, 1, 1]), np.array([0, 1, 1]), ["a", "b", "c"])
+    assert (block["precision"], block["recall"], block["f1"]) == (1, 1, 1)
+    assert block["absent"] == ["c"]
+    assert block["per_class"]["c"] == {"accuracy": 1, "precision": None, "recall": None, "f1": None, "rows": 0}
 
 
-def test_values_without_spread_have_an_interval_without_width():
-    assert mean_interval(np.ones(7, bool)) == {"low": 1.0, "high": 1.0}
+def test_a_wrong_answer_of_an_absent_class_costs_the_class_that_it_should_have_been():
+    """a: 1 of 2 found, no other row called a. b: 1 of 1, none wrong. Recall (1/2 + 1) / 2, precision 1, F1 (2/3 + 1) / 2."""
+    block = score_block(np.array([0, 0, 1]), np.array([0, 2, 1]), ["a", "b", "c"])
+    assert block["recall"] == pytest.approx(3 / 4)
+    assert block["precision"] == 1
+    assert block["f1"] == pytest.approx(5 / 6)
+
+
+def test_the_interval_of_an_accuracy_is_wilson_s():
+    """80 of 100, z 1.96: centre (0.8 + 0.01921) / 1.03841 = 0.78890, half 1.96 * sqrt(0.0016 + 0.0000960) / 1.03841."""
+    block = score_block(np.ones(100, int), (np.arange(100) < 80).astype(int), ["a", "b"])
+    assert block["interval"]["low"] == pytest.approx(0.71117, abs=1e-4)
+    assert block["interval"]["high"] == pytest.approx(0.86663, abs=1e-4)
+
+
+def test_few_rows_that_are_all_right_prove_little():
+    """60 of 60: Wilson's lower end is 60 / (60 + 1.96²) = 0.9398. Accuracy, F1 and the area under the curve agree on it."""
+    labels = np.arange(60) % 2
+    ends = score_block(labels, labels, ["a", "b"])["interval"]
+    assert ends == {"low": pytest.approx(0.93983, abs=1e-4), "high": 1.0}
+    sure = np.column_stack([1 - labels, labels]) * 0.98 + 0.01
+    found = score_intervals(labels, sure, bins=10)
+    for name in ("precision", "recall", "f1", "roc_auc"):
+        assert found[name] == ends, name
 
 
 def test_the_gain_is_paired():
@@ -65,8 +88,31 @@ def test_the_gain_is_paired():
 
 
 def test_no_disagreement_is_no_evidence():
+    """Two rows, one right, for both: the correlation of the answers is 1 but for the correction, so the interval has a width."""
     same = np.array([True, False])
-    assert paired_gain(same, same) == {"value": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}
+    gain = paired_gain(same, same)
+    assert (gain["value"], gain["p_value"]) == (0.0, 1.0)
+    assert gain["low"] < -0.5 < 0.5 < gain["high"]
+
+
+def test_the_paired_interval_has_a_width_where_both_are_always_right():
+    """60 rows: no end is farther from 1 than Wilson's 0.0602, and above 1 there is nothing."""
+    right = np.ones(60, bool)
+    gain = paired_gain(right, right)
+    assert gain["low"] == pytest.approx(-0.06017, abs=1e-4)
+    assert gain["high"] == pytest.approx(0.06017, abs=1e-4)
+
+
+@pytest.mark.parametrize("correlated", [0.0, 0.9])
+def test_the_paired_interval_covers_the_truth_about_as_often_as_it_says(correlated):
+    """300 samples of 50 rows, accuracies 0.9 and 0.8: 15 misses are expected of a 95% interval."""
+    random, missed = np.random.default_rng(0), 0
+    for _ in range(300):
+        ours, copied = random.random(50) < 0.9, random.random(50) < correlated
+        theirs = np.where(copied, ours & (random.random(50) < 8 / 9), random.random(50) < 0.8)
+        gain = paired_gain(ours, theirs)
+        missed += not gain["low"] <= 0.1 <= gain["high"]
+    assert missed <= 27  # three standard deviations above 15
 
 
 def shares_of(second: list[float]) -> np.ndarray:
