@@ -1,9 +1,9 @@
-"""One training in a process of its own: its speed, its peak memory and, if asked for, its scores, as JSON.
+"""One training in a process of its own: its speed, its peak memory and, with `score`, its accuracies, as JSON.
 
     python -m benchmarks.side_training '{"recipe": "ours", "rows": 512}'
 
-`recipe` is "ours" (with `train`, changes to the settings of params.yaml) or "tutorial": the Hugging Face Trainer
-as tutorials use it, with its defaults, in fp32, every text padded to the maximum length, 16 rows a batch.
+`recipe` is "ours" or "tutorial"; `train` changes the settings of params.yaml. "tutorial" is the Hugging Face Trainer as
+tutorials use it: its defaults, fp32, every text padded to the maximum length, 16 rows a batch.
 """
 
 import json
@@ -36,22 +36,22 @@ TUTORIAL_RATE = 5e-5  # the Trainer's default
 
 
 def chosen_rows(split: str, rows: int | None, length: int | None) -> Dataset:
-    """Rows of a split; with `length`, each repeats its own tokens until it fills that many."""
-    found = read_rows(split)
-    found = found.select(range(min(rows or len(found), len(found))))
+    """The first rows of a split, all for `rows` None; with `length`, each row repeats its tokens up to that many."""
+    chosen = read_rows(split)
+    chosen = chosen.select(range(min(rows or len(chosen), len(chosen))))
     if length is None:
-        return found
+        return chosen
 
     def filled(row):
         first, *middle, last = row["input_ids"]
         middle = middle or [last]
         return {"input_ids": [first, *(middle * length)[: length - 2], last]}
 
-    return found.map(filled, keep_in_memory=True)
+    return chosen.map(filled, keep_in_memory=True)
 
 
 def tutorial(model, tokenizer, train: Dataset, length: int | None, epochs: int, seed: int):
-    """Trains in place, as a tutorial does; `length` None pads to the longest of a batch (the same sums, fewer zeros)."""
+    """Trains in place as a tutorial does; `length` None pads to the longest row of a batch (the same sums, fewer zeros)."""
     pad = tokenizer.pad_token_id
 
     def collate(rows):
@@ -82,17 +82,17 @@ def peak_megabytes() -> float:
 
 
 def accuracy(model, rows: Dataset, pad_id: int) -> float:
-    """Share of rows that the model gets right."""
+    """Accuracy of the model on these rows."""
     return float((logits(model, rows["input_ids"][:], pad_id).argmax(1) == np.asarray(rows["label"][:])).mean())
 
 
 def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=None, train=None) -> dict:
     """Measurements of one training; `rows` and `length` as in `chosen_rows`, `pad_to` is the tutorial's padding."""
-    found = read_params("train")
-    changes = {"epochs": epochs or found.epochs} | (train or {})
-    settings = Train(**found.model_dump() | changes)
+    defaults = read_params("train")
+    changes = {"epochs": epochs or defaults.epochs} | (train or {})
+    settings = Train(**defaults.model_dump() | changes)
     chosen = chosen_rows("train", rows, length)
-    # Where only speed counts, hardly any validation: the tutorial's side has none.
+    # If only speed counts, hardly any validation: the tutorial's side has none.
     validation = chosen_rows("validation", None if score else 8, length)
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
 
@@ -100,7 +100,7 @@ def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=N
         if recipe == "ours":
             return fresh_classifier(BASE, label_names(chosen), settings.seed, settings.dropout)
         set_seed(settings.seed)
-        # As tutorials load it: none of what `fresh_classifier` does for speed.
+        # As tutorials load it, without the speed-ups of `fresh_classifier`.
         return AutoModelForSequenceClassification.from_pretrained(BASE, num_labels=len(label_names(chosen)))
 
     def train_ours(model) -> tuple[PreTrainedModel, Fit]:
@@ -122,7 +122,7 @@ def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=N
         "megabytes": peak_megabytes(),
         "trained": fit.trained_count if fit else None,
     }
-    if fit and not score:  # a second time, because counting takes time and memory
+    if fit and not score:  # in a second training, because counting takes time and memory
         with FlopCounterMode(display=False) as products:
             train_ours(fresh())
         measured["gigaflops"] = products.get_total_flops() / seconds / 1e9
@@ -133,5 +133,5 @@ def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=N
 
 
 if __name__ == "__main__":
-    # Libraries write to stdout too; the last line is the answer.
+    # Libraries write to stdout too; only the last line is the result.
     print("\n" + json.dumps(main(**json.loads(sys.argv[1]))))

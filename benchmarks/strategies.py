@@ -1,8 +1,8 @@
-"""Every strategy trained in full on the project's data with several seeds: the table of docs/strategies.md.
+"""Train every strategy in full on the project's data with several seeds, for the table of docs/strategies.md.
 
     python -m benchmarks.strategies [--seeds 3] [--only full head]
 
-Rates were chosen on validation. Run by hand (an hour on two cores), not with `make bench`.
+The learning rates were chosen on validation. Run by hand (an hour on two cores), not with `make bench`.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from tabulate import tabulate
 from benchmarks.training import side_training
 from finetune.base.command import run
 
-# What each strategy needs beside its name; the rest is as in params.yaml.
+# Changes of each strategy to params.yaml.
 CHANGES = {
     "full": {},
     "full, embeddings too": {"freeze_embeddings": False},
@@ -26,20 +26,20 @@ CHANGES = {
 SEEDS = 3
 
 
-def row(name: str, found: list[dict], seconds: float) -> list[str]:
-    """One line of the table: mean and range of the accuracies, trained weights, time relative to full, memory."""
+def row(name: str, measurements: list[dict], seconds: float) -> list[str]:
+    """One line of the table: mean and range of the accuracies, trained weights, time as a multiple of `seconds`, memory."""
 
     def spread(split: str) -> str:
-        values = [measured[split] for measured in found]
+        values = [measured[split] for measured in measurements]
         return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
-    time = statistics.median(measured["seconds"] for measured in found)
-    memory = max(measured["megabytes"] for measured in found)
+    time = statistics.median(measured["seconds"] for measured in measurements)
+    memory = max(measured["megabytes"] for measured in measurements)
     return [
         name,
         spread("validation"),
         spread("test"),
-        f"{found[0]['trained']:,}",
+        f"{measurements[0]['trained']:,}",
         f"{time / seconds:.2f}",
         f"{memory:,.0f}",
     ]
@@ -50,14 +50,14 @@ def main():
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES))
     arguments = parser.parse_args()
-    found: dict[str, list[dict]] = {name: [] for name in arguments.only}
-    for seed in range(1, arguments.seeds + 1):  # in turns, so that another load meets all of them
-        for name, measured in found.items():
-            measured.append(side_training(recipe="ours", score=True, train=CHANGES[name] | {"seed": seed}))
-            print(f"{name}, seed {seed}: {json.dumps(measured[-1])}", flush=True)
-    whole = statistics.median(measured["seconds"] for measured in found[arguments.only[0]])
+    measurements: dict[str, list[dict]] = {name: [] for name in arguments.only}
+    for seed in range(1, arguments.seeds + 1):  # alternately, so that other load affects all of them
+        for name, done in measurements.items():
+            done.append(side_training(recipe="ours", score=True, train=CHANGES[name] | {"seed": seed}))
+            print(f"{name}, seed {seed}: {json.dumps(done[-1])}", flush=True)
+    whole = statistics.median(measured["seconds"] for measured in measurements[arguments.only[0]])
     head = ["strategy", "validation accuracy", "test accuracy", "trained weights", "time", "peak MB"]
-    print(tabulate([row(name, measured, whole) for name, measured in found.items()], head, tablefmt="github"))
+    print(tabulate([row(name, done, whole) for name, done in measurements.items()], head, tablefmt="github"))
 
 
 if __name__ == "__main__":

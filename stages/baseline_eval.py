@@ -1,4 +1,4 @@
-"""Score what a user would try instead of fine-tuning, on the same test rows.
+"""Score the alternatives to fine-tuning on the same test rows.
 
     python -m stages.baseline_eval
 
@@ -17,7 +17,7 @@ from finetune.base.command import run
 from finetune.base.errors import existing
 from finetune.base.files import write_csv, write_json
 from finetune.base.params import read_params
-from finetune.baselines.frozen import few_shot_block
+from finetune.baselines.frozen import best_draw, few_shot_block
 from finetune.baselines.regression import majority
 from finetune.baselines.tfidf import tfidf
 from finetune.baselines.with_encoder import encoder_baselines
@@ -37,27 +37,31 @@ def main():
     existing(TOKENIZED)
     splits = {name: read_rows(name) for name in ("train", "validation", "test")}
     train, test = splits["train"], splits["test"]
-    names, labels = label_names(test), np.asarray(test["label"][:])
-    asked = encoder_baselines(BASE, splits, load_tokenizer(TOKENIZED / "tokenizer"), settings)
-    shares = majority(np.asarray(train["label"][:]), len(test), len(names))
-    found = {"majority": shares, "tfidf": tfidf(*splits.values()), **asked}
+    class_names, labels = label_names(test), np.asarray(test["label"][:])
+    with_encoder = encoder_baselines(BASE, splits, load_tokenizer(TOKENIZED / "tokenizer"), settings)
+    probabilities = {
+        "majority": majority(np.asarray(train["label"][:]), len(test), len(class_names)),
+        "tfidf": tfidf(*splits.values()),
+        **with_encoder,
+    }
 
-    metrics = {"few_shot": few_shot_block(labels, found["few_shot"], names)}
-    # Row by row the strongest draw stands for all, so that a gain over it is a gain over any.
-    found["few_shot"] = max(found["few_shot"], key=lambda draw: (draw.argmax(1) == labels).mean())
+    few_shot = few_shot_block(labels, probabilities["few_shot"], class_names)
+    # The rows of the best draw stand for few_shot, so that a gain over them is a gain over every draw.
+    probabilities["few_shot"] = best_draw(labels, probabilities["few_shot"])
     metrics = {
-        name: metrics.get(name) or score_block(labels, shares.argmax(1), names) for name, shares in found.items()
+        name: few_shot if name == "few_shot" else score_block(labels, rows.argmax(1), class_names)
+        for name, rows in probabilities.items()
     }
     best = max(metrics, key=lambda name: metrics[name]["accuracy"])
 
     PREDICTIONS.parent.mkdir(parents=True, exist_ok=True)
     columns = {"row": test["row"][:], "label": labels} | {
-        name: pa.array(list(shares.astype(np.float32))) for name, shares in found.items()
+        name: pa.array(list(rows.astype(np.float32))) for name, rows in probabilities.items()
     }
     pq.write_table(pa.table(columns), PREDICTIONS)
     write_json(METRICS, metrics | {"best": best})
-    write_csv(PLOTS / "roc.csv", ["false_positive_rate", "baseline"], roc(labels, found[best]))
-    write_csv(PLOTS / "precision_recall.csv", ["recall", "baseline"], precision_recall(labels, found[best]))
+    write_csv(PLOTS / "roc.csv", ["false_positive_rate", "baseline"], roc(labels, probabilities[best]))
+    write_csv(PLOTS / "precision_recall.csv", ["recall", "baseline"], precision_recall(labels, probabilities[best]))
     bars = [
         [name, block["accuracy"], block["interval"]["low"], block["interval"]["high"]]
         for name, block in metrics.items()

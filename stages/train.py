@@ -1,4 +1,4 @@
-"""Fine-tune the pretrained encoder on the training rows; keep the epoch that is best on validation.
+"""Fine-tune the pretrained encoder on the training rows; keep the best epoch on validation.
 
     python -m stages.train
 
@@ -6,7 +6,7 @@ reads   data/tokenized/train.parquet, validation.parquet and tokenizer, models/b
 writes  models/finetuned/
         metrics/train.json, metrics/plots/train/
 
-Killed or stopped, it goes on from its last checkpoint (checkpoints/) with the same outcome to the byte.
+Killed or stopped, it resumes from its last checkpoint (in checkpoints/) and writes the same bytes in the end.
 """
 
 import json
@@ -38,30 +38,30 @@ def main():
     settings = read_params("train")
     if settings.processes > 1 and "RANK" not in os.environ:
         return launch("stages.train", settings.processes)
-    first = rank() == 0
+    is_first = rank() == 0
     train, validation = read_rows("train"), read_rows("validation")
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
     model = fresh_classifier(BASE, label_names(train), settings.seed, settings.dropout)
     precision = chosen_precision(settings.precision)
     key = stage_key("train", settings=settings.model_dump(), precision=precision, threads=torch.get_num_threads())
     checkpoints = Checkpoints(key)
-    lock = checkpoints.lock() if first else None
-    if first:
+    lock = checkpoints.lock() if is_first else None
+    if is_first:
         print(f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs, {precision}")
 
-    # DVCLive must leave dvc.yaml alone and make no experiment of its own: `dvc exp run` does both.
-    live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if first else None
+    # DVCLive must not change dvc.yaml or save an experiment: `dvc exp run` does both.
+    live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if is_first else None
     started = time.perf_counter()
     model, fit = fine_tune(model, tokenizer, train, validation, settings, precision, live, checkpoints)
-    spent = time.perf_counter() - started
-    if not first:
+    seconds = time.perf_counter() - started
+    if not is_first:
         return None
     live.end()
     best = fit.progress.best
-    print(f"train: {len(train) * fit.progress.epoch / spent:.0f} rows a second, best epoch {best.epoch}")
+    print(f"train: {len(train) * fit.progress.epoch / seconds:.0f} rows a second, best epoch {best.epoch}")
 
     save(model, tokenizer, FINETUNED)
-    # The model card shows them; not `write_json`, which rounds: a rate may be smaller than 0.000001.
+    # The model card shows the settings. Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.
     (FINETUNED / "training.json").write_text(json.dumps(settings.model_dump(), indent=2) + "\n", encoding="utf-8")
     write_json(
         METRICS,

@@ -74,7 +74,7 @@ def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(bui
         "print(table(comparison('tiny', rows=16, rounds=1, length=None, target='') + accuracies(1)))"
     )
     output = Project(built.folder).run(sys.executable, "-c", script, PYTHONPATH=str(ROOT)).stdout
-    assert shown_ratio(output, "training beside the tutorials' recipe") > 0
+    assert shown_ratio(output, "training against the tutorials' recipe") > 0
     assert 0.3 < shown_ratio(output, "its peak memory") < 3
     assert shown_ratio(output, "its share of the matrix-product peak") < 1
     for split in ("validation", "test"):

@@ -1,1 +1,1 @@
-"""Classifiers to compare with that need no fine-tuning; `baseline_eval` reruns for it."""
+"""Classifiers without fine-tuning, for comparison; `baseline_eval` and `evaluate` rerun for it."""

@@ -1,4 +1,4 @@
-"""Baselines on the frozen encoder: logistic regression on its features, from all rows or from few, and an untrained head."""
+"""Baselines on the frozen encoder: logistic regression on its features with all rows or few, and an untrained head."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from finetune.scoring.scores import score_block
 
 
 def embedding(train: Labelled, validation: Labelled, test_features: np.ndarray, classes: int) -> np.ndarray:
-    """Logistic regression on the mean hidden states of the frozen encoder."""
+    """Probabilities of shape [rows, classes] from logistic regression on the mean hidden states of the frozen encoder."""
     model, _ = best_regression(train, validation)
     return class_probabilities(model, test_features, classes)
 
@@ -24,7 +24,7 @@ def embedding(train: Labelled, validation: Labelled, test_features: np.ndarray, 
 def few_shot(train: Labelled, test_features: np.ndarray, classes: int, settings: FewShot, seed: int) -> np.ndarray:
     """Probabilities of shape [draws, rows, classes]: logistic regression on k labelled examples a class.
 
-    The encoder stays frozen; each draw takes other examples. A class with fewer than k gives all.
+    The encoder is frozen. Each draw takes other examples; a class with fewer than k rows gives all of them.
     """
     draws = []
     for draw in range(settings.draws):
@@ -38,17 +38,13 @@ def few_shot(train: Labelled, test_features: np.ndarray, classes: int, settings:
 
 
 def untrained(base: Path, test: Dataset, pad_id: int, seed: int) -> np.ndarray:
-    """The encoder with a fresh head: what a tutorial's model knows before its first step."""
-    return softmax(
-        logits(fresh_classifier(base, label_names(test), seed), test["input_ids"][:], pad_id, desc="untrained").astype(
-            np.float64
-        ),
-        axis=-1,
-    )
+    """Probabilities of shape [rows, classes] from a randomly initialised head, as before the first step of training."""
+    model = fresh_classifier(base, label_names(test), seed)
+    return softmax(logits(model, test["input_ids"][:], pad_id, desc="untrained").astype(np.float64), axis=-1)
 
 
 def mean_block(blocks: list[dict]) -> dict:
-    """Score blocks averaged number by number."""
+    """Mean of score blocks, number by number."""
     return {
         key: mean_block([block[key] for block in blocks])
         if isinstance(value, dict)
@@ -59,9 +55,12 @@ def mean_block(blocks: list[dict]) -> dict:
     }
 
 
-def few_shot_block(labels: np.ndarray, draws: np.ndarray, names: list[str]) -> dict:
-    """Mean score block over draws, the standard deviation of their accuracies, and the interval over draws and rows."""
-    block = mean_block([score_block(labels, draw.argmax(1), names) for draw in draws])
+def few_shot_block(labels: np.ndarray, draws: np.ndarray, label_names: list[str]) -> dict:
+    """Mean score block over draws, the standard deviation of their accuracies, and the interval over draws and rows.
+
+    `draws` has the shape [draws, rows, classes].
+    """
+    block = mean_block([score_block(labels, draw.argmax(1), label_names) for draw in draws])
     right = draws.argmax(2) == labels
     return {
         **block,
@@ -70,3 +69,8 @@ def few_shot_block(labels: np.ndarray, draws: np.ndarray, names: list[str]) -> d
         "std": right.mean(1).std(ddof=1),
         "draws": len(draws),
     }
+
+
+def best_draw(labels: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Probabilities of shape [rows, classes] of the draw with the highest accuracy, the first of equals."""
+    return max(draws, key=lambda draw: (draw.argmax(1) == labels).mean())

@@ -1,4 +1,4 @@
-"""Zero-shot baselines: each label's prompt by similarity, or its name in the place of a mask."""
+"""Zero-shot baselines: the label with the most similar prompt, or the most probable label name at a mask."""
 
 from pathlib import Path
 
@@ -15,52 +15,53 @@ from finetune.encoder.prediction import predict
 from finetune.rows.stored import label_names
 from finetune.rows.tokens import encode, special_tokens
 
-TEMPERATURE = 0.05  # of cosine similarities, as sentence encoders are trained with: all-MiniLM scales them by 20
+TEMPERATURE = 0.05  # of cosine similarities; training of sentence encoders uses it (all-MiniLM scales them by 20)
 
 
 def fills_masks(config, tokenizer) -> bool:
-    """Whether the checkpoint was saved with its head for masked words."""
+    """Whether the checkpoint was saved with its head for masked language modelling."""
     return tokenizer.mask_token_id is not None and any(
         name.endswith("ForMaskedLM") for name in config.architectures or []
     )
 
 
-def label_words(names: list[str], settings: ZeroShot) -> list[str]:
-    """Prompt of each label in id order: `baseline.zero_shot.prompts`, or the label names themselves."""
+def label_words(label_names: list[str], settings: ZeroShot) -> list[str]:
+    """Prompt of each label in id order: `baseline.zero_shot.prompts`, or the label names."""
     if settings.prompts is None:
-        return names
-    if set(settings.prompts) != set(names):
+        return label_names
+    if set(settings.prompts) != set(label_names):
         raise UserError(
-            f"baseline.zero_shot.prompts must have one prompt for each of the labels {', '.join(names)} "
-            f"(or be null: the label names), found {', '.join(settings.prompts)}"
+            f"baseline.zero_shot.prompts must have one prompt for each of the labels {', '.join(label_names)} "
+            f"(or be null, for the label names), found {', '.join(settings.prompts)}"
         )
-    return [settings.prompts[name] for name in names]
+    return [settings.prompts[name] for name in label_names]
 
 
 def similar_prompt(prompts: np.ndarray, texts: np.ndarray) -> np.ndarray:
-    """Softmax over the cosine similarity of each text with each label's prompt, from their embeddings."""
+    """Probabilities of shape [texts, labels]: softmax over the cosine similarities of text and prompt embeddings."""
     return softmax((normalize(texts) @ normalize(prompts).T / TEMPERATURE).astype(np.float64), axis=-1)
 
 
 def filled_mask(base: Path, tokenizer, test: Dataset, settings: ZeroShot, max_length: int) -> np.ndarray:
-    """Probabilities of the label names where the template has its mask; Schick & Schütze 2021.
+    """Probabilities of the label names at the mask of the template, of shape [rows, classes]; Schick & Schütze 2021.
 
-    A label name of several tokens is represented by its first. Texts are cut so that the template fits.
+    The first token stands for a label name of several. Texts are cut so that the template fits. Raises UserError if
+    two labels share their first token or the template leaves no room for a text.
     """
-    names = label_names(test)
+    class_names = label_names(test)
     special = special_tokens(tokenizer)
 
     def inner(texts: list[str]) -> list[list[int]]:
         return [ids[special.before : len(ids) - special.after] for ids in encode(tokenizer, texts)]
 
-    words = [ids[0] for ids in inner([f" {name}" for name in names])]
-    if len(set(words)) < len(names):
+    words = [ids[0] for ids in inner([f" {name}" for name in class_names])]
+    if len(set(words)) < len(class_names):
         raise UserError(
-            f"the labels {', '.join(names)} start with the same token, so that zero_shot cannot tell them apart "
+            f"the labels {', '.join(class_names)} start with the same token, so zero_shot cannot tell them apart "
             "by filling a mask; rename them in data.labels"
         )
     head, tail = settings.template.replace("{label}", tokenizer.mask_token).split("{text}")
-    # A byte-level tokenizer takes a space as part of the word that follows it, so the text brings it along.
+    # A byte-level tokenizer joins a space with the word after it, so the space moves from the template to the text.
     space = head[len(head.rstrip()) :]
     before, after = inner([head.rstrip(), tail])
     room = max_length - sum(special) - len(before) - len(after)
@@ -71,18 +72,14 @@ def filled_mask(base: Path, tokenizer, test: Dataset, settings: ZeroShot, max_le
     whole = encode(tokenizer, ["a"])[0]
     start, end = whole[: special.before], whole[len(whole) - special.after :]
     rows = [start + before + text[:room] + after + end for text in inner([space + text for text in test["text"][:]])]
-    # Counted from the end of the row where the mask comes after the text, which differs in length.
-    place = before.index(tokenizer.mask_token_id) + special.before if tokenizer.mask_token_id in before else None
-    offset = len(after) + special.after - (after.index(tokenizer.mask_token_id) if place is None else 0)
+    # A mask after the text is counted from the end of the row, because texts differ in length.
+    position = before.index(tokenizer.mask_token_id) + special.before if tokenizer.mask_token_id in before else None
+    offset = len(after) + special.after - (after.index(tokenizer.mask_token_id) if position is None else 0)
 
     def at_mask(output, batch):
         ends = batch["attention_mask"].sum(1)
-        places = ends - offset if place is None else np.full(len(ends), place)
-        return output.logits[range(len(ends)), places][:, words]
+        positions = ends - offset if position is None else np.full(len(ends), position)
+        return output.logits[range(len(ends)), positions][:, words]
 
-    return softmax(
-        predict(mask_filler(base), TokenRows(rows, tokenizer.pad_token_id), at_mask, desc="zero-shot").astype(
-            np.float64
-        ),
-        axis=-1,
-    )
+    word_logits = predict(mask_filler(base), TokenRows(rows, tokenizer.pad_token_id), at_mask, desc="zero-shot")
+    return softmax(word_logits.astype(np.float64), axis=-1)

@@ -11,20 +11,20 @@ from finetune.rows.stored import label_names
 
 
 def has_spaces(texts: Sequence[str]) -> bool:
-    """Whether texts put spaces between words: in English every sixth character is one, in Chinese hardly any."""
+    """Whether words are separated by spaces: in English every sixth character is one, in Chinese hardly any."""
     return sum(sum(map(str.isspace, text)) for text in texts) > 0.05 * sum(map(len, texts))
 
 
 def term_weights(texts: Sequence[str]) -> TfidfVectorizer:
-    """TF-IDF of words and word pairs, not yet fitted; Wang & Manning 2012 show how far bigrams go.
+    """Unfitted TF-IDF of words and word pairs; Wang & Manning 2012 show how strong bigrams are.
 
-    Words are runs of letters or digits; where texts have hardly any spaces (Chinese, Japanese), single
-    characters and their pairs take their place.
+    Words are runs of letters or digits. Texts with hardly any spaces (Chinese, Japanese) are split into single
+    characters and their pairs instead.
     """
     spaced = has_spaces(texts)
     return TfidfVectorizer(
         analyzer="word" if spaced else "char",
-        # The default drops one-letter words, which in many languages say something.
+        # The default drops words of one letter, which have a meaning in many languages.
         token_pattern=r"(?u)\b\w+\b" if spaced else None,
         ngram_range=(1, 2),
         sublinear_tf=True,

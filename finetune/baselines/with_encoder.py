@@ -1,7 +1,7 @@
-"""All baselines that need the encoder: each gives class probabilities for the test rows.
+"""All baselines that need the encoder, with one load of it for all embeddings.
 
-All see the training rows, choose what they choose on validation, and are scored by the caller on
-the same test rows.
+They may learn from the training rows and choose their settings on the validation rows. The caller scores their
+probabilities on the test rows.
 """
 
 from pathlib import Path
@@ -23,19 +23,19 @@ from finetune.rows.tokens import encode, special_tokens, truncate
 
 
 def split_embeddings(base: Path, splits: dict[str, list], pad_id: int) -> dict[str, np.ndarray]:
-    """Mean embeddings of shape [rows, hidden] for several lists of token ids, with one load of the encoder."""
+    """Mean embeddings of shape [rows, hidden] of several lists of token ids, with one load of the encoder."""
     encoder = bare_encoder(base)
     return {name: mean_embeddings(encoder, rows, pad_id, desc=f"embed {name}") for name, rows in splits.items()}
 
 
 def encoder_baselines(base: Path, splits: dict[str, Dataset], tokenizer, settings: Baseline) -> dict[str, np.ndarray]:
-    """Probabilities of shape [test rows, classes] from each baseline that asks the encoder; few_shot has one more axis, draws."""
-    # As training computes: the frozen encoder reads every training row, which takes longer than all else.
+    """Probabilities of shape [test rows, classes] from each baseline on the encoder; few_shot has shape [draws, rows, classes]."""
+    # In bf16 if it is faster, as in training: embedding all training rows takes most of the time.
     with torch.autocast(device().type, torch.bfloat16, enabled=chosen_precision("auto") == "bf16"):
         test = splits["test"]
-        names = label_names(test)
+        class_names = label_names(test)
         length, special = tokenizer.model_max_length, special_tokens(tokenizer)
-        prompts = encode(tokenizer, label_words(names, settings.zero_shot))
+        prompts = encode(tokenizer, label_words(class_names, settings.zero_shot))
         rows = {name: split["input_ids"][:] for name, split in splits.items()}
         rows["prompts"] = [truncate(prompt, length, "head", special) for prompt in prompts]
         features = split_embeddings(base, rows, tokenizer.pad_token_id)
@@ -47,8 +47,8 @@ def encoder_baselines(base: Path, splits: dict[str, Dataset], tokenizer, setting
         else:
             zero_shot = similar_prompt(features["prompts"], features["test"])
         return {
-            "embedding": embedding(train, validation, features["test"], len(names)),
+            "embedding": embedding(train, validation, features["test"], len(class_names)),
             "untrained": untrained(base, test, tokenizer.pad_token_id, settings.seed),
             "zero_shot": zero_shot,
-            "few_shot": few_shot(train, features["test"], len(names), settings.few_shot, settings.seed),
+            "few_shot": few_shot(train, features["test"], len(class_names), settings.few_shot, settings.seed),
         }

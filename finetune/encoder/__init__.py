@@ -1,1 +1,1 @@
-"""Pretrained encoders: loading, precision, prediction; every stage that computes reruns for it."""
+"""Pretrained encoders: loading, precision, prediction; every stage that runs a model reruns for it."""

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-# What the families call the part of a layer that ends its attention: behind it every token goes its own way.
+# Names of the module that ends the attention of a layer, by family: after it, tokens no longer influence each other.
 ATTENTION_ENDS = ("attention", "sa_layer_norm")
-SAME = 1e-5  # of a logit: the same sums in another order
+SAME = 1e-5  # largest difference of a logit: the same sums in another order
 
 
 def encoder_layers(encoder) -> Sequence:
-    """Layers of an encoder from the bottom up: its longest list of modules. ALBERT, whose layers share weights, has one."""
+    """Layers of an encoder from the bottom up: its longest list of modules; one for ALBERT, whose layers share weights."""
     return max((module for module in encoder.modules() if isinstance(module, nn.ModuleList)), key=len, default=())
 
 
 def narrowed(model):
-    """The classifier, whose last layer now computes its feed-forward network for the first token alone.
+    """The classifier, changed so that the feed-forward network of its last layer sees the first token alone.
 
-    Most heads read no other token, and in an encoder of six layers the rest is a ninth of all products. Whether it
-    holds for this one is tried on made-up tokens: where the logits change, the classifier stays as it was.
+    Most heads read no other token, and in an encoder of six layers the other tokens cost a ninth of all products. The
+    logits of made-up tokens show whether this head is one of them: if they change, the classifier stays as it was.
     """
     last = list(encoder_layers(model.base_model))[-1:]
     ends = [getattr(layer, name) for layer in last for name in ATTENTION_ENDS if hasattr(layer, name)]
@@ -35,7 +35,7 @@ def narrowed(model):
                 alone = model.base_model(**example).last_hidden_state.shape[1] == 1
                 if alone and torch.allclose(model(**example).logits, expected, atol=SAME, rtol=SAME):
                     return model
-            except RuntimeError:  # what comes behind cannot do with one token
+            except RuntimeError:  # a later module needs all tokens
                 pass
             hook.remove()
     return model

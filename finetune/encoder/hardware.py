@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-# Both far from what is measured, so that noise does not change the choice.
-BF16_MARGIN = 1.2  # processors with bf16 units gain 1.6 to 3, others 0.5
-ONEDNN_MARGIN = 1.4  # AMD's processors gain 2, others 1
+# Both are far from the measured gains, so that noise does not change the choice.
+BF16_MARGIN = 1.2  # processors with bf16 units gain a factor of 1.6 to 3, others 0.5
+ONEDNN_MARGIN = 1.4  # AMD's processors gain a factor of 2, others 1
 SHAPE = (1024, 384, 1536)  # a feed-forward layer of a small encoder over 1,024 tokens
-ROUNDS = 15  # other programs disturb some of them, hardly all
-# Largest error of a product of standard normal numbers: fp32 stays below 1e-4, rounding to bf16 makes 0.1.
+ROUNDS = 15  # other programs may disturb some of them, hardly all
+# Largest error of a product of standard normal numbers: below 1e-4 in fp32, about 0.1 with rounding to bf16.
 EXACT = 1e-3
-# Tokens that a processor computes at once, at most: what more of them leave behind falls out of its cache. At 256 tokens a
-# row, training in parts of this many was 1.6 times as fast as in whole batches of 32 rows (docs/benchmarks.md).
+# Most tokens that a processor computes at once: the activations of more of them do not fit its cache. At 256 tokens a row,
+# training in parts of this size was 1.6 times as fast as in whole batches of 32 rows (docs/benchmarks.md).
 CACHED_TOKENS = 2048
 
 
 def device() -> torch.device:
-    """Where models compute: the first GPU, or the one of this process among several, or the processor."""
+    """Where models compute: the GPU of this process (the first one if it is alone), or the processor without a GPU."""
     return (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         if torch.cuda.is_available()
@@ -31,21 +31,22 @@ def device() -> torch.device:
 
 
 def batch_tokens() -> int:
-    """Number of tokens to compute at once, at most; a GPU takes batches whole."""
+    """Most tokens to compute at once; a GPU takes whole batches."""
     return sys.maxsize if torch.cuda.is_available() else CACHED_TOKENS
 
 
 def attention() -> str | None:
-    """Implementation of attention that is fastest where models compute.
+    """Fastest implementation of attention here, as `attn_implementation` of `from_pretrained`.
 
-    On a processor plain products beat the fused kernel: its backward pass took three times as long at 26 tokens and twice
-    at 256, its forward pass in bf16 1.4 times (docs/benchmarks.md). On a GPU the fused one, the library's choice, wins.
+    On a processor plain products beat the fused kernel, whose backward pass took three times as long at 26 tokens and
+    twice as long at 256, its forward pass in bf16 1.4 times as long (docs/benchmarks.md). On a GPU the fused kernel, the
+    library's choice, is faster.
     """
     return None if torch.cuda.is_available() else "eager"
 
 
 def chosen_precision(setting: str) -> str:
-    """ "bf16" or "fp32" for `train.precision`; `auto` takes bf16 only where it is clearly faster.
+    """ "bf16" or "fp32" for `train.precision`; `auto` takes bf16 only if it is clearly faster here.
 
     A processor can list bf16 and yet be slower with it (github.com/pytorch/pytorch/issues/86270).
     """
@@ -58,10 +59,10 @@ def chosen_precision(setting: str) -> str:
 
 @contextlib.contextmanager
 def fast_fp32() -> Iterator[None]:
-    """Block whose products in fp32 are made by oneDNN, where that is clearly faster than torch's default and as exact.
+    """Block in which oneDNN computes fp32 products, if it is clearly faster here than torch's default and as exact.
 
-    MKL, the default, reaches half of an AMD processor's speed. torch hands fp32 to oneDNN only together with the
-    permission to round to bf16, which processors with matrix units (AMX) make use of: there nothing changes.
+    MKL, the default, reaches half of an AMD processor's speed. torch passes fp32 products to oneDNN only together with
+    the permission to round to bf16. Processors with matrix units (AMX) would round, so nothing changes there.
     """
     products = torch.backends.mkldnn.matmul
     before = products.fp32_precision
@@ -110,7 +111,7 @@ def bf16_gain() -> float:
 
 
 def gain(before: Callable, after: Callable) -> float:
-    """Time of one call over the time of another; the best of several rounds of each, in turns."""
+    """Time of `before` divided by the time of `after`: the best of several alternating rounds of each."""
     best = {}
     for call in (before, after) * ROUNDS:
         started = time.perf_counter()

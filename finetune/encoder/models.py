@@ -20,7 +20,7 @@ from finetune.base.errors import UserError, existing, one_line
 from finetune.encoder.first_token import narrowed
 from finetune.encoder.hardware import attention, device
 
-DROPOUTS = (  # what the families call them
+DROPOUTS = (  # their names in the configs of all families
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "classifier_dropout_prob",
@@ -36,9 +36,9 @@ DROPOUTS = (  # what the families call them
 
 @contextlib.contextmanager
 def loading(folder) -> Iterator[None]:
-    """Block that loads the model of a folder: the library's report about a fresh head is silenced, its errors told in one line.
+    """Block that loads the model of a folder, without the library's warnings about a randomly initialised head.
 
-    Raises FileNotFoundError before the block where there is no such folder.
+    Raises UserError, in one line, if the model does not load, and FileNotFoundError if there is no such folder.
     """
     existing(folder)
     verbosity = logging.get_verbosity()
@@ -52,11 +52,11 @@ def loading(folder) -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def fresh_classifier(folder, names: list[str], seed: int, dropout: float | None = None):
-    """The encoder of a checkpoint with a new classification head for these labels, weights in fp32.
+def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float | None = None):
+    """The encoder of a checkpoint with a randomly initialised classification head for these labels, weights in fp32.
 
-    The head depends on the seed alone. Label names go into the config. `dropout` replaces each
-    dropout of the encoder's config; None leaves them.
+    The head depends on the seed alone. The label names go into the config. `dropout` replaces every dropout of the
+    encoder's config; None keeps them.
     """
     set_seed(seed)
     with loading(folder):
@@ -66,12 +66,12 @@ def fresh_classifier(folder, names: list[str], seed: int, dropout: float | None 
             folder,
             **changed,
             attn_implementation=attention(),
-            num_labels=len(names),
-            id2label=dict(enumerate(names)),
-            label2id={name: label for label, name in enumerate(names)},
-            # Without it, a regression loss is used for one label and a binary one for float labels.
+            num_labels=len(label_names),
+            id2label=dict(enumerate(label_names)),
+            label2id={name: label for label, name in enumerate(label_names)},
+            # Without it, transformers uses a regression loss for one label and a binary loss for float labels.
             problem_type="single_label_classification",
-            # A head that the checkpoint brings may have another number of classes.
+            # The checkpoint may bring a head with another number of classes.
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
         )
@@ -79,7 +79,7 @@ def fresh_classifier(folder, names: list[str], seed: int, dropout: float | None 
 
 
 def trained_classifier(folder):
-    """Classifier as it was saved, weights in fp32."""
+    """Saved classifier, weights in fp32."""
     with loading(folder):
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, attn_implementation=attention(), dtype=torch.float32
@@ -95,18 +95,18 @@ def bare_encoder(folder):
 
 
 def mask_filler(folder):
-    """Encoder with its head for masked words, weights in fp32."""
+    """Encoder with its head for masked language modelling, weights in fp32."""
     with loading(folder):
         model = AutoModelForMaskedLM.from_pretrained(folder, attn_implementation=attention(), dtype=torch.float32)
     return model.to(device())
 
 
 def save(model, tokenizer, folder: Path):
-    """Model and tokenizer as a Hugging Face folder; a full disk raises OSError as Python's own files do."""
+    """Writes model and tokenizer as a Hugging Face folder. Raises OSError if the disk is full, as Python's own files do."""
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):
-            weights.chmod(0o644)  # safetensors writes for the owner alone; what ships is read by others
+            weights.chmod(0o644)  # safetensors lets only the owner read; others must read a shipped file
     except SafetensorError as error:
         raise OSError(errno.ENOSPC, one_line(error), str(folder)) from error

@@ -1,4 +1,4 @@
-"""Answers of a model for rows, in the order of the rows."""
+"""Answers of a model for rows, in the order of the rows, and mean pooling."""
 
 import contextlib
 from collections import deque
@@ -20,28 +20,28 @@ BATCH = 64  # rows; larger ones gain nothing on two cores
 def predict(model, rows: TokenRows | FeatureRows, answer: Callable, desc: str) -> np.ndarray:
     """`answer(output, batch)` for every row, as float32 of shape [rows, …], in the order of the rows.
 
-    Rows are batched by length; each answer goes back to the place its row came from. Raises UserError when an answer
-    is not finite.
+    Batches hold rows of similar length; every answer goes back to the position of its row. Raises UserError if an
+    answer is not finite.
     """
     model.eval()
-    # Longest first: memory runs out at the beginning or not at all.
+    # Longest first: memory runs out in the first batch or not at all.
     waiting = deque(length_order(rows.lengths, BATCH, batch_tokens()))
     kind = device().type
     autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
     def answers() -> list[tuple[np.ndarray, np.ndarray]]:
-        found = []
-        # Threads begin without what the caller has set.
+        answered = []
+        # Autocast is per thread: repeat the caller's setting.
         with torch.inference_mode(), torch.autocast(kind, autocast[1], enabled=autocast[0]):
             while waiting:
                 try:
-                    places = waiting.popleft()
+                    positions = waiting.popleft()
                 except IndexError:  # another thread took the last one
                     break
-                batch = {key: value.to(model.device) for key, value in rows.batch(places).items()}
-                found.append((places, answer(model(**batch), batch).float().cpu().numpy()))
-                bar.update(len(places))
-        return found
+                batch = {key: value.to(model.device) for key, value in rows.batch(positions).items()}
+                answered.append((positions, answer(model(**batch), batch).float().cpu().numpy()))
+                bar.update(len(positions))
+        return answered
 
     progress = tqdm(desc=desc, total=len(rows.lengths), unit=" rows", disable=None)
     with fast_fp32(), progress as bar, one_core_threads() as (pool, count):
@@ -49,25 +49,25 @@ def predict(model, rows: TokenRows | FeatureRows, answer: Callable, desc: str) -
             futures = [pool.submit(answers) for _ in range(count)]
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
-            waiting.clear()  # what stopped one thread, or this one, stops the others
+            waiting.clear()  # after an error here or in a thread, no thread takes another batch
         parts = [part for future in futures for part in future.result()]
-    found = np.empty((len(rows.lengths), *parts[0][1].shape[1:]), np.float32)
-    for places, part in parts:
-        found[places] = part
-    if not np.isfinite(found).all():
+    in_order = np.empty((len(rows.lengths), *parts[0][1].shape[1:]), np.float32)
+    for positions, part in parts:
+        in_order[positions] = part
+    if not np.isfinite(in_order).all():
         raise UserError(
             "the model answers with numbers that are not finite: its weights are damaged, or training "
             "diverged (then lower train.lr)"
         )
-    return found
+    return in_order
 
 
 @contextlib.contextmanager
 def one_core_threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """Block with as many threads as torch has on a processor, and their number; each makes its products on one core.
+    """Block with a pool of threads and their number: one thread a core, each computing on its own core; one for a GPU.
 
-    Products of a small encoder are so short that cores sharing one wait for each other: apart, two made 1.2 (fp32) and
-    1.4 times (bf16) the rows a second, and an answer no longer depends on the number of cores. A GPU gets one thread.
+    The products of a small encoder are so short that cores which share one wait for each other. Two separate threads
+    computed 1.2 (fp32) and 1.4 times (bf16) as many rows a second, and answers do not depend on the number of cores.
     """
     cores = torch.get_num_threads()
     count = 1 if torch.cuda.is_available() else cores
@@ -75,7 +75,7 @@ def one_core_threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
         with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool, count
     finally:
-        torch.set_num_threads(cores)  # some of torch's libraries have one number for all threads
+        torch.set_num_threads(cores)  # some of torch's libraries keep one number for all threads
 
 
 def logits(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str = "predict") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Curves and tables for the plots: a hundred points at most, whatever the number of rows."""
+"""Curves and confidence bins: at most 101 points, whatever the number of rows."""
 
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
@@ -7,7 +7,10 @@ GRID = np.linspace(0, 1, 101)
 
 
 def one_vs_rest(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(is it this class?, its probability) for the second of two classes, or for each of more; classes without rows are left out."""
+    """(is it this class?, its probability) for the second of two classes, or for each of more.
+
+    Leaves out a class that no row has, and one that all rows have.
+    """
     classes = probabilities.shape[1]
     chosen = [1] if classes == 2 else range(classes)
     pairs = [(labels == label, probabilities[:, label]) for label in chosen]
@@ -17,7 +20,7 @@ def one_vs_rest(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.
 def roc(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """ROC curve, averaged over classes, of shape [101, 2]: false positive rate, true positive rate."""
     curves = [roc_curve(truth, score)[:2] for truth, score in one_vs_rest(labels, probabilities)]
-    # The rate just after a jump: interpolation alone would flatten the curve's first step.
+    # At a jump, np.interp takes the upper rate, so the curve keeps its steep first step.
     return np.column_stack([GRID, np.mean([np.interp(GRID, fpr, tpr) for fpr, tpr in curves], axis=0)])
 
 
@@ -31,23 +34,23 @@ def precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     return np.column_stack([GRID, np.mean(curves, axis=0)])
 
 
-def confidence_bins(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> np.ndarray:
-    """Bins of equal width of the highest probability, of shape [bins, 4]: mean confidence, accuracy, rows right, rows wrong.
+def confidence_bins(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
+    """Equal-width bins of the highest probability, of shape [count, 4]: mean confidence, accuracy, rows right, rows wrong.
 
     Confidence and accuracy of a bin without rows are NaN.
     """
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    rows = np.bincount(place, minlength=bins)
-    rows_right = np.bincount(place, weights=right, minlength=bins)
+    index = np.minimum((confidence * count).astype(int), count - 1)
+    rows = np.bincount(index, minlength=count)
+    rows_right = np.bincount(index, weights=right, minlength=count)
     with np.errstate(invalid="ignore"):
-        mean = np.bincount(place, weights=confidence, minlength=bins) / rows
+        mean = np.bincount(index, weights=confidence, minlength=count) / rows
         return np.column_stack([mean, rows_right / rows, rows_right, rows - rows_right])
 
 
 def expected_calibration_error(bins: np.ndarray) -> float:
-    """Mean distance of confidence and accuracy over bins, weighted by their rows; Guo et al. 2017."""
+    """Mean distance of confidence and accuracy over `confidence_bins`, weighted by their rows; Guo et al. 2017."""
     rows = bins[:, 2] + bins[:, 3]
     filled = rows > 0
     return float((rows * np.abs(bins[:, 0] - bins[:, 1]))[filled].sum() / rows.sum())

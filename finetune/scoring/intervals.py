@@ -1,7 +1,6 @@
-"""How far a score can be trusted: Wilson's interval of a share, Newcombe's of a paired difference, and an exact test.
+"""Uncertainty of scores: Wilson's interval of a proportion, Newcombe's of a paired difference, and McNemar's exact test.
 
-One confidence and one number of resamples for everything, so that intervals can be compared
-across branches.
+All use one confidence and one number of resamples, so that intervals can be compared across branches.
 """
 
 import math
@@ -17,22 +16,22 @@ SEED = 42
 def share_interval(count: int, rows: int, confidence: float = CONFIDENCE) -> dict[str, float]:
     """Wilson's interval {low, high} of a share of rows, such as 0 of 300 -> 0 to 0.0126; Wilson 1927.
 
-    For few rows or shares near 0 and 1, where resampling finds no spread and so no doubt.
+    For few rows or shares near 0 and 1, whose resamples hardly vary, so that a bootstrap interval would be too narrow.
     """
-    found = binomtest(count, rows).proportion_ci(confidence, method="wilson")
-    return {"low": float(found.low), "high": float(found.high)}
+    interval = binomtest(count, rows).proportion_ci(confidence, method="wilson")
+    return {"low": float(interval.low), "high": float(interval.high)}
 
 
 def accuracy_entry(right: np.ndarray) -> dict:
-    """Accuracy, rows and interval of rows answered right (True) or wrong (False)."""
+    """Accuracy, number of rows and interval of answers that are right (True) or wrong (False)."""
     count = int(right.sum())
     return {"accuracy": count / len(right), "rows": len(right), "interval": share_interval(count, len(right))}
 
 
 def crossed_interval(values: np.ndarray) -> dict[str, float]:
-    """Interval {low, high} of the mean of values of shape [draws, rows], over other draws and other rows.
+    """Interval {low, high} of the mean of values of shape [draws, rows], over draws and rows.
 
-    Both are resampled at once (Owen 2007, "The pigeonhole bootstrap").
+    Both axes are resampled at once (Owen 2007, "The pigeonhole bootstrap").
     """
     values = np.asarray(values, float)
     random = np.random.default_rng(SEED)
@@ -73,8 +72,8 @@ def paired_interval(both: int, only_ours: int, only_theirs: int, neither: int) -
 def paired_gain(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     """Gain in accuracy of ours over theirs on the same rows: value, low, high, p_value.
 
-    Both are arrays of right (True) or wrong (False), row by row. The p value is McNemar's exact one:
-    under no difference, each row that only one of the two gets right is a fair coin; McNemar 1947.
+    Both are arrays of right (True) or wrong (False), row by row. The p value is exact: without a difference, a row
+    that only one of the two gets right is a fair coin toss; McNemar 1947.
     """
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     disagree = only_ours + only_theirs

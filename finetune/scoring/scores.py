@@ -1,4 +1,7 @@
-"""The score block: what every classifier here is judged by, in the same words."""
+"""The score block: the same scores, under the same keys, for every classifier.
+
+A metric of the library `evaluate`, which checks the types of predictions and references.
+"""
 
 import datasets
 import evaluate
@@ -12,8 +15,8 @@ class ScoreBlock(evaluate.Metric):
     """Accuracy, macro precision, recall and F1, and the same for each class.
 
     Macro scores average over the classes that occur among the rows; `absent` lists the others, whose precision, recall and
-    F1 are None. The accuracy of a class is the share of rows for which "is it this class?" is answered rightly. A class
-    that is never predicted has precision 0. `names` are the classes in id order.
+    F1 are None. The accuracy of a class is the share of rows for which "is it this class?" is answered correctly. A class
+    that is never predicted has precision 0. `label_names` are in id order.
     """
 
     def _info(self):
@@ -24,9 +27,9 @@ class ScoreBlock(evaluate.Metric):
             features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
         )
 
-    def _compute(self, predictions, references, names):
+    def _compute(self, predictions, references, label_names):
         predictions, references = np.asarray(predictions), np.asarray(references)
-        labels = range(len(names))
+        labels = range(len(label_names))
         precision, recall, f1, rows = precision_recall_fscore_support(
             references, predictions, labels=labels, zero_division=0
         )
@@ -39,21 +42,21 @@ class ScoreBlock(evaluate.Metric):
                 },
                 "rows": int(rows[label]),
             }
-            for label, name in enumerate(names)
+            for label, name in enumerate(label_names)
         }
         return {
             "accuracy": float((predictions == references).mean()),
             "precision": float(precision[rows > 0].mean()),
             "recall": float(recall[rows > 0].mean()),
             "f1": float(f1[rows > 0].mean()),
-            "absent": [name for label, name in enumerate(names) if not rows[label]],
+            "absent": [name for label, name in enumerate(label_names) if not rows[label]],
             "per_class": per_class,
         }
 
 
-def score_block(references: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict:
+def score_block(references: np.ndarray, predictions: np.ndarray, label_names: list[str]) -> dict:
     """Scores of predicted class ids against the true ones, with the row count and the interval of the accuracy."""
-    block = ScoreBlock(keep_in_memory=True).compute(predictions=predictions, references=references, names=names)
+    block = ScoreBlock(keep_in_memory=True).compute(predictions=predictions, references=references, label_names=label_names)
     return {
         **block,
         "rows": len(references),

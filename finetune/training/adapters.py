@@ -2,6 +2,7 @@
 
 import warnings
 
+from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel, set_seed
 
@@ -10,12 +11,10 @@ from finetune.base.params import Train
 
 
 def with_adapters(model: PreTrainedModel, settings: Train):
-    """Classifier with low-rank adapters (LoRA, Hu et al. 2021) in the encoder's linear layers; the head trains whole.
+    """Classifier with low-rank adapters (LoRA, Hu et al. 2021) in the encoder's linear layers; all of the head trains.
 
-    Raises UserError when `train.lora.targets` names no linear layer of this encoder.
+    Raises UserError if a name in `train.lora.targets` is no linear layer of this encoder.
     """
-    from peft import LoraConfig, get_peft_model
-
     base = model.base_model
     linear = [name for name, module in base.named_modules() if isinstance(module, nn.Linear)]
     layers = [name for name in linear if any(part.isdigit() for part in name.split("."))]
@@ -40,11 +39,11 @@ def with_adapters(model: PreTrainedModel, settings: Train):
         task_type="SEQ_CLS",
     )
     with warnings.catch_warnings():
-        # The library asks for a property by its old name.
+        # peft uses a property of transformers by its old name.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         return get_peft_model(model, config)
 
 
 def named_child(model: PreTrainedModel, name: str) -> nn.Module:
-    """Module of the head, which stands in the classifier or in its encoder."""
+    """Module of the head by its name: a child of the classifier, or of its encoder."""
     return getattr(model, name, None) or getattr(model.base_model, name)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training that was stopped: complete or not there, used only by the very same training."""
+"""Checkpoints of a training: complete or ignored, and used only by the same training."""
 
 import hashlib
 import json
@@ -17,16 +17,16 @@ from finetune.base.files import read_json
 FOLDER = Path("checkpoints")
 COMPLETE = "complete.json"
 FINISHED = "finished"
-SHARE = 0.02  # of the time, at most, goes into writing checkpoints
-SECONDS = 20  # between two checkpoints at least: less work than this is quickly done again
-PATIENCE = 60  # seconds in which a training that was told to stop should have
+SHARE = 0.02  # largest share of the time that goes into writing checkpoints
+SECONDS = 20  # least time between two checkpoints: less work than this is quickly repeated
+PATIENCE = 60  # seconds to wait for a training that was asked to stop
 
 
 def stage_key(stage: str, **more) -> str:
     """Hash of everything a stage depends on: the content of its `deps` in dvc.yaml, and `more` values.
 
     The deps hold data, model, code and pinned versions. Files that .dvcignore excludes do not count, as in DVC: a compiled
-    file that appears between two runs must not hide the checkpoint of the first.
+    file that appears between two runs must not hide the checkpoint of the first run.
     """
     digest = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
     ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text(encoding="utf-8").splitlines())
@@ -42,19 +42,22 @@ def stage_key(stage: str, **more) -> str:
 
 
 class Checkpoints:
-    """Folders `checkpoint-<step>` of one training, under a folder named after all that it depends on.
+    """Folders `checkpoint-<step>` of one training, in a folder named after the hash of all that the training depends on.
 
-    A checkpoint counts only with its note of completion, which is written last and lists the sizes of
-    its files; so a process that is killed, or a disk that fills up, leaves the one before.
+    A checkpoint counts only if it has its completion file, which is written last and lists the sizes of the other
+    files. So the checkpoint before it survives if the process is killed or the disk is full.
     """
 
     def __init__(self, key: str, folder: Path = FOLDER):
         self.root, self.folder = folder, folder / key
-        self.features = folder / "features"  # of frozen encoders: no checkpoints, and worth keeping
+        self.features = folder / "features"  # of frozen encoders: kept for the next training of a head
         self.written, self.cost = time.monotonic(), 0.0
 
     def lock(self) -> FileLock:
-        """Lock on all training in this folder: one that was told to stop may still be writing its checkpoint."""
+        """Lock on all training in this folder: a training that was asked to stop may still be writing its checkpoint.
+
+        Raises UserError if another training holds the lock for too long.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / "lock")
         try:
@@ -66,7 +69,7 @@ class Checkpoints:
         return lock
 
     def latest(self) -> Path | None:
-        """Newest complete checkpoint; what is of no use is named in one line, and what was cut short is removed."""
+        """Newest complete checkpoint, or None. Removes incomplete ones and reports, in one line each, what it ignores."""
         if self.root.is_dir():
             others = [
                 path for path in self.root.iterdir() if path.is_dir() and path not in (self.folder, self.features)
@@ -88,11 +91,11 @@ class Checkpoints:
         return self.folder / f"checkpoint-{step}"
 
     def due(self) -> bool:
-        """Whether enough time has passed since the last one."""
+        """Whether enough time has passed since the last checkpoint."""
         return time.monotonic() - self.written > max(SECONDS, self.cost / SHARE)
 
     def mark_complete(self, path: Path, started: float):
-        """Declares a checkpoint complete that was begun at `started` (time.monotonic) and drops the older ones."""
+        """Marks a checkpoint as complete that was begun at `started` (time.monotonic), and deletes the older ones."""
         sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in path.rglob("*") if file.is_file()}
         scratch = path / f"{COMPLETE}.tmp"
         scratch.write_text(json.dumps(sizes), encoding="utf-8")
@@ -105,21 +108,21 @@ class Checkpoints:
 
 
 def clear(folder: Path = FOLDER):
-    """Removes the checkpoints of trainings that are through: the stage after training calls it.
+    """Removes the checkpoints of finished trainings; the stage after training calls it.
 
-    Training cannot do so itself: killed after that, before DVC has tracked the model, it would start over.
+    Training cannot do so itself: if it were killed before DVC has tracked the model, it would start over.
     """
     for note in folder.glob(f"*/checkpoint-*/{FINISHED}"):
         shutil.rmtree(note.parent.parent)
 
 
 def step_of(path: Path) -> int:
-    """Number of steps done at a checkpoint: checkpoint-120 -> 120."""
+    """Number of steps done at a checkpoint, from its name: checkpoint-120 -> 120."""
     return int(path.name.removeprefix("checkpoint-"))
 
 
 def is_complete(path: Path) -> bool:
-    """Whether a checkpoint was written to its end and nothing of it is missing."""
+    """Whether a checkpoint was written to its end and no file of it is missing or cut short."""
     try:
         sizes = read_json(path / COMPLETE)
         return all((path / name).stat().st_size == size for name, size in sizes.items())

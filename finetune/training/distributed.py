@@ -1,4 +1,4 @@
-"""Several training processes: which one this is, and how a stage starts them."""
+"""Training in several processes: which one this is, what they exchange, and how a stage starts them."""
 
 import logging
 import os
@@ -6,12 +6,15 @@ import sys
 
 import torch
 import torch.distributed
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from finetune.base.errors import UserError
 
 
 def rank() -> int:
-    """Number of this process, from torchrun's environment; 0 alone."""
+    """Rank of this process, from torchrun's environment; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -21,19 +24,19 @@ def processes() -> int:
 
 
 def wait():
-    """Meeting point of all processes."""
+    """Waits until all processes have called it."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
 
 
 def leave():
-    """Ends what the processes had in common; threads that still wait for others would abort a process at its end."""
+    """Destroys the process group: at exit, a thread that still waits for another process would abort this one."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def from_first(value):
-    """The first process's value, in every process."""
+    """The value of the process with rank 0, in every process."""
     values = [value]
     if torch.distributed.is_initialized():
         torch.distributed.broadcast_object_list(values)
@@ -41,7 +44,7 @@ def from_first(value):
 
 
 def from_all(value) -> list:
-    """The values of all processes, in their order, in every process."""
+    """The values of all processes by rank, in every process."""
     values = [value] * processes()
     if torch.distributed.is_initialized():
         torch.distributed.all_gather_object(values, value)
@@ -49,20 +52,16 @@ def from_all(value) -> list:
 
 
 def launch(module: str, count: int) -> int:
-    """Exit status of `count` processes that run a module under torchrun, on this machine.
+    """Runs a module in `count` processes under torchrun on this machine and returns their exit status.
 
-    Raises UserError for more processes than there are cores (or GPUs, where there are any).
+    Raises UserError for more processes than there are GPUs, or cores on a machine without GPUs.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
     units = torch.cuda.device_count() or len(os.sched_getaffinity(0))
     if count > units:
         kind = "GPUs" if torch.cuda.is_available() else "cores"
         raise UserError(f"train.processes must be at most {units}, the {kind} of this machine, found {count}")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
-    # Its reports are about processes; what went wrong is told by the process itself, in one line.
+    # torchrun reports about processes; the process that failed has already reported its error in one line.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,

@@ -1,4 +1,4 @@
-"""The training loop, written out: what the Hugging Face Trainer does, on one screen."""
+"""The training loop, written out: the steps of the Hugging Face Trainer on one screen."""
 
 import time
 
@@ -10,7 +10,7 @@ from finetune.training.fit import Fit, part_loss
 
 
 def train_with_loop(fit: Fit):
-    """Trains `fit.model` in place, to the end or until someone asks to stop."""
+    """Trains `fit.model` in place to the end. Raises Stopped if it was asked to stop."""
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="bf16" if fit.precision == "bf16" else "no",

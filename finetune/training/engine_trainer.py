@@ -1,4 +1,4 @@
-"""Training with the Hugging Face Trainer: its steps, its checkpoints, our batches and our validation."""
+"""Training with the Hugging Face Trainer: its steps and checkpoints, our batches and validation."""
 
 import time
 
@@ -12,7 +12,7 @@ from finetune.training.fit import Fit, part_loss
 
 
 class Hooks(TrainerCallback):
-    """Calls `Fit` where the Trainer's loop passes by."""
+    """Calls `Fit` from the Trainer's loop."""
 
     def __init__(self, fit: Fit):
         self.fit = fit
@@ -21,17 +21,17 @@ class Hooks(TrainerCallback):
         self.fit.before_step()
 
     def on_log(self, args, state, control, logs, **kwargs):
-        # The Trainer also logs a summary at its end.
+        # The Trainer also logs a summary at the end of training.
         if "loss" not in logs:
             return
         self.fit.after_step(logs["loss"], logs["learning_rate"], logs["grad_norm"])
-        state.log_history.clear()  # the progress keeps what the curves need
-        # After an epoch's last step comes its validation; a checkpoint before it would skip it.
+        state.log_history.clear()  # `Progress` keeps the curves
+        # No checkpoint between the last step of an epoch and its validation: a resumed training would skip the validation.
         if self.fit.progress.step % len(self.fit.sampler):
             self.save_if_due(control)
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        # The Trainer evaluates, then saves.
+        # Asks for `evaluate`; the Trainer saves after it.
         control.should_evaluate = True
 
     def on_evaluate(self, args, state, control, **kwargs):
@@ -49,7 +49,7 @@ class Hooks(TrainerCallback):
 
 
 class ClassifierTrainer(Trainer):
-    """Trainer on the batches of a `Fit`, whose validation is the same prediction as everywhere else."""
+    """Trainer on the batches of a `Fit`, with the project's own prediction as validation."""
 
     def __init__(self, fit: Fit, **kwargs):
         self.fit = fit
@@ -68,14 +68,14 @@ class ClassifierTrainer(Trainer):
         return self.fit.loader()
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
-        # The parts of one batch: each adds its gradients.
+        # One batch comes in parts; each adds its gradients.
         return sum(super(ClassifierTrainer, self).training_step(model, part) for part in inputs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> torch.Tensor:
         return part_loss(model, inputs)
 
     def floating_point_ops(self, inputs) -> int:
-        return 0  # nobody reads it, and the Trainer would look for one dictionary of inputs
+        return 0  # nobody reads it, and the Trainer's version expects one dictionary of inputs
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         self.fit.after_epoch()
@@ -85,7 +85,7 @@ class ClassifierTrainer(Trainer):
 
 
 def train_with_trainer(fit: Fit):
-    """Trains `fit.model` in place, to the end or until someone asks to stop."""
+    """Trains `fit.model` in place to the end. Raises Stopped if it was asked to stop."""
     settings = fit.settings
     trainer = ClassifierTrainer(
         fit,
@@ -100,9 +100,9 @@ def train_with_trainer(fit: Fit):
             seed=settings.seed,
             eval_strategy="no",
             save_strategy="no",
-            # Every step: the curves do their own averaging, which a checkpoint can take along.
+            # Every step: `Progress` averages the losses for the curves, so that a checkpoint can hold them.
             logging_steps=1,
-            # It would hide a loss that is not finite.
+            # The filter would hide a loss that is not finite.
             logging_nan_inf_filter=False,
             disable_tqdm=True,
             ddp_backend="gloo" if processes() > 1 and not torch.cuda.is_available() else None,

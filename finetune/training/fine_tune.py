@@ -1,4 +1,4 @@
-"""Fine-tuning with the engine of one's choice, from where it was stopped."""
+"""Fine-tuning with the chosen engine, from the start or from the last checkpoint."""
 
 import errno
 
@@ -31,12 +31,11 @@ def fine_tune(
     live: Live | None,
     checkpoints: Checkpoints,
 ) -> tuple[PreTrainedModel, Fit]:
-    """Classifier with the weights of its best epoch, and the training that led there.
+    """Classifier with the weights of its best epoch, and its `Fit`.
 
-    AdamW (Loshchilov & Hutter 2019) without decay on biases and norms, linear warmup and decay,
-    gradients clipped by their norm, best epoch kept. Goes on from a checkpoint of the very same
-    training where there is one. Raises UserError when the loss is no longer finite or memory runs
-    out, Stopped when it was asked to stop.
+    AdamW (Loshchilov & Hutter 2019) without weight decay on biases and norms, linear warmup and decay, gradients clipped
+    by their norm. Resumes from the last checkpoint of the same training, if there is one. Raises UserError if the loss is
+    no longer finite or memory runs out, OSError if the disk is full, Stopped if it was asked to stop.
     """
     with Interrupts() as interrupts, fast_fp32():
         fit = Fit(model, tokenizer, train, validation, settings, precision, live, checkpoints, interrupts)
@@ -46,7 +45,7 @@ def fine_tune(
             leave()
         except (RuntimeError, MemoryError, SafetensorError) as error:
             if isinstance(error, SafetensorError) or "PytorchStreamWriter" in str(error):
-                # Both writers hide the system's error number; it is nearly always a full disk.
+                # The writers of both engines hide the system's error number; nearly always the disk is full.
                 raise OSError(errno.ENOSPC, one_line(error), str(checkpoints.folder)) from error
             if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
                 raise UserError(

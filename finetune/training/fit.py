@@ -1,4 +1,4 @@
-"""One training as both engines see it: model, batches, optimizer, schedule, progress, and what happens around a step."""
+"""One training as both engines see it: its model, batches, optimizer and schedule, and the work around each step."""
 
 import math
 import time
@@ -31,9 +31,9 @@ PROGRESS, BEST = "progress.json", "best.safetensors"
 
 
 def part_loss(model, part: dict[str, torch.Tensor]) -> torch.Tensor:
-    """What a part adds to the mean cross-entropy over the rows of the global batch.
+    """Contribution of a part to the mean cross-entropy over the rows of the global batch.
 
-    Each process sees its share of the rows; the weights make the mean over processes the mean over rows.
+    Each process sees its share of the rows. The weights make the mean over processes equal to the mean over rows.
     """
     inputs = {name: part[name] for name in ("input_ids", "attention_mask")}
     logits = model(**inputs).logits.float()
@@ -42,10 +42,10 @@ def part_loss(model, part: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 class Fit:
-    """One training: model, batches, optimizer, schedule and progress, and what happens around each step.
+    """One training: its model, batches, optimizer, schedule and progress.
 
-    An engine calls `before_step`, makes the step, calls `after_step`, and `after_epoch` when the
-    epoch is through; it saves a checkpoint when `must_save` says so.
+    An engine calls `before_step`, makes the step, calls `after_step`, and calls `after_epoch` after the last step of an
+    epoch. It saves a checkpoint, followed by `save_progress`, whenever `must_save` is true.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Fit:
         trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
         self.trained_count = sum(weights.numel() for weights in trained.values())
         self.progress = Progress(live, set(trained), self.steps, len(train) * settings.epochs, settings.patience)
-        # One pass over the weights instead of one for each of Adam's operations.
+        # Fused: one pass over the weights instead of one for each of Adam's operations.
         self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), lr=settings.lr, fused=True)
         self.schedule = get_linear_schedule_with_warmup(
             self.optimizer, math.ceil(self.steps * settings.warmup), self.steps
@@ -102,12 +102,12 @@ class Fit:
         return epoch_loader(self.train_rows, self.train_labels, self.sampler, self.settings.seed)
 
     def before_step(self):
-        """Freezes and unfreezes layers where the strategy says so."""
+        """Freezes and unfreezes layers as the schedule of the strategy says."""
         if self.layer_schedule:
             self.layer_schedule.apply(self.progress.step)
 
     def after_step(self, loss: float, learning_rate: float, gradient_norm: float):
-        """Takes in what a step gave; raises UserError when the loss is no longer finite."""
+        """Records a step in the progress. Raises UserError if the loss is no longer finite."""
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss is {loss} at step {self.progress.step + 1}: training diverged; "
@@ -117,42 +117,42 @@ class Fit:
 
     def after_epoch(self):
         """Scores the epoch on validation."""
-        places = list(range(len(self.validation_labels)))
-        share = places[rank() :: processes()]
-        found = np.empty((len(places), self.model.config.num_labels), np.float32)
+        positions = list(range(len(self.validation_labels)))
+        share = positions[rank() :: processes()]
+        logits = np.empty((len(positions), self.model.config.num_labels), np.float32)
         for first, part in enumerate(from_all(self.validation_logits(share))):
-            found[first :: processes()] = part
-        self.progress.validated(validation_scores(self.validation_labels, found), self.model)
+            logits[first :: processes()] = part
+        self.progress.validated(validation_scores(self.validation_labels, logits), self.model)
         self.model.train()
 
-    def validation_logits(self, places: list[int]) -> np.ndarray:
-        """Logits of shape [places, classes] of some of the validation rows."""
+    def validation_logits(self, positions: list[int]) -> np.ndarray:
+        """Logits of shape [positions, classes] of the validation rows at these positions."""
         rows = self.validation_rows
         if isinstance(rows, TokenRows):
-            chosen = TokenRows([rows.ids[place] for place in places], rows.pad_id)
+            chosen = TokenRows([rows.ids[position] for position in positions], rows.pad_id)
         else:
-            chosen = FeatureRows(rows.features[places])
-        if not places:
+            chosen = FeatureRows(rows.features[positions])
+        if not positions:
             return np.empty((0, self.model.config.num_labels), np.float32)
         return predict(self.model, chosen, lambda output, _: output.logits, desc="validate")
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last epoch is through."""
+        """Whether no epoch is left, because all are done or validation has not improved for `patience` epochs."""
         return self.progress.epoch == self.settings.epochs or self.progress.out_of_patience
 
     def epochs_left(self) -> Iterator[int]:
-        """Numbers of the epochs still to do, counted from 0."""
+        """Numbers of the remaining epochs, counted from 0."""
         while not self.is_finished:
             yield self.progress.epoch
 
     @property
     def must_save(self) -> bool:
-        """Whether to write a checkpoint now: enough time has passed, or someone asked to stop. The same in all processes."""
+        """Whether to write a checkpoint now: enough time has passed, or a stop was requested. The same in all processes."""
         return any(from_all(self.interrupts.asked() or self.checkpoints.due()))
 
     def save_progress(self, path: Path, started: float):
-        """Adds the progress to a checkpoint that the engine has written, and ends the training if it was asked to stop."""
+        """Adds the progress to a checkpoint that the engine has written. Raises Stopped if a stop was requested."""
         wait()
         if rank() == 0:
             self.progress.save(path, PROGRESS, BEST)
@@ -163,7 +163,7 @@ class Fit:
             raise self.interrupts.stopped(self.progress.step, self.steps)
 
     def restore(self) -> Path | None:
-        """Newest checkpoint of this very training, after the progress was brought back from it."""
+        """Restores the progress from the newest checkpoint of this training and returns the checkpoint; None without one."""
         path = from_first(self.checkpoints.latest() if rank() == 0 else None)
         if path is not None:
             self.progress.load(path, PROGRESS, BEST)
@@ -173,17 +173,17 @@ class Fit:
         return path
 
     def mark_finished(self):
-        """Last checkpoint, of the outcome alone: the model counts as made only when DVC has tracked it."""
+        """Writes a last checkpoint with the best weights alone, for a stage that is killed before DVC has tracked its outputs."""
         path, started = self.checkpoints.path(self.progress.step), time.monotonic()
         if from_first(path.exists()):
-            return  # this training was already through when it was killed
+            return  # killed after it had finished
         if rank() == 0:
             path.mkdir(parents=True)
             (path / FINISHED).touch()
         self.save_progress(path, started)
 
     def best_model(self) -> PreTrainedModel:
-        """The classifier with the weights of its best epoch, all parts of it in their place again."""
+        """Plain classifier with the weights of its best epoch: its own encoder again, adapters merged, no layer frozen."""
         model = self.model
         model.load_state_dict(self.progress.best.weights, strict=False)
         if self.base is not None:
@@ -199,7 +199,7 @@ class Fit:
 def validation_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     """Accuracy, macro F1 over the classes that occur, and mean cross-entropy."""
     classes = range(logits.shape[1])
-    # Not the score block: a change of what `evaluate` reports must not retrain the model.
+    # Not the score block: a change of the scores that `evaluate` reports must not retrain the model.
     return {
         "accuracy": float(accuracy_score(labels, logits.argmax(1))),
         "f1": float(f1_score(labels, logits.argmax(1), labels=np.unique(labels), average="macro", zero_division=0)),

@@ -16,16 +16,16 @@ from finetune.encoder.prediction import pooled, predict
 
 
 class FeaturesAsEncoder(nn.Module):
-    """The frozen encoder's place in a classifier that is fed with the encoder's features.
+    """Replaces the frozen encoder in a classifier whose inputs are the encoder's features.
 
-    `input_ids` of shape [rows, 1, hidden] are features; they come out as the last hidden state. What
-    the encoder has above its last layer (a pooler) is kept and trains with the head.
+    `input_ids` are features of shape [rows, 1, hidden], which it returns as the last hidden state. A pooler of the
+    encoder is kept and trains with the head.
     """
 
     def __init__(self, base: nn.Module):
         super().__init__()
         self.pooler = getattr(base, "pooler", None)
-        self.activation = getattr(base, "pooler_activation", None)  # ALBERT keeps its pooler's apart
+        self.activation = getattr(base, "pooler_activation", None)  # a separate module in ALBERT
 
     def forward(self, input_ids: torch.Tensor, **_) -> BaseModelOutputWithPooling:
         hidden, summary = input_ids, None
@@ -35,9 +35,9 @@ class FeaturesAsEncoder(nn.Module):
 
 
 def encoder_features(model: PreTrainedModel, rows: TokenRows, precision: str, folder: Path) -> np.ndarray:
-    """What the head sees of each row, of shape [rows, hidden]: the first token's last hidden state, or the mean.
+    """Features of shape [rows, hidden] that the head reads: the first token's last hidden state, or the mean over tokens.
 
-    Kept in `folder` under a hash of the encoder and the rows: training another head needs no encoder.
+    They are kept in `folder` under a hash of the encoder and the rows, so training another head does not run the encoder.
     """
     digest = hashlib.sha256(repr((precision, torch.get_num_threads(), rows.pad_id)).encode())
     for name, weights in model.base_model.state_dict().items():
@@ -48,15 +48,15 @@ def encoder_features(model: PreTrainedModel, rows: TokenRows, precision: str, fo
     if path.is_file():
         return load_file(path)["features"]
 
-    mean = getattr(model.config, "classifier_pooling", "cls") == "mean"  # ModernBERT can
+    mean = getattr(model.config, "classifier_pooling", "cls") == "mean"  # an option of ModernBERT
 
     def first_token(output, _):
         return output.last_hidden_state[:, 0]
 
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        found = predict(model.base_model, rows, pooled if mean else first_token, desc="features")
+        features = predict(model.base_model, rows, pooled if mean else first_token, desc="features")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({"features": found}, scratch)
+    save_file({"features": features}, scratch)
     scratch.replace(path)
-    return found
+    return features

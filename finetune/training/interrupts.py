@@ -1,4 +1,4 @@
-"""Requests to stop, noticed between two steps: Ctrl-C, SIGTERM, or the death of the process that started this one."""
+"""Requests to stop, checked between two steps: Ctrl-C, SIGTERM, or the end of the parent process."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from finetune.base.errors import Stopped
 
 
 class Interrupts:
-    """Block in which a first Ctrl-C or SIGTERM only leaves a note; a second one stops at once."""
+    """Block in which a first Ctrl-C or SIGTERM is only noted and a second one stops at once."""
 
     NOTED = (signal.SIGINT, signal.SIGTERM)
 
@@ -19,7 +19,7 @@ class Interrupts:
         self.before = {}
 
     def __enter__(self) -> "Interrupts":
-        # Python allows handlers in the main thread alone.
+        # Only the main thread may set signal handlers.
         if threading.current_thread() is threading.main_thread():
             self.before = {number: signal.signal(number, self.note) for number in self.NOTED}
         return self
@@ -30,15 +30,15 @@ class Interrupts:
 
     def note(self, number: int, _):
         self.received = number
-        print("stopping after this step; once more stops at once and loses it", file=sys.stderr)
+        print("stopping after this step; press Ctrl-C again to stop now and lose it", file=sys.stderr)
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
     def asked(self) -> bool:
-        """Whether to stop. A `dvc repro` that was killed leaves its stage without a parent: nobody would track its outputs."""
+        """Whether to stop: after a signal, or without the parent process, because a killed `dvc repro` tracks no outputs."""
         return self.received is not None or os.getppid() != self.parent
 
     def stopped(self, step: int, steps: int) -> Stopped:
-        """The error that ends the stage after its checkpoint was written."""
+        """The error that ends the stage, for after its checkpoint was written."""
         number = self.received or signal.SIGTERM
         return Stopped(f"stopped after step {step} of {steps}; `dvc repro` resumes from there", 128 + number)

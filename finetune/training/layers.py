@@ -10,25 +10,25 @@ from finetune.encoder.first_token import encoder_layers
 def blocks(model: PreTrainedModel) -> list[list[nn.Parameter]]:
     """Parameters from the bottom up: embeddings, each layer of the encoder, and all above it (the head)."""
     base = model.base_model
-    found = list(encoder_layers(base))
-    place = {id(weights): depth for depth, layer in enumerate(found, 1) for weights in layer.parameters()}
+    layers = list(encoder_layers(base))
+    depths = {id(weights): depth for depth, layer in enumerate(layers, 1) for weights in layer.parameters()}
     for name, weights in base.named_parameters():
         if "embed" in name:
-            place.setdefault(id(weights), 0)
-    top = len(found) + 1
+            depths.setdefault(id(weights), 0)
+    top = len(layers) + 1
     parts = [[] for _ in range(top + 1)]
     for weights in model.parameters():
-        parts[place.get(id(weights), top)].append(weights)
+        parts[depths.get(id(weights), top)].append(weights)
     return parts
 
 
 def parameter_groups(model: PreTrainedModel, settings: Train) -> list[dict]:
-    """Groups for AdamW: each layer with its own rate, biases and norms without weight decay.
+    """Groups for AdamW: each layer with its own learning rate, biases and norms without weight decay.
 
-    With `layer_decay` d the layer k below the head has the rate lr * d ** k (Howard & Ruder 2018 call it
-    discriminative fine-tuning; Clark et al. 2020 use this form). Beside an encoder that trains, the head, which
-    starts from nothing, has `head_factor` times the rate; its groups come last, because the curves show the rate
-    of the first. Parameters that do not train are left out.
+    With `layer_decay` d, layer k below the head has the rate lr * d ** k (Howard & Ruder 2018 call it discriminative
+    fine-tuning; Clark et al. 2020 use this form). If the encoder trains too, the head, which is randomly initialised,
+    has the rate lr * `head_factor`. Its groups come last, because the curves show the rate of the first group. Frozen
+    parameters are left out.
     """
     if settings.strategy == "lora":
         rated = [(list(model.parameters()), settings.lr)]
@@ -48,13 +48,13 @@ def parameter_groups(model: PreTrainedModel, settings: Train) -> list[dict]:
 
 
 class LayerSchedule:
-    """Schedule of the steps in which each layer trains; the head trains in all.
+    """Steps in which each layer trains; the head trains in all steps.
 
-    One more layer begins after each equal share of the steps, from the top, so that all do after the share
-    `unfrozen_after` (gradual unfreezing: Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text
-    Classification"). From the share `frozen_from` on the lowest one stands still, and one more after each equal share
-    of what is left (after Brock et al. 2017, "FreezeOut: Accelerate Training by Progressively Freezing Layers", who also
-    let each layer's rate fall to 0 by then): late steps are small, and no gradient need go below the layers that train.
+    Unfreezing: layers are unfrozen from the top, one after each equal share of the steps, until all train after the
+    fraction `unfrozen_after` (Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification").
+    Freezing: the lowest layer is frozen after the fraction `frozen_from`, and the next one after each equal share of
+    the remaining steps (after Brock et al. 2017, "FreezeOut: Accelerate Training by Progressively Freezing Layers", who
+    also let a layer's rate fall to 0 until then). Late steps are small, and frozen layers need no gradient.
     """
 
     def __init__(self, model: PreTrainedModel, steps: int, unfrozen_after: float = 0.0, frozen_from: float = 1.0):
@@ -65,14 +65,14 @@ class LayerSchedule:
         self.ends = [round(steps * (1 - (1 - frozen_from) * depth / lowest)) for depth in depths]
 
     def apply(self, step: int):
-        """Freezes and unfreezes for the step with this number, counted from 0."""
+        """Freezes and unfreezes layers for a step, counted from 0."""
         for start, end, part in zip(self.starts, self.ends, self.parts, strict=True):
             for weights in part:
                 weights.requires_grad_(start <= step < end)
 
 
 def layer_schedule(model: PreTrainedModel, steps: int, settings: Train) -> LayerSchedule | None:
-    """Schedule that the strategy asks for; None where the same weights train in all steps."""
+    """Schedule of the strategy; None if the same weights train in all steps."""
     if settings.strategy == "gradual":
         return LayerSchedule(model, steps, unfrozen_after=settings.unfrozen_after)
     if settings.strategy == "full" and settings.frozen_from < 1:
@@ -81,7 +81,7 @@ def layer_schedule(model: PreTrainedModel, steps: int, settings: Train) -> Layer
 
 
 def freeze(model: PreTrainedModel, settings: Train):
-    """Takes from training what the strategy leaves as it is."""
+    """Freezes the embeddings if `train.freeze_embeddings` asks for it."""
     if settings.freeze_embeddings:
         for weights in blocks(model)[0]:
             weights.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""The batches of one process, each in parts that a processor computes fast."""
+"""The batches of one process, in parts of a size that a processor computes fast."""
 
 import torch
 from torch.utils.data import DataLoader
@@ -11,7 +11,7 @@ from finetune.training.order import LengthBatches
 
 
 class EpochLoader(DataLoader):
-    """Loader whose order changes with the epoch, as its batch sampler says."""
+    """Loader that passes the epoch to its batch sampler, which has another order for each."""
 
     def set_epoch(self, epoch: int):
         self.batch_sampler.set_epoch(epoch)
@@ -22,21 +22,22 @@ def epoch_loader(
 ) -> EpochLoader:
     """Batches of this process: its share of each global batch, so that all processes make the same steps.
 
-    A batch is a list of parts, whose gradients are to be added up: a processor computes a few tokens at a time faster.
+    A batch is a list of parts whose gradients are to be added up, because a processor computes few tokens at a time
+    faster. A part holds `input_ids`, `attention_mask`, `labels` and the `weights` of its rows in the loss.
     """
     first, count = rank(), processes()
 
-    def collate(places: list[int]) -> list[dict[str, torch.Tensor]]:
-        # From the global batch, so that every process has as many parts.
-        rows = rows_within(batch_tokens(), max(train_rows.lengths[place] for place in places))
-        share = -(-len(places) // count)
-        mine = places[first::count]
-        return [part(mine[start : start + rows], places) for start in range(0, share, rows)]
+    def collate(positions: list[int]) -> list[dict[str, torch.Tensor]]:
+        # The size of a part follows from the global batch, so that every process has the same number of parts.
+        rows = rows_within(batch_tokens(), max(train_rows.lengths[position] for position in positions))
+        share = -(-len(positions) // count)
+        mine = positions[first::count]
+        return [part(mine[start : start + rows], positions) for start in range(0, share, rows)]
 
-    def part(mine: list[int], places: list[int]) -> dict[str, torch.Tensor]:
-        weight = count / len(places)
-        if not mine:  # where the rows do not suffice for every process: take part, without weight
-            mine, weight = places[:1], 0.0
+    def part(mine: list[int], positions: list[int]) -> dict[str, torch.Tensor]:
+        weight = count / len(positions)
+        if not mine:  # too few rows for every process: compute any row, with weight 0
+            mine, weight = positions[:1], 0.0
         weights = torch.full((len(mine),), weight)
         return train_rows.batch(mine) | {"labels": train_labels[mine], "weights": weights}
 
@@ -44,7 +45,7 @@ def epoch_loader(
         range(len(train_rows.lengths)),
         batch_sampler=sampler,
         collate_fn=collate,
-        # Of its own: the loader must not move the generator that dropout draws from.
+        # A generator of its own: the loader must not advance the one that dropout draws from.
         generator=torch.Generator().manual_seed(seed),
         pin_memory=torch.cuda.is_available(),
     )

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-WINDOW = 50  # batches that are sorted together: long enough for hardly any padding, short enough to stay random
+WINDOW = 50  # batches sorted together: enough for little padding, few enough to keep the order random
 
 
 def shuffled_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[np.ndarray]:
-    """Positions of each batch's rows in random order, yet with rows of similar length together.
+    """Positions of the rows of each batch: random, with rows of similar length in one batch.
 
-    Rows are shuffled, sorted by length inside windows of 50 batches, cut into batches, and the
-    batches shuffled. Every row comes once; only the last batch of a window can be smaller.
+    Rows are shuffled, sorted by length within windows of 50 batches and cut into batches, which are shuffled. Every
+    row comes once; only one batch can be smaller.
     """
     lengths = np.asarray(lengths)
     random = np.random.default_rng(seed)
@@ -20,19 +20,19 @@ def shuffled_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[n
     for start in range(0, len(shuffled), WINDOW * batch_size):
         window = shuffled[start : start + WINDOW * batch_size]
         window = window[np.argsort(-lengths[window], kind="stable")]
-        batches += [window[place : place + batch_size] for place in range(0, len(window), batch_size)]
-    return [batches[place] for place in random.permutation(len(batches))]
+        batches += [window[first : first + batch_size] for first in range(0, len(window), batch_size)]
+    return [batches[index] for index in random.permutation(len(batches))]
 
 
 class LengthBatches:
-    """Batch sampler for a `DataLoader`: a new `shuffled_order` for each epoch, the same on every run."""
+    """Batch sampler for a `DataLoader`: another `shuffled_order` for each epoch, the same in every run."""
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
         self.epoch = 0
 
     def set_epoch(self, epoch: int):
-        """Chooses the order of the next pass; the Trainer calls it."""
+        """Chooses the order of the next pass; both engines call it."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:

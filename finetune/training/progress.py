@@ -1,4 +1,4 @@
-"""What a training has reached: its curves, its best epoch, whether to go on. The same for both engines."""
+"""Progress of a training: curves, best epoch, patience. The same for both engines."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from finetune.base.files import read_json
 
-CURVE_POINTS = 100  # of the training curves: smooth enough to see, few enough to read
+CURVE_POINTS = 100  # points of the training curves: enough to see their shape, few enough to smooth out noise
 
 
 @dataclass
@@ -24,16 +24,16 @@ class Best:
     weights: dict[str, torch.Tensor] = field(repr=False)
 
 
-def score_rank(scores: dict[str, float]) -> tuple[float, float]:
-    """Order of epochs: accuracy first, then the lower loss."""
+def sort_key(scores: dict[str, float]) -> tuple[float, float]:
+    """Sort key of epochs: accuracy first, then the lower loss."""
     return scores["accuracy"], -scores["loss"]
 
 
 class Progress:
-    """Curves through DVCLive, the best epoch so far, and the bar; restored from a checkpoint to the last digit.
+    """Curves through DVCLive, the best epoch so far, and the progress bar; a checkpoint restores all of it exactly.
 
-    `trained` names the weights that train at some time, `steps` and `rows` count all epochs. Losses are
-    averaged over `every` steps. Without `live` (all processes but the first) nothing is drawn.
+    `trained` are the names of the weights that train in any step; `steps` and `rows` count over all epochs. Losses are
+    averaged over `every` steps. Without `live` (in all processes except the first) nothing is drawn.
     """
 
     def __init__(self, live: Live | None, trained: set[str], steps: int, rows: int, patience: int | None):
@@ -53,7 +53,7 @@ class Progress:
         )
 
     def stepped(self, rows: int, loss: float, learning_rate: float, gradient_norm: float):
-        """Takes in one step of the optimizer on that many rows."""
+        """Records one step of the optimizer on that many rows."""
         self.step += 1
         self.losses.append(loss)
         self.bar.update(min(rows, self.bar.total - self.bar.n))
@@ -70,20 +70,20 @@ class Progress:
             )
 
     def validated(self, scores: dict[str, float], model: torch.nn.Module):
-        """Takes in the validation after an epoch; the weights of a better one are kept in memory."""
+        """Records the validation scores of an epoch; if it is the best so far, keeps its weights in memory."""
         self.epoch += 1
         self.scores = scores
         if self.live is not None:
-            words = ", ".join(f"validation {name} {value:.4f}" for name, value in scores.items())
-            self.bar.write(f"epoch {self.epoch}: {words}", file=sys.stdout)
+            shown = ", ".join(f"validation {name} {value:.4f}" for name, value in scores.items())
+            self.bar.write(f"epoch {self.epoch}: {shown}", file=sys.stdout)
         self.draw({f"validation/{name}": value for name, value in scores.items()})
-        if self.best is None or score_rank(scores) > score_rank(self.best.scores):
+        if self.best is None or sort_key(scores) > sort_key(self.best.scores):
             state = model.state_dict()
             weights = {name: state[name].detach().cpu().clone() for name in sorted(self.trained)}
             self.best = Best(self.epoch, scores, weights)
 
     def draw(self, values: dict[str, float]):
-        """One point on each of the named curves, at the present step; times are left out, they differ between runs."""
+        """Draws a point on each of the named curves at the current step. Times are left out: they differ between runs."""
         self.points.append((self.step, values))
         if self.live is not None:
             self.live.step = self.step
@@ -97,7 +97,7 @@ class Progress:
         return self.patience is not None and self.best is not None and self.epoch - self.best.epoch >= self.patience
 
     def save(self, folder: Path, name: str, weights_name: str):
-        """State as JSON, and the best epoch's weights beside it."""
+        """Writes the state as JSON, and the best epoch's weights as safetensors."""
         state = {key: getattr(self, key) for key in ("points", "losses", "step", "epoch")}
         if self.best is not None:
             state["best"] = {"epoch": self.best.epoch, "scores": self.best.scores}
@@ -105,7 +105,7 @@ class Progress:
         (folder / name).write_text(json.dumps(state), encoding="utf-8")
 
     def load(self, folder: Path, name: str, weights_name: str):
-        """State as `save` left it; the curves are drawn again up to there."""
+        """Restores the state that `save` wrote, and draws the curves again up to its step."""
         state = read_json(folder / name)
         if "best" in state:
             self.best = Best(**state["best"], weights=load_file(folder / weights_name))

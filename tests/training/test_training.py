@@ -12,7 +12,7 @@ from finetune.encoder.models import fresh_classifier
 from finetune.encoder.prediction import logits
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.fit import validation_scores
-from finetune.training.progress import score_rank
+from finetune.training.progress import sort_key
 from tests.support import fitting
 from tests.support.fitting import curve, fit, losses, weights_of
 from tests.support.project import PARAMS
@@ -111,8 +111,8 @@ def test_the_best_epoch_is_kept(tiny_bert, tmp_path, engine):
 
 
 def test_of_two_epochs_with_the_same_accuracy_the_lower_loss_is_better():
-    assert score_rank({"accuracy": 0.8, "loss": 0.4}) > score_rank({"accuracy": 0.8, "loss": 0.5})
-    assert score_rank({"accuracy": 0.81, "loss": 0.9}) > score_rank({"accuracy": 0.8, "loss": 0.5})
+    assert sort_key({"accuracy": 0.8, "loss": 0.4}) > sort_key({"accuracy": 0.8, "loss": 0.5})
+    assert sort_key({"accuracy": 0.81, "loss": 0.9}) > sort_key({"accuracy": 0.8, "loss": 0.5})
 
 
 @BOTH
