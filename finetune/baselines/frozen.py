@@ -55,12 +55,12 @@ def mean_block(blocks: list[dict]) -> dict:
     }
 
 
-def few_shot_block(labels: np.ndarray, draws: np.ndarray, label_names: list[str]) -> dict:
+def few_shot_block(labels: np.ndarray, draws: np.ndarray, class_names: list[str]) -> dict:
     """Mean score block over draws, the standard deviation of their accuracies, and the interval over draws and rows.
 
     `draws` has the shape [draws, rows, classes].
     """
-    block = mean_block([score_block(labels, draw.argmax(1), label_names) for draw in draws])
+    block = mean_block([score_block(labels, draw.argmax(1), class_names) for draw in draws])
     right = draws.argmax(2) == labels
     return {
         **block,

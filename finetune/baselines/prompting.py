@@ -25,16 +25,16 @@ def fills_masks(config, tokenizer) -> bool:
     )
 
 
-def label_words(label_names: list[str], settings: ZeroShot) -> list[str]:
+def label_words(class_names: list[str], settings: ZeroShot) -> list[str]:
     """Prompt of each label in id order: `baseline.zero_shot.prompts`, or the label names."""
     if settings.prompts is None:
-        return label_names
-    if set(settings.prompts) != set(label_names):
+        return class_names
+    if set(settings.prompts) != set(class_names):
         raise UserError(
-            f"baseline.zero_shot.prompts must have one prompt for each of the labels {', '.join(label_names)} "
+            f"baseline.zero_shot.prompts must have one prompt for each of the labels {', '.join(class_names)} "
             f"(or be null, for the label names), found {', '.join(settings.prompts)}"
         )
-    return [settings.prompts[name] for name in label_names]
+    return [settings.prompts[name] for name in class_names]
 
 
 def similar_prompt(prompts: np.ndarray, texts: np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
-"""Baselines: each does what its name says, on real text and real encoders."""
+"""Every baseline, on real text and real encoders."""
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoConfig
 
 from finetune.base.errors import UserError
 from finetune.base.params import FewShot, ZeroShot
-from finetune.baselines.frozen import few_shot, few_shot_block, untrained
+from finetune.baselines.frozen import best_draw, few_shot, few_shot_block, untrained
 from finetune.baselines.prompting import filled_mask, fills_masks, label_words, similar_prompt
 from finetune.baselines.regression import STRENGTHS, Labelled, best_regression, fitted_regression, majority
 from finetune.baselines.tfidf import tfidf
@@ -22,30 +24,30 @@ def split(count: int, seed: int = 0):
     return tokenised(bert_tokenizer(), reviews(count, seed), NAMES)
 
 
-def test_majority_gives_the_shares_of_train():
+def test_majority_gives_the_class_frequencies_of_train():
     """One row of class 0, three of class 2."""
     assert majority(np.array([0, 2, 2, 2]), rows=2, classes=3).tolist() == [[0.25, 0, 0.75]] * 2
 
 
 def test_tfidf_finds_the_words_that_give_the_label_away():
     test = split(80, seed=3)
-    found = tfidf(split(200, seed=1), split(60, seed=2), test)
-    assert found.shape == (80, 2)
-    assert found.sum(1) == pytest.approx(1)
-    assert (found.argmax(1) == test["label"][:]).mean() > 0.95
+    probabilities = tfidf(split(200, seed=1), split(60, seed=2), test)
+    assert probabilities.shape == (80, 2)
+    assert probabilities.sum(1) == pytest.approx(1)
+    assert (probabilities.argmax(1) == test["label"][:]).mean() > 0.95
 
 
 def test_tfidf_reads_texts_without_spaces():
-    """The sign 好 or 坏 says it; as words every text would be new."""
+    """The character 好 or 坏 decides the label; split into words, every text would be unknown."""
     signs = "这部电影的故事演员情节真是看后觉得"
     random = np.random.default_rng(0)
 
     def chinese(count):
         rows = []
-        for place in range(count):
+        for index in range(count):
             text = list(random.choice(list(signs), 12))
-            text[random.integers(12)] = "坏好"[place % 2]
-            rows.append({"text": "".join(text), "label": NAMES[place % 2]})
+            text[random.integers(12)] = "坏好"[index % 2]
+            rows.append({"text": "".join(text), "label": NAMES[index % 2]})
         return tokenised(bert_tokenizer(), rows, NAMES)
 
     test = chinese(50)
@@ -53,7 +55,7 @@ def test_tfidf_reads_texts_without_spaces():
 
 
 def test_the_strength_is_chosen_on_validation():
-    """Noise in 30 features of 40 rows: train alone would choose the weakest regularisation."""
+    """40 training rows with 30 features of noise: training accuracy would choose the weakest regularisation."""
     random = np.random.default_rng(0)
 
     def labelled(count):
@@ -69,7 +71,7 @@ def test_the_strength_is_chosen_on_validation():
     assert strength < 100
 
 
-def test_few_shot_draws_other_examples_each_time_and_reports_their_spread():
+def test_every_draw_of_few_shot_has_other_examples_and_their_spread_is_reported():
     random = np.random.default_rng(0)
     labels = np.arange(300) % 3
     features = np.eye(3)[labels] + random.normal(0, 0.4, (300, 3))
@@ -82,17 +84,18 @@ def test_few_shot_draws_other_examples_each_time_and_reports_their_spread():
     assert block["accuracy"] == pytest.approx(np.mean(accuracies))
     assert block["std"] == pytest.approx(np.std(accuracies, ddof=1))
     assert (block["rows"], block["draws"]) == (100, 5)
+    assert (best_draw(test.labels, draws).argmax(1) == test.labels).mean() == max(accuracies)
     assert all(isinstance(part["rows"], int) for part in block["per_class"].values())
-    # Other draws would have moved the mean, too: by their spread over the root of their number, twice on either side.
+    # Other draws would move the mean too: its standard error over draws is std / sqrt(5), twice on either side.
     spread = block["interval"]["high"] - block["interval"]["low"]
     assert spread > 3 * block["std"] / 5**0.5
 
 
 def test_zero_shot_takes_the_most_similar_prompt():
-    """Texts along the axes of two prompts; the third text lies nearer to the first."""
-    found = similar_prompt(np.array([[2.0, 0], [0, 5.0]]), np.array([[9.0, 0], [0, 1.0], [2.0, 1.0]]))
-    assert found.argmax(1).tolist() == [0, 1, 0]
-    assert found.sum(1) == pytest.approx(1)
+    """The first two texts have the directions of the two prompts; the third is nearer to the first prompt."""
+    probabilities = similar_prompt(np.array([[2.0, 0], [0, 5.0]]), np.array([[9.0, 0], [0, 1.0], [2.0, 1.0]]))
+    assert probabilities.argmax(1).tolist() == [0, 1, 0]
+    assert probabilities.sum(1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_prompts_come_in_the_order_of_the_labels(prompts, words):
     assert label_words(NAMES, ZeroShot(prompts=prompts, template=TEMPLATES[0])) == words
 
 
-def test_a_prompt_for_no_label_is_refused():
+def test_a_prompt_for_an_unknown_label_is_an_error():
     with pytest.raises(UserError, match="one prompt for each of the labels bad, good .*, found bad, god"):
         label_words(NAMES, ZeroShot(prompts={"bad": "x", "god": "y"}, template=TEMPLATES[0]))
 
@@ -111,10 +114,8 @@ def test_a_prompt_for_no_label_is_refused():
     ("family", "template"),
     [(family, template) for family in ("bert", "roberta", "modernbert") for template in TEMPLATES],
 )
-def test_zero_shot_reads_the_label_where_the_template_has_its_mask(family, template, tmp_path):
-    """Against the template filled in and asked text by text, for texts that fit."""
-    import torch
-
+def test_zero_shot_reads_the_label_at_the_mask_of_the_template(family, template, tmp_path):
+    """The same probabilities as from a filled-in template, text by text, for texts that fit."""
     folder = tiny_checkpoint(tmp_path, family, masked=True)
     tokenizer = load_tokenizer(folder)
     model = mask_filler(folder)
@@ -122,15 +123,15 @@ def test_zero_shot_reads_the_label_where_the_template_has_its_mask(family, templ
     rows = [row for row in reviews(40) if len(row["text"].split()) < 12][:12]
     test = tokenised(tokenizer, rows, NAMES)
     settings = ZeroShot(prompts=None, template=template)
-    found = filled_mask(folder, tokenizer, test, settings, LENGTH)
+    probabilities = filled_mask(folder, tokenizer, test, settings, LENGTH)
 
     words = [tokenizer(f" {name}", add_special_tokens=False)["input_ids"][0] for name in NAMES]
-    for text, shares in zip(test["text"][:], found, strict=True):
+    for text, answer in zip(test["text"][:], probabilities, strict=True):
         filled = template.replace("{label}", tokenizer.mask_token).replace("{text}", text)
         ids = tokenizer(filled, return_tensors="pt")["input_ids"]
         with torch.inference_mode():
             logits = model.eval()(input_ids=ids).logits[0, (ids[0] == tokenizer.mask_token_id).nonzero()[0, 0], words]
-        assert shares == pytest.approx(logits.softmax(0).numpy(), abs=1e-5)
+        assert answer == pytest.approx(logits.softmax(0).numpy(), abs=1e-5)
 
 
 def test_a_text_is_cut_so_that_the_template_fits(tmp_path):
@@ -138,13 +139,13 @@ def test_a_text_is_cut_so_that_the_template_fits(tmp_path):
     tokenizer = load_tokenizer(folder)
     rows = [{"text": "the film " * 50, "label": "bad"}, {"text": "the film", "label": "good"}]
     settings = ZeroShot(prompts=None, template=TEMPLATES[0])
-    found = filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=16)
-    assert np.isfinite(found).all()
+    probabilities = filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=16)
+    assert np.isfinite(probabilities).all()
     with pytest.raises(UserError, match="leaves no room for a text within tokenize.max_length 6"):
         filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=6)
 
 
-def test_labels_that_a_mask_cannot_tell_apart_are_refused(tmp_path):
+def test_labels_with_the_same_first_token_are_an_error(tmp_path):
     folder = tiny_checkpoint(tmp_path, masked=True)
     tokenizer = load_tokenizer(folder)
     rows = tokenised(tokenizer, [{"text": "a", "label": "great film"}], ["great film", "great story"])
@@ -152,13 +153,11 @@ def test_labels_that_a_mask_cannot_tell_apart_are_refused(tmp_path):
         filled_mask(folder, tokenizer, rows, ZeroShot(prompts=None, template=TEMPLATES[0]), 32)
 
 
-def test_only_a_checkpoint_saved_with_its_mask_head_fills_masks(tiny_bert):
-    from transformers import AutoConfig
-
+def test_a_checkpoint_without_its_mask_head_fills_no_masks(tiny_bert):
     assert not fills_masks(AutoConfig.from_pretrained(tiny_bert), load_tokenizer(tiny_bert))
 
 
-def test_the_untrained_encoder_guesses(tiny_bert):
-    found = untrained(tiny_bert, split(60), pad_id=0, seed=1)
-    assert found.shape == (60, 2)
-    assert found.sum(1) == pytest.approx(1)
+def test_the_untrained_head_gives_probabilities(tiny_bert):
+    probabilities = untrained(tiny_bert, split(60), pad_id=0, seed=1)
+    assert probabilities.shape == (60, 2)
+    assert probabilities.sum(1) == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Batches by length: every row once, hardly any padding, the same order on every run."""
+"""Batches by length: every row once, little padding, the same order in every run."""
 
 import numpy as np
 from hypothesis import given
@@ -19,7 +19,7 @@ def test_every_row_comes_once(lengths, size, seed):
         assert max(map(len, batches)) <= size
 
 
-def test_buckets_save_most_of_the_padding():
+def test_sorting_by_length_saves_most_of_the_padding():
     lengths = np.random.default_rng(0).integers(5, 100, 5000)
 
     def waste(batches):
@@ -29,7 +29,7 @@ def test_buckets_save_most_of_the_padding():
     assert waste(shuffled_order(lengths, 32, seed=0)) < 0.05 < 0.5 < waste(plain)
 
 
-def test_an_epoch_has_its_own_order_and_gives_it_again():
+def test_every_epoch_has_its_own_order_and_always_the_same_one():
     sampler = LengthBatches([5, 6, 7, 8] * 30, batch_size=4, seed=1)
     first = list(sampler)
     sampler.set_epoch(1)
@@ -39,7 +39,7 @@ def test_an_epoch_has_its_own_order_and_gives_it_again():
     assert len(first) == len(sampler) == 30
 
 
-def test_rows_are_padded_to_the_longest_of_their_batch():
+def test_rows_are_padded_to_the_longest_row_of_their_batch():
     batch = padded([[5, 6, 7], [8]], pad_id=1)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]

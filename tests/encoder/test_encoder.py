@@ -1,4 +1,4 @@
-"""Encoders of every family: loaded, fine-tuned, saved and asked, with answers in the order of the rows."""
+"""Encoders of every family: loaded, fine-tuned and saved, with answers in the order of the rows."""
 
 import time
 
@@ -27,8 +27,8 @@ def train_settings(**changes) -> Train:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_learns_and_answers_the_same_after_saving(family, tmp_path):
-    """Three classes, two epochs; the loss falls, label names travel, the saved folder gives the same logits."""
+def test_every_family_learns_and_gives_the_same_logits_after_saving(family, tmp_path):
+    """Three classes, two epochs: the logits change, and the saved folder has the label names and the same logits."""
     folder = tiny_checkpoint(tmp_path / "base", family)
     tokenizer = load_tokenizer(folder)
     rows = tokenised(tokenizer, reviews(120), ["bad", "good", "neither"])
@@ -47,13 +47,13 @@ def test_every_family_learns_and_answers_the_same_after_saving(family, tmp_path)
     assert (tmp_path / "saved/model.safetensors").stat().st_mode & 0o777 == 0o644
     loaded = trained_classifier(tmp_path / "saved")
     assert loaded.config.id2label == {0: "bad", 1: "good", 2: "neither"}
-    found = logits(loaded, encode(load_tokenizer(tmp_path / "saved"), validation["text"][:]), tokenizer.pad_token_id)
-    assert np.abs(found - after).max() < 1e-5
+    reloaded = logits(loaded, encode(load_tokenizer(tmp_path / "saved"), validation["text"][:]), tokenizer.pad_token_id)
+    assert np.abs(reloaded - after).max() < 1e-5
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_predictions_stay_in_row_order_under_bucketing(family, tmp_path):
-    """Each row alone, without padding, gives what it gets in batches by length."""
+def test_predictions_come_in_the_order_of_the_rows(family, tmp_path):
+    """Each row alone, without padding, gives the same logits as in batches by length."""
     folder = tiny_checkpoint(tmp_path, family)
     tokenizer = load_tokenizer(folder)
     ids = encode(tokenizer, [row["text"] for row in reviews(150)])
@@ -65,7 +65,7 @@ def test_predictions_stay_in_row_order_under_bucketing(family, tmp_path):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_last_layer_feeds_the_first_token_forward_alone(family, tmp_path):
-    """Same logits as the library's own model; ModernBERT's and ALBERT's layers are built in another way and stay whole."""
+    """Same logits as the library's own model. ModernBERT and ALBERT have other layers, which stay unchanged."""
     folder = tiny_checkpoint(tmp_path / "base", family)
     save(fresh_classifier(folder, ["a", "b"], seed=1), load_tokenizer(folder), tmp_path / "saved")
     model = trained_classifier(tmp_path / "saved")
@@ -82,35 +82,35 @@ def test_the_last_layer_feeds_the_first_token_forward_alone(family, tmp_path):
 
 
 def test_a_head_that_averages_tokens_keeps_them_all(tmp_path):
-    """ModernBERT can take the mean over all tokens; a narrowed layer would leave nothing to average."""
+    """Heads such as ModernBERT's can average all tokens; after a narrowed layer there would be one."""
     folder = tiny_checkpoint(tmp_path, "distilbert")
     model = trained_classifier(folder)
     model.distilbert.transformer.layer[-1].sa_layer_norm._forward_hooks.clear()
     whole = model.distilbert.forward
 
     def averaged(**batch):
-        found = whole(**batch)
-        found.last_hidden_state[:, 0] = found.last_hidden_state.mean(1)
-        return found
+        output = whole(**batch)
+        output.last_hidden_state[:, 0] = output.last_hidden_state.mean(1)
+        return output
 
     model.distilbert.forward = averaged
     narrowed(model)
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_predictions_are_the_same_bits_with_any_number_of_threads(tiny_bert):
+def test_predictions_are_bitwise_equal_with_any_number_of_threads(tiny_bert):
     ids = encode(load_tokenizer(tiny_bert), [row["text"] for row in reviews(300)])
     model, cores = fresh_classifier(tiny_bert, ["a", "b"], seed=1), torch.get_num_threads()
-    found = []
+    answers = []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found.append(logits(model, ids, 0))
+            answers.append(logits(model, ids, 0))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(cores)
-    assert np.array_equal(found[0], found[1])
-    assert np.array_equal(found[0], found[2])
+    assert np.array_equal(answers[0], answers[1])
+    assert np.array_equal(answers[0], answers[2])
 
 
 def test_an_error_in_one_thread_stops_the_others(tiny_bert):
@@ -144,39 +144,39 @@ def test_embeddings_are_means_over_the_tokens_of_each_row(tiny_bert):
     assert np.abs(mean_embeddings(encoder, ids, 0) - np.stack(alone)).max() < 1e-5
 
 
-def test_a_fresh_head_depends_on_the_seed_alone(tiny_bert):
+def test_a_new_head_depends_on_the_seed_alone(tiny_bert):
     heads = [fresh_classifier(tiny_bert, ["a", "b"], seed).classifier.weight for seed in (1, 1, 2)]
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
 
 
-def test_a_checkpoint_with_another_number_of_classes_gets_a_fresh_head(tiny_bert, tmp_path):
+def test_a_checkpoint_with_another_number_of_classes_gets_a_new_head(tiny_bert, tmp_path):
     save(fresh_classifier(tiny_bert, ["a", "b", "c"], 1), load_tokenizer(tiny_bert), tmp_path)
     model = fresh_classifier(tmp_path, ["x", "y"], 1)
     assert model.classifier.weight.shape[0] == 2
     assert model.config.id2label == {0: "x", 1: "y"}
 
 
-def test_a_checkpoint_in_half_precision_is_trained_in_full(tiny_bert, tmp_path):
+def test_a_checkpoint_in_half_precision_is_loaded_in_fp32(tiny_bert, tmp_path):
     bare_encoder(tiny_bert).to(torch.bfloat16).save_pretrained(tmp_path)
     assert {weights.dtype for weights in fresh_classifier(tmp_path, ["a", "b"], 1).parameters()} == {torch.float32}
 
 
-def test_answers_that_are_not_finite_are_refused(tiny_bert):
+def test_answers_that_are_not_finite_are_an_error(tiny_bert):
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
     torch.nn.init.constant_(model.classifier.bias, float("nan"))
     with pytest.raises(UserError, match="numbers that are not finite"):
         logits(model, [[2, 5, 3]], 0)
 
 
-def test_a_folder_that_holds_no_encoder_for_classification_is_named(tmp_path):
+def test_a_folder_without_an_encoder_for_classification_is_an_error(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(UserError, match="does not load"):
         fresh_classifier(tmp_path, ["a", "b"], 1)
 
 
 @pytest.mark.usefixtures("workdir")
-def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub():
+def test_a_missing_folder_is_not_looked_up_on_the_hub():
     for load in (trained_classifier, bare_encoder, load_tokenizer):
         with pytest.raises(FileNotFoundError, match="models/finetuned"):
             load("models/finetuned")

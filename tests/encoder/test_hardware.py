@@ -1,4 +1,4 @@
-"""The choice of the precision and of the library for fp32 products; every test decides what is measured."""
+"""The choice of the precision and of the library for fp32 products; no test depends on the real processor's speed."""
 
 import pytest
 import torch
@@ -8,12 +8,12 @@ from finetune.encoder.hardware import bf16_gain, chosen_precision, fast_fp32, ga
 
 
 @pytest.mark.parametrize("setting", ["bf16", "fp32"])
-def test_a_precision_that_is_set_is_taken(setting):
+def test_a_precision_other_than_auto_is_used_as_it_is(setting):
     assert chosen_precision(setting) == setting
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(2.6, "bf16"), (1.21, "bf16"), (1.1, "fp32"), (0.5, "fp32")])
-def test_auto_takes_bf16_only_where_it_was_measured_to_be_clearly_faster(monkeypatch, gain, expected):
+def test_auto_takes_bf16_only_if_it_is_clearly_faster(monkeypatch, gain, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("finetune.encoder.hardware.bf16_gain", lambda: gain)
     assert chosen_precision("auto") == expected
@@ -26,7 +26,7 @@ def test_the_gain_of_bf16_compares_products_in_fp32_and_in_bf16(monkeypatch):
 
 
 def test_fast_products_are_in_fp32_on_every_processor():
-    """Sums of 512 products of standard normal numbers: fp32 errs by about 1e-5, rounding to bf16 by 1e-1."""
+    """Sums of 512 products of standard normal numbers: the error is about 1e-5 in fp32, and 1e-1 with rounding to bf16."""
     random = torch.Generator().manual_seed(1)
     left, right = torch.randn(64, 512, generator=random), torch.randn(512, 64, generator=random)
     with fast_fp32():
@@ -35,7 +35,7 @@ def test_fast_products_are_in_fp32_on_every_processor():
 
 
 @pytest.mark.parametrize("helps", [True, False])
-def test_onednn_makes_the_products_of_a_block_where_it_helps_and_the_setting_comes_back(monkeypatch, helps):
+def test_a_block_uses_onednn_if_it_helps_and_restores_the_setting(monkeypatch, helps):
     monkeypatch.setattr(hardware, "onednn_helps", lambda: helps)
     products = torch.backends.mkldnn.matmul
     before = products.fp32_precision
@@ -46,7 +46,7 @@ def test_onednn_makes_the_products_of_a_block_where_it_helps_and_the_setting_com
 
 
 @pytest.mark.parametrize(("rounds", "gain", "helps"), [(False, 2.0, True), (False, 1.3, False), (True, 2.0, False)])
-def test_onednn_is_taken_where_it_is_faster_and_as_exact(monkeypatch, rounds, gain, helps):
+def test_onednn_helps_if_it_is_faster_and_as_exact(monkeypatch, rounds, gain, helps):
     """The processor is simulated: with matrix units (AMX), it rounds to bf16 as soon as torch permits it."""
 
     def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

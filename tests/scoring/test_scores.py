@@ -26,10 +26,10 @@ def test_a_binary_score_block():
     assert block["rows"] == 5
 
 
-def test_a_class_that_is_never_predicted_counts_with_zero():
+def test_a_class_that_is_never_predicted_has_precision_zero():
     """Truth 0 1 2, predicted 0 0 0: class 0 has precision 1/3, recall 1, F1 1/2; the others 0.
 
-    Macro F1 1/6. For "is it class 1?" two of three answers are right.
+    Macro F1 1/6. To "is it class 1?", two of three answers are right.
     """
     block = score_block(np.array([0, 1, 2]), np.array([0, 0, 0]), ["a", "b", "c"])
     assert block["f1"] == pytest.approx(1 / 6)
@@ -78,7 +78,7 @@ def test_few_rows_that_are_all_right_prove_little():
 
 
 def test_the_gain_is_paired():
-    """Of 10 rows 4 only ours gets right, 1 only theirs: gain 0.3. McNemar: 2 * (C(5,0) + C(5,1)) / 2^5 = 0.375."""
+    """10 rows: only ours is right in 4, only theirs in 1: gain 0.3. McNemar: 2 * (C(5,0) + C(5,1)) / 2^5 = 0.375."""
     ours = np.array([1, 1, 1, 1, 0, 1, 1, 1, 0, 0], bool)
     theirs = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 0], bool)
     gain = paired_gain(ours, theirs)
@@ -115,14 +115,14 @@ def test_the_paired_interval_covers_the_truth_about_as_often_as_it_says(correlat
     assert missed <= 27  # three standard deviations above 15
 
 
-def shares_of(second: list[float]) -> np.ndarray:
+def from_second(second: list[float]) -> np.ndarray:
     """Probabilities of two classes from those of the second."""
     return np.column_stack([1 - np.array(second), second])
 
 
 def test_confidence_bins_and_calibration_error():
     """Two bins. Confidence 0.8, 0.9 right, 0.7 wrong: mean 0.8, accuracy 2/3, all in the upper bin: ECE |0.8 - 2/3|."""
-    bins = confidence_bins(np.array([1, 0, 0]), shares_of([0.8, 0.1, 0.7]), bins=2)
+    bins = confidence_bins(np.array([1, 0, 0]), from_second([0.8, 0.1, 0.7]), count=2)
     assert bins[1].tolist() == pytest.approx([0.8, 2 / 3, 2, 1])
     assert np.isnan(bins[0, :2]).all()
     assert bins[0, 2:].tolist() == [0, 0]
@@ -130,30 +130,30 @@ def test_confidence_bins_and_calibration_error():
 
 
 def test_a_certain_prediction_falls_into_the_last_bin():
-    assert confidence_bins(np.array([1]), shares_of([1.0]), bins=10)[9, 2] == 1
+    assert confidence_bins(np.array([1]), from_second([1.0]), count=10)[9, 2] == 1
 
 
 def test_a_perfect_ranking_has_perfect_curves():
-    labels, shares = np.array([0, 0, 1, 1]), shares_of([0.1, 0.2, 0.8, 0.9])
-    assert (roc(labels, shares)[1:, 1] == 1).all()
-    assert (precision_recall(labels, shares)[:, 1] == 1).all()
+    labels, probabilities = np.array([0, 0, 1, 1]), from_second([0.1, 0.2, 0.8, 0.9])
+    assert (roc(labels, probabilities)[1:, 1] == 1).all()
+    assert (precision_recall(labels, probabilities)[:, 1] == 1).all()
 
 
-def test_a_ranking_with_one_exchange():
-    """Scores in order: yes, no, yes, no. Half of the yes is found at no false alarm, all at half of them.
+def test_a_ranking_with_one_swap():
+    """True labels by falling score: yes, no, yes, no. Half of the yes are found at no false alarm, all at half of them.
 
     Precision is 1 up to recall 1/2, then 2/3.
     """
-    labels, shares = np.array([1, 0, 1, 0]), shares_of([0.9, 0.8, 0.7, 0.1])
-    curve = dict(roc(labels, shares).round(6).tolist())
+    labels, probabilities = np.array([1, 0, 1, 0]), from_second([0.9, 0.8, 0.7, 0.1])
+    curve = dict(roc(labels, probabilities).round(6).tolist())
     assert curve[0.6] == 1
     assert curve[0.4] == pytest.approx(0.5)
-    precision = dict(precision_recall(labels, shares).round(6).tolist())
+    precision = dict(precision_recall(labels, probabilities).round(6).tolist())
     assert precision[0.5] == 1
     assert precision[0.51] == pytest.approx(2 / 3, abs=1e-6)
 
 
-def test_more_classes_are_averaged_and_one_without_rows_left_out():
-    shares = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
-    assert len(one_vs_rest(np.array([0, 1]), shares)) == 2
-    assert (precision_recall(np.array([0, 1]), shares)[:, 1] == 1).all()
+def test_more_classes_are_averaged_without_those_that_have_no_rows():
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
+    assert len(one_vs_rest(np.array([0, 1]), probabilities)) == 2
+    assert (precision_recall(np.array([0, 1]), probabilities)[:, 1] == 1).all()

@@ -1,4 +1,4 @@
-"""Real trainings of tiny encoders, short enough for every test."""
+"""Real trainings of tiny encoders that take about a second."""
 
 import csv
 from pathlib import Path
@@ -18,17 +18,17 @@ from tests.support.rows import tokenised
 from tests.support.tiny import reviews
 
 
-def fit(folder: Path, checkpoint: Path, precision: str = "fp32", key: str = "key", **changes):
-    """Fine-tuned model and its `Fit`: 80 reviews to train on, 20 to validate, curves and checkpoints in `folder`."""
-    # A stage trains once; accelerate fixes the precision for the life of the process.
+def fit(folder: Path, checkpoint: Path, rows: int = 80, precision: str = "fp32", key: str = "key", **changes):
+    """Fine-tuned model and its `Fit`: `rows` reviews to train on, 20 for validation, curves and checkpoints in `folder`."""
+    # accelerate keeps the precision of the first training for the life of the process.
     AcceleratorState._reset_state(reset_partial_state=True)
     settings = Train(**PARAMS["train"] | changes)
     tokenizer = load_tokenizer(checkpoint)
-    rows = tokenised(tokenizer, reviews(100), ["bad", "good"])
-    model = fresh_classifier(checkpoint, label_names(rows), settings.seed, settings.dropout)
+    data = tokenised(tokenizer, reviews(rows + 20), ["bad", "good"])
+    model = fresh_classifier(checkpoint, label_names(data), settings.seed, settings.dropout)
     with Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
         checkpoints = Checkpoints(key, folder / "checkpoints")
-        split = rows.select(range(80)), rows.select(range(80, 100))
+        split = data.select(range(rows)), data.select(range(rows, rows + 20))
         return fine_tune(model, tokenizer, *split, settings, precision, live, checkpoints)
 
 
@@ -44,5 +44,5 @@ def curve(folder: Path, name: str) -> list[tuple[int, float]]:
 
 
 def losses(fit) -> list[float]:
-    """Training loss of each step, where the curves average over one step."""
+    """Training loss of each step, for trainings of so few steps that the curves have a point for each."""
     return [values["train/loss"] for _, values in fit.progress.points if "train/loss" in values]

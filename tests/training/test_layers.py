@@ -1,4 +1,4 @@
-"""Which weights each strategy trains, on every family of encoders, and that what comes out is a plain classifier."""
+"""The weights that each strategy trains, on every family of encoders, and the plain classifier it returns."""
 
 import numpy as np
 import pytest
@@ -33,13 +33,13 @@ def trained_blocks(model, schedule: LayerSchedule, step: int) -> list[bool]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_blocks_are_embeddings_each_layer_and_the_head(family, tmp_path):
     model = fresh_classifier(tiny_checkpoint(tmp_path, family), ["a", "b"], 1)
-    found = blocks(model)
-    assert len(found) == (3 if family == "albert" else 4)  # ALBERT's two layers share their weights
-    assert sum(len(block) for block in found) == len(list(model.parameters()))
+    parts = blocks(model)
+    assert len(parts) == (3 if family == "albert" else 4)  # ALBERT's two layers share their weights
+    assert sum(len(block) for block in parts) == len(list(model.parameters()))
     names = {id(weights): name for name, weights in model.named_parameters()}
-    assert all("embed" in names[id(weights)] for weights in found[0])
-    assert any("classifier" in names[id(weights)] for weights in found[-1])
-    assert not any("layer" in names[id(weights)].replace("LayerNorm", "") for weights in found[-1])
+    assert all("embed" in names[id(weights)] for weights in parts[0])
+    assert any("classifier" in names[id(weights)] for weights in parts[-1])
+    assert not any("layer" in names[id(weights)].replace("LayerNorm", "") for weights in parts[-1])
 
 
 def test_each_layer_has_the_rate_of_the_one_above_times_the_decay(tiny_bert):
@@ -48,16 +48,16 @@ def test_each_layer_has_the_rate_of_the_one_above_times_the_decay(tiny_bert):
     rates = {}
     for group in parameter_groups(model, settings(lr=0.1, layer_decay=0.5)):
         rates |= {id(weights): group["lr"] for weights in group["params"]}
-    found = {name: rates[id(weights)] for name, weights in model.named_parameters()}
-    assert found["classifier.weight"] == found["bert.pooler.dense.bias"] == 0.1
-    assert found["bert.encoder.layer.1.output.dense.weight"] == 0.05
-    assert found["bert.encoder.layer.0.attention.self.query.bias"] == 0.025
-    assert found["bert.embeddings.word_embeddings.weight"] == 0.0125
+    by_name = {name: rates[id(weights)] for name, weights in model.named_parameters()}
+    assert by_name["classifier.weight"] == by_name["bert.pooler.dense.bias"] == 0.1
+    assert by_name["bert.encoder.layer.1.output.dense.weight"] == 0.05
+    assert by_name["bert.encoder.layer.0.attention.self.query.bias"] == 0.025
+    assert by_name["bert.embeddings.word_embeddings.weight"] == 0.0125
 
 
 @pytest.mark.parametrize(("strategy", "expected"), [("full", 0.5), ("gradual", 0.5), ("head", 0.1), ("lora", 0.1)])
-def test_the_head_has_its_own_rate_beside_an_encoder_that_trains(tiny_bert, strategy, expected):
-    """lr 0.1, factor 5: head 0.5, layers 0.1, and the curves show the layers'. Alone the head has the rate of `lr`."""
+def test_the_head_has_its_own_rate_if_the_encoder_trains_too(tiny_bert, strategy, expected):
+    """lr 0.1, factor 5: head 0.5, layers 0.1, and the curves show the layers' rate. If the head trains alone, its rate is `lr`."""
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
     groups = parameter_groups(model, settings(strategy=strategy, lr=0.1, head_factor=5.0))
     rates = {id(weights): group["lr"] for group in groups for weights in group["params"]}
@@ -77,23 +77,23 @@ def test_frozen_embeddings_stay_as_they_were_pretrained(tiny_bert, tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_head_on_features_answers_as_the_whole_classifier(family, tmp_path):
+def test_the_head_on_features_gives_the_logits_of_the_whole_classifier(family, tmp_path):
     model = fresh_classifier(tiny_checkpoint(tmp_path / "base", family), ["a", "b", "c"], 1)
     whole = logits(model, IDS, 0)
     features = encoder_features(model, TokenRows(IDS, 0), "fp32", tmp_path / "features")
     setattr(model, model.base_model_prefix, FeaturesAsEncoder(model.base_model))
-    found = predict(model, FeatureRows(features), lambda output, _: output.logits, "test")
-    assert np.abs(found - whole).max() < 1e-5
+    from_features = predict(model, FeatureRows(features), lambda output, _: output.logits, "test")
+    assert np.abs(from_features - whole).max() < 1e-5
 
 
-def test_modernbert_that_averages_tokens_can_train_its_head_too(tmp_path):
+def test_modernbert_with_mean_pooling_has_features_too(tmp_path):
     model = fresh_classifier(tiny_checkpoint(tmp_path / "base", "modernbert"), ["a", "b"], 1)
     model.config.classifier_pooling = "mean"
     whole = logits(model, IDS, 0)
     features = encoder_features(model, TokenRows(IDS, 0), "fp32", tmp_path / "features")
     setattr(model, model.base_model_prefix, FeaturesAsEncoder(model.base_model))
-    found = predict(model, FeatureRows(features), lambda output, _: output.logits, "test")
-    assert np.abs(found - whole).max() < 1e-5
+    from_features = predict(model, FeatureRows(features), lambda output, _: output.logits, "test")
+    assert np.abs(from_features - whole).max() < 1e-5
 
 
 def test_features_are_computed_once(tiny_bert, tmp_path, monkeypatch):
@@ -106,7 +106,7 @@ def test_features_are_computed_once(tiny_bert, tmp_path, monkeypatch):
     fit(tmp_path, tiny_bert, strategy="head", lr=0.02)
 
 
-def test_other_rows_or_another_encoder_have_features_of_their_own(tiny_bert, tmp_path):
+def test_other_rows_and_another_encoder_have_their_own_features(tiny_bert, tmp_path):
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
     first = encoder_features(model, TokenRows(IDS, 0), "fp32", tmp_path / "features")
     assert not np.array_equal(first[:2], encoder_features(model, TokenRows(IDS[1:], 0), "fp32", tmp_path))
@@ -142,7 +142,7 @@ def test_layers_unfreeze_one_by_one_from_the_top(tiny_bert):
     assert trained_blocks(model, schedule, 10) == [False, False, True, True]
     assert trained_blocks(model, schedule, 29) == [False, True, True, True]
     assert trained_blocks(model, schedule, 79) == [True, True, True, True]
-    # Also backwards, after a checkpoint was loaded.
+    # Also backwards, as after a checkpoint is loaded.
     assert trained_blocks(model, schedule, 0) == [False, False, False, True]
 
 
@@ -162,17 +162,17 @@ def test_layers_freeze_one_by_one_from_the_bottom(tiny_bert):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_frozen_layer_keeps_its_weights_while_those_above_learn(family, tmp_path):
-    """Frozen almost from the first step, the lowest block never trains, and the head always does."""
+    """The lowest block is frozen from the first step on, and the head trains to the end."""
     base = tiny_checkpoint(tmp_path / "base", family)
     lowest, *_, head = blocks(fresh_classifier(base, ["bad", "good"], 42))
-    model, _ = fit(tmp_path, base, frozen_from=0.001)
+    model, _ = fit(tmp_path, base, frozen_from=0.001, epochs=1)
     after_lowest, *_, after_head = blocks(model)
     assert all(torch.equal(after, before) for after, before in zip(after_lowest, lowest, strict=True))
     assert not any(torch.equal(after, before) for after, before in zip(after_head, head, strict=True))
 
 
-def test_the_best_epoch_of_gradual_training_is_brought_back_whole(tiny_bert, tmp_path, monkeypatch):
-    """With the first epoch the best, layers that were still frozen in it must not keep what they learnt later."""
+def test_the_best_epoch_of_gradual_training_is_restored_completely(tiny_bert, tmp_path, monkeypatch):
+    """If the first epoch is the best, layers that were still frozen in it must not keep their later weights."""
     monkeypatch.setattr("finetune.training.progress.sort_key", lambda _: 0)
     model, training = fit(tmp_path, tiny_bert, strategy="gradual", unfrozen_after=1.0)
     assert training.progress.best.epoch == 1
@@ -182,8 +182,8 @@ def test_the_best_epoch_of_gradual_training_is_brought_back_whole(tiny_bert, tmp
     )
 
 
-def test_adapters_go_only_where_they_are_asked_for(tiny_bert):
-    """Rank 4 on query and value, 32 to 32, of 2 layers: 2 * 2 * (4 * 32 + 32 * 4) weights, and the head's."""
+def test_adapters_go_only_into_the_targets(tiny_bert):
+    """Rank 4 on query and value (32 to 32) of 2 layers: 2 * 2 * (4 * 32 + 32 * 4) weights, and the head's."""
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
     adapted = with_adapters(model, settings(lora={"rank": 4, "alpha": 8, "targets": ["query", "value"]}))
     trained = {name: weights.numel() for name, weights in adapted.named_parameters() if weights.requires_grad}
@@ -191,7 +191,7 @@ def test_adapters_go_only_where_they_are_asked_for(tiny_bert):
     assert sum(count for name, count in trained.items() if "lora_" not in name) == (32 * 32 + 32) + (32 * 2 + 2)
 
 
-def test_a_target_that_is_not_there_is_answered_with_those_there_are(tiny_bert):
+def test_an_unknown_target_is_an_error_that_lists_the_known_ones(tiny_bert):
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
     with pytest.raises(
         UserError,

@@ -1,4 +1,4 @@
-"""Fine-tuning with both engines: optimizer, schedule, the best epoch, curves, precision, and what ends it early."""
+"""Fine-tuning with both engines: optimizer, schedule, best epoch, curves, precision, early stops and errors."""
 
 import json
 
@@ -28,23 +28,23 @@ BOTH = pytest.mark.parametrize("engine", ["trainer", "loop"])
 def test_the_engines_give_the_same_loss_at_every_step_and_the_same_predictions(
     tiny_bert, tmp_path, strategy, frozen_from
 ):
-    found = {}
+    results = {}
     for engine in ("trainer", "loop"):
         settings = {"engine": engine, "strategy": strategy, "frozen_from": frozen_from}
         model, training = fit(tmp_path / engine, tiny_bert, **settings)
-        found[engine] = losses(training), logits(model, [[2, 5, 9, 3], [2, 11, 3]], 0)
-    assert len(found["loop"][0]) == 30  # 80 rows in batches of 8, 3 epochs
-    assert np.abs(np.subtract(found["trainer"][0], found["loop"][0])).max() < 1e-4
-    assert np.abs(found["trainer"][1] - found["loop"][1]).max() < 1e-4
+        results[engine] = losses(training), logits(model, [[2, 5, 9, 3], [2, 11, 3]], 0)
+    assert len(results["loop"][0]) == 30  # 80 rows in batches of 8, 3 epochs
+    assert np.abs(np.subtract(results["trainer"][0], results["loop"][0])).max() < 1e-4
+    assert np.abs(results["trainer"][1] - results["loop"][1]).max() < 1e-4
 
 
 @BOTH
 def test_a_batch_in_parts_gives_the_loss_and_the_weights_of_the_whole(tiny_bert, tmp_path, engine, monkeypatch):
     """Batches of 8 rows of 5 to 28 tokens, in parts of at most 40 tokens."""
-    whole, training = fit(tmp_path / "whole", tiny_bert, engine=engine, dropout=0.0)
+    whole, training = fit(tmp_path / "whole", tiny_bert, engine=engine, dropout=0.0, epochs=1)
     assert {len(batch) for batch in training.loader()} == {1}
     monkeypatch.setattr("finetune.encoder.hardware.CACHED_TOKENS", 40)
-    cut, in_parts = fit(tmp_path / "parts", tiny_bert, engine=engine, dropout=0.0)
+    cut, in_parts = fit(tmp_path / "parts", tiny_bert, engine=engine, dropout=0.0, epochs=1)
     for batch in in_parts.loader():
         assert len(batch) > 1
         assert sum(len(part["labels"]) for part in batch) == 8
@@ -54,21 +54,21 @@ def test_a_batch_in_parts_gives_the_loss_and_the_weights_of_the_whole(tiny_bert,
     assert (weights_of(whole) - weights_of(cut)).abs().max() < 1e-3
 
 
-def test_weight_decay_spares_biases_and_norms(tiny_bert, tmp_path):
+def test_biases_and_norms_have_no_weight_decay(tiny_bert, tmp_path):
     _, training = fit(tmp_path, tiny_bert, epochs=1)
     names = {id(weights): name for name, weights in training.model.named_parameters()}
-    seen = 0
+    count = 0
     for group in training.optimizer.param_groups:
         members = [names[id(weights)] for weights in group["params"]]
-        seen += len(members)
-        is_spared = ["bias" in name or "LayerNorm" in name for name in members]
-        assert all(is_spared) if group["weight_decay"] == 0 else not any(is_spared)
-    assert seen == len(names)
+        count += len(members)
+        has_no_decay = ["bias" in name or "LayerNorm" in name for name in members]
+        assert all(has_no_decay) if group["weight_decay"] == 0 else not any(has_no_decay)
+    assert count == len(names)
 
 
 @BOTH
-def test_the_learning_rate_rises_and_falls_in_lines(tiny_bert, tmp_path, engine):
-    """80 rows in batches of 8, 4 epochs: 40 steps, a tenth of them warmup. The step after the 4th has the full rate."""
+def test_the_learning_rate_rises_and_falls_linearly(tiny_bert, tmp_path, engine):
+    """80 rows in batches of 8, 4 epochs: 40 steps, a tenth of them warmup, so the step after the 4th has the full rate."""
     fit(tmp_path, tiny_bert, engine=engine, epochs=4, lr=1e-3)
     rates = dict(curve(tmp_path, "train/learning_rate"))
     assert len(rates) == 40
@@ -90,11 +90,11 @@ def test_there_are_curves_of_loss_rate_gradient_and_validation(tiny_bert, tmp_pa
 @BOTH
 def test_gradients_are_clipped_by_their_norm(tiny_bert, tmp_path, engine):
     _, training = fit(tmp_path, tiny_bert, engine=engine, epochs=1, max_grad_norm=0.001)
-    # What the optimizer saw: Adam's first moment is an average of the clipped gradients.
+    # Adam's first moment averages the gradients after clipping.
     moments = [state["exp_avg"] for state in training.optimizer.state.values()]
     assert moments
     assert all(moment.norm() <= 0.0011 for moment in moments)
-    assert max(value for _, value in curve(tmp_path, "train/gradient_norm")) > 0.1  # the norm before it was clipped
+    assert max(value for _, value in curve(tmp_path, "train/gradient_norm")) > 0.1  # the norm before clipping
 
 
 @BOTH
@@ -106,18 +106,18 @@ def test_the_best_epoch_is_kept(tiny_bert, tmp_path, engine):
     assert best.epoch == 1 + max(range(5), key=lambda epoch: (accuracies[epoch], -validation_losses[epoch]))
     tokenizer = load_tokenizer(tiny_bert)
     rows = tokenised(tokenizer, reviews(100), ["bad", "good"]).select(range(80, 100))
-    found = logits(model, rows["input_ids"][:], tokenizer.pad_token_id)
-    assert validation_scores(np.asarray(rows["label"][:]), found) == pytest.approx(best.scores, abs=1e-6)
+    answers = logits(model, rows["input_ids"][:], tokenizer.pad_token_id)
+    assert validation_scores(np.asarray(rows["label"][:]), answers) == pytest.approx(best.scores, abs=1e-6)
 
 
-def test_of_two_epochs_with_the_same_accuracy_the_lower_loss_is_better():
+def test_at_equal_accuracy_the_epoch_with_the_lower_loss_is_better():
     assert sort_key({"accuracy": 0.8, "loss": 0.4}) > sort_key({"accuracy": 0.8, "loss": 0.5})
     assert sort_key({"accuracy": 0.81, "loss": 0.9}) > sort_key({"accuracy": 0.8, "loss": 0.5})
 
 
 @BOTH
-def test_training_ends_when_its_patience_is_over(tiny_bert, tmp_path, engine):
-    """At a rate of 1e-9 nothing improves after some epoch; with patience 2 training ends two epochs later."""
+def test_training_ends_after_patience_epochs_without_improvement(tiny_bert, tmp_path, engine):
+    """At a rate of 1e-9 training soon stops improving; with patience 2 it ends two epochs after the best one."""
     _, training = fit(tmp_path, tiny_bert, engine=engine, epochs=20, lr=1e-9, dropout=0.0, patience=2)
     epochs = training.progress.epoch
     assert epochs == training.progress.best.epoch + 2
@@ -127,36 +127,36 @@ def test_training_ends_when_its_patience_is_over(tiny_bert, tmp_path, engine):
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny_bert, tmp_path):
     first, again, other = (
-        weights_of(fit(tmp_path / str(place), tiny_bert, epochs=1, seed=seed)[0])
-        for place, seed in enumerate((1, 1, 2))
+        weights_of(fit(tmp_path / str(index), tiny_bert, epochs=1, seed=seed)[0])
+        for index, seed in enumerate((1, 1, 2))
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 @BOTH
-def test_a_loss_that_is_not_finite_stops_with_the_rate_to_lower(tiny_bert, tmp_path, engine, monkeypatch):
-    def ruined(*arguments):
+def test_a_loss_that_is_not_finite_is_an_error_that_asks_for_a_lower_rate(tiny_bert, tmp_path, engine, monkeypatch):
+    def infinite_weights(*arguments):
         model = fresh_classifier(*arguments)
         torch.nn.init.constant_(model.classifier.weight, float("inf"))
         return model
 
-    monkeypatch.setattr(fitting, "fresh_classifier", ruined)
+    monkeypatch.setattr(fitting, "fresh_classifier", infinite_weights)
     with pytest.raises(
         UserError, match=r"^the loss is (nan|inf) at step 1: training diverged; lower train\.lr, found 0\.003$"
     ):
         fit(tmp_path, tiny_bert, engine=engine)
 
 
-def test_a_batch_larger_than_the_data_is_refused(tiny_bert, tmp_path):
+def test_a_batch_larger_than_the_data_is_an_error(tiny_bert, tmp_path):
     with pytest.raises(UserError, match=r"^train\.batch_size must be at most 80, the training rows, found 81$"):
         fit(tmp_path, tiny_bert, batch_size=81)
 
 
 @BOTH
-def test_when_memory_runs_out_the_line_says_what_to_lower(tiny_bert, tmp_path, engine, monkeypatch):
+def test_out_of_memory_is_an_error_that_says_what_to_lower(tiny_bert, tmp_path, engine, monkeypatch):
     def too_large(*_):
-        # Real memory, really refused: no machine has 2**60 bytes.
+        # A real allocation that fails: no machine has 2**60 bytes.
         return torch.empty(2**60, dtype=torch.uint8)
 
     monkeypatch.setattr(f"finetune.training.engine_{engine}.part_loss", too_large)
@@ -166,8 +166,8 @@ def test_when_memory_runs_out_the_line_says_what_to_lower(tiny_bert, tmp_path, e
 
 @BOTH
 def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32(tiny_bert, tmp_path, engine):
-    model, training = fit(tmp_path / "bf16", tiny_bert, precision="bf16", engine=engine)
-    exact = losses(fit(tmp_path / "fp32", tiny_bert, engine=engine)[1])
+    model, training = fit(tmp_path / "bf16", tiny_bert, precision="bf16", engine=engine, epochs=1)
+    exact = losses(fit(tmp_path / "fp32", tiny_bert, engine=engine, epochs=1)[1])
     assert {weights.dtype for weights in model.parameters()} == {torch.float32}
     difference = np.abs(np.subtract(losses(training), exact))
     assert 0 < difference[0] < 0.01  # 8 bits of mantissa
@@ -181,5 +181,5 @@ def test_dropout_of_the_encoder_can_be_replaced(tiny_bert, tmp_path):
     assert kept.config.hidden_dropout_prob == 0.1
 
 
-def test_the_tests_know_every_setting():
+def test_the_tests_set_every_parameter():
     assert set(PARAMS["train"]) == set(Train.model_fields)
