@@ -18,8 +18,8 @@ def encoder_layers(encoder) -> Sequence:
 def narrowed(model):
     """The classifier, changed so that the feed-forward network of its last layer sees the first token alone.
 
-    Most heads read no other token, and in an encoder of six layers the other tokens cost a ninth of all products. The
-    logits of made-up tokens show whether this head is one of them: if they change, the classifier stays as it was.
+    Most heads read no other token, and in an encoder of six layers the other tokens cost a ninth of all products.
+    Made-up tokens show whether this head does: if its logits change, the classifier stays as it was.
     """
     last = list(encoder_layers(model.base_model))[-1:]
     ends = [getattr(layer, name) for layer in last for name in ATTENTION_ENDS if hasattr(layer, name)]

@@ -82,7 +82,7 @@ def test_the_last_layer_feeds_the_first_token_forward_alone(family, tmp_path):
 
 
 def test_a_head_that_averages_tokens_keeps_them_all(tmp_path):
-    """Heads such as ModernBERT's can average all tokens; after a narrowed layer there would be one."""
+    """Heads such as ModernBERT's can average all tokens; a narrowed layer would leave only one of them."""
     folder = tiny_checkpoint(tmp_path, "distilbert")
     model = trained_classifier(folder)
     model.distilbert.transformer.layer[-1].sa_layer_norm._forward_hooks.clear()
