@@ -44,13 +44,13 @@ def untrained(base: Path, test: Dataset, pad_id: int, seed: int) -> np.ndarray:
 
 
 def mean_block(blocks: list[dict]) -> dict:
-    """Mean of score blocks, number by number."""
+    """Mean of score blocks, number by number; what is no score (rows, absent labels, None) is the same in all of them."""
     return {
         key: mean_block([block[key] for block in blocks])
         if isinstance(value, dict)
-        else value
-        if isinstance(value, int)  # numbers of rows, the same in all
         else float(np.mean([block[key] for block in blocks]))
+        if isinstance(value, float)
+        else value
         for key, value in blocks[0].items()
     }
 

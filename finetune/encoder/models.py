@@ -62,7 +62,7 @@ def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float |
     with loading(folder):
         config = AutoConfig.from_pretrained(folder)
         changed = {key: dropout for key in DROPOUTS if dropout is not None and hasattr(config, key)}
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
             folder,
             **changed,
             attn_implementation=attention(),
@@ -74,8 +74,35 @@ def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float |
             # The checkpoint may bring a head with another number of classes.
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
+            output_loading_info=True,
         )
+    if output_layer(model, len(label_names)) not in loaded["missing_keys"]:
+        replace_head(model, seed)
     return narrowed(model.to(device()))
+
+
+def output_layer(model, classes: int) -> str:
+    """Name of the weights that give the logits: the last linear layer outside the encoder with one output for each class."""
+    names = [
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and module.out_features == classes
+        and not name.startswith(f"{model.base_model_prefix}.")
+    ]
+    return (names or [""])[-1]
+
+
+def replace_head(model, seed: int):
+    """Gives a classifier a new head in place of one that its checkpoint brought, which has learnt another task.
+
+    transformers keeps such a head if its size fits, even if the order of the labels differs.
+    """
+    set_seed(seed)
+    fresh = type(model)(model.config).to(torch.float32)
+    for name, module in fresh.named_children():
+        if name != model.base_model_prefix:
+            setattr(model, name, module)
 
 
 def trained_classifier(folder):

@@ -56,7 +56,9 @@ class ScoreBlock(evaluate.Metric):
 
 def score_block(references: np.ndarray, predictions: np.ndarray, label_names: list[str]) -> dict:
     """Scores of predicted class ids against the true ones, with the row count and the interval of the accuracy."""
-    block = ScoreBlock(keep_in_memory=True).compute(predictions=predictions, references=references, label_names=label_names)
+    block = ScoreBlock(keep_in_memory=True).compute(
+        predictions=predictions, references=references, label_names=label_names
+    )
     return {
         **block,
         "rows": len(references),

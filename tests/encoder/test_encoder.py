@@ -150,6 +150,30 @@ def test_a_new_head_depends_on_the_seed_alone(tiny_bert):
     assert not torch.equal(heads[0], heads[2])
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("labels", [["a", "b"], ["b", "a"], ["x", "y", "z"]])
+def test_a_head_that_a_checkpoint_brings_is_never_kept(family, labels, tmp_path):
+    """Every weight of the old head is 7; none of the new one is, and the encoder stays as it was."""
+    tiny_checkpoint(tmp_path / "encoder", family)
+    old = fresh_classifier(tmp_path / "encoder", ["a", "b"], 1)
+    prefix = f"{old.base_model_prefix}."
+    with torch.no_grad():
+        for name, weights in old.named_parameters():
+            if not name.startswith(prefix):
+                weights.fill_(7)
+    save(old, load_tokenizer(tmp_path / "encoder"), tmp_path / "classifier")
+    new = fresh_classifier(tmp_path / "classifier", labels, 1)
+    before = dict(old.named_parameters())
+    assert new.config.id2label == dict(enumerate(labels))
+    for name, weights in new.named_parameters():
+        if name.startswith(prefix):
+            assert torch.equal(weights, before[name]), name
+        else:
+            assert not (weights == 7).any(), name
+    again = fresh_classifier(tmp_path / "classifier", labels, 1)
+    assert all(torch.equal(one, other) for one, other in zip(new.parameters(), again.parameters(), strict=True))
+
+
 def test_a_checkpoint_with_another_number_of_classes_gets_a_new_head(tiny_bert, tmp_path):
     save(fresh_classifier(tiny_bert, ["a", "b", "c"], 1), load_tokenizer(tiny_bert), tmp_path)
     model = fresh_classifier(tmp_path, ["x", "y"], 1)
