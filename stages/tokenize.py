@@ -23,7 +23,7 @@ from finetune.base.params import Tokenize, read_params
 from finetune.rows.stored import TOKENIZED, row_features
 from finetune.rows.tokens import encode, load_tokenizer, longest_input, special_tokens, truncate
 from finetune.splitting.keys import number, text_key
-from finetune.splitting.splits import SPLITS, TRAIN, RowKeys, assign_splits
+from finetune.splitting.splits import SPLIT_NAMES, TRAIN, RowKeys, assign_splits
 
 RAW = Path("data/raw")
 BASE = Path("models/base")
@@ -35,7 +35,9 @@ def raw_files() -> list[tuple[int, Path]]:
     """Files of the source with the split that each stands for; a single table counts as train."""
     if (RAW / "all.parquet").exists():
         return [(TRAIN, RAW / "all.parquet")]
-    return [(part, RAW / f"{name}.parquet") for part, name in enumerate(SPLITS) if (RAW / f"{name}.parquet").exists()]
+    return [
+        (part, RAW / f"{name}.parquet") for part, name in enumerate(SPLIT_NAMES) if (RAW / f"{name}.parquet").exists()
+    ]
 
 
 def raw_batches() -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -68,7 +70,8 @@ def write_splits(split: np.ndarray, labels: np.ndarray, names: list[str], tokeni
     special = special_tokens(tokenizer)
     lengths = np.zeros(len(split), np.int32)
     writers = {
-        part: pq.ParquetWriter(TOKENIZED / f"{name}.parquet", features.arrow_schema) for part, name in enumerate(SPLITS)
+        part: pq.ParquetWriter(TOKENIZED / f"{name}.parquet", features.arrow_schema)
+        for part, name in enumerate(SPLIT_NAMES)
     }
     start = 0
     with tqdm(desc="tokenize", total=len(split), unit=" rows", disable=None) as bar:
@@ -146,7 +149,7 @@ def main():
 
     used = lengths[split >= 0]
     metrics = {
-        "rows": {name: int((split == part).sum()) for part, name in enumerate(SPLITS)},
+        "rows": {name: int((split == part).sum()) for part, name in enumerate(SPLIT_NAMES)},
         "labels": {name: int((keys.label[split >= 0] == label).sum()) for label, name in enumerate(names)},
         "dropped": dropped,
         "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95)},

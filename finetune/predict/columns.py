@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from finetune.sources.compressed import readable
 from finetune.sources.tables import (
     BATCH,
     check_columns,
@@ -23,7 +24,6 @@ from finetune.sources.tables import (
     parquet_file,
     parquet_texts,
     read_batches,
-    readable,
 )
 
 JSON = pa.json_(pa.string())

@@ -14,7 +14,7 @@ from finetune.base.errors import UserError, one_line
 from finetune.sources.model_folder import NEEDED, weight_files
 
 BATCH = 1_000
-SPLITS = ("train", "validation", "test")  # others, such as IMDb's `unsupervised`, are not read
+SPLITS_READ = ("train", "validation", "test")  # others, such as IMDb's `unsupervised`, are not read
 PICKLED = ["pytorch_model*.bin*"]  # weights that are fetched only where there are no safetensors
 URI = re.compile(r"^hf://(?P<datasets>datasets/)?(?P<repo>[^@#/]+/[^@#/]+)(@(?P<revision>[^#]+))?(#(?P<config>.+))?$")
 
@@ -110,7 +110,7 @@ def dataset_batches(repository: Repository, columns: list[str]) -> dict[str, Ite
     from datasets import ClassLabel, Value
 
     splits = dataset_splits(repository)
-    wanted = {name: splits[name] for name in SPLITS if name in splits}
+    wanted = {name: splits[name] for name in SPLITS_READ if name in splits}
     if "train" not in wanted:
         raise UserError(f"{repository.repo} has no split train; it has {', '.join(splits)}")
     for split in wanted.values():

@@ -4,17 +4,12 @@ Every value comes as the text that stands in the file: a text `007` keeps its ze
 is a word. A batch is a dictionary of columns, each a list of `str` or None.
 """
 
-import bz2
 import contextlib
 import csv
-import gzip
 import itertools
 import json
-import lzma
 import re
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,15 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finetune.base.errors import UserError, one_line
+from finetune.sources.compressed import COMPRESSIONS, opened, readable, zip_member
 
 BATCH = 10_000  # rows: large enough that the overhead vanishes, small enough to stay far below 100 MB
 LONGEST_TEXT = 100_000_000  # characters of one CSV field; an open quote would otherwise swallow the file into memory
 ROOM = (
     50  # levels of nested JSON kept free, so that a row which can be read here can be written from deeper in the stack
 )
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-COMPRESSIONS = (*OPENERS, ".zip")
-SPLITS = {
+SPLIT_OF_FILE = {
     "train": "train",
     "validation": "validation",
     "valid": "validation",
@@ -38,7 +32,7 @@ SPLITS = {
     "dev": "validation",
     "test": "test",
 }
-SPLIT_NAME = re.compile(rf"^({'|'.join(SPLITS)})([-_.].*)?$")
+SPLIT_FILE = re.compile(rf"^({'|'.join(SPLIT_OF_FILE)})([-_.].*)?$")
 
 
 class MissingColumn(UserError):
@@ -55,8 +49,8 @@ def split_files(path: Path) -> dict[str, list[Path]]:
     files = sorted(file for file in path.iterdir() if file.is_file() and table_format(file) in READERS)
     splits: dict[str, list[Path]] = {}
     for file in files:
-        if match := SPLIT_NAME.match(file.name):
-            splits.setdefault(SPLITS[match[1]], []).append(file)
+        if match := SPLIT_FILE.match(file.name):
+            splits.setdefault(SPLIT_OF_FILE[match[1]], []).append(file)
     if not splits and len(files) == 1:
         return {"all": files}
     if "train" not in splits:
@@ -96,64 +90,6 @@ def known_format(path: Path) -> str:
             f"{path} has no format that is known; expected one of {', '.join(READERS)}, plain or {', '.join(COMPRESSIONS)}"
         )
     return ending
-
-
-@contextlib.contextmanager
-def readable(path: Path):
-    """Block that reads a table: what a library says about damage or bytes that are not UTF-8 is told in one line."""
-    try:
-        try:
-            yield
-        except UnicodeDecodeError:
-            # The outer handlers also serve this second reading, which may come to where the file is damaged.
-            raise UserError(f"{path} is not UTF-8 (line {first_undecodable_line(path)}); save it as UTF-8") from None
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged or cut short ({one_line(error)}); get it again") from None
-    except OSError as error:
-        # gzip and bz2 raise a bare OSError, without a number, for bytes that are not theirs.
-        if error.errno is None:
-            raise UserError(f"{path} is damaged ({one_line(error)}); get it again") from None
-        raise
-
-
-def zip_member(path: Path) -> str:
-    """Name of the only file in a zip archive."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
-            if len(names) == 1:
-                archive.open(names[0]).close()
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{path} is damaged or cut short ({one_line(error)}); get it again") from None
-    except RuntimeError as error:
-        # A password, or a way of compressing that Python does not know.
-        raise UserError(f"{path} cannot be unpacked ({one_line(error)}); unpack it yourself") from None
-    if len(names) > 1:
-        raise UserError(
-            f"{path} holds {len(names)} files ({', '.join(names[:5])}); name one by adding #{names[0]} to the uri"
-        )
-    if not names:
-        raise UserError(f"{path} holds no file; expected one table")
-    return names[0]
-
-
-def opened(path: Path, mode: str, **text):
-    """File object over the decompressed content, for `with`."""
-    ending = path.suffix.lower()
-    if ending == ".zip":
-        return zipfile.Path(path, zip_member(path)).open(mode, **text)
-    return OPENERS.get(ending, open)(path, mode, **text)
-
-
-def first_undecodable_line(path: Path) -> int:
-    """Number of the first line that is not UTF-8, from 1."""
-    with opened(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    raise AssertionError("every line can be decoded")
 
 
 def check_columns(where: str, wanted: list[str], found: list[str]):

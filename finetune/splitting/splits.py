@@ -11,7 +11,7 @@ import numpy as np
 from finetune.base.errors import UserError
 from finetune.base.params import Split
 
-SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 LEFT_OUT = -1
 
@@ -87,7 +87,7 @@ def check_counts(labels: np.ndarray, names: list[str], part: int):
     if len(labels) < 3 * len(names) or counts.min() < 2:
         rare = names[int(counts.argmin())]
         raise UserError(
-            f"too few rows to split off {SPLITS[part]}: {len(labels)} rows for {len(names)} labels, "
+            f"too few rows to split off {SPLIT_NAMES[part]}: {len(labels)} rows for {len(names)} labels, "
             f"{counts.min()} of them {rare!r}; each label needs at least 3 rows"
         )
 
@@ -137,7 +137,7 @@ def nested_subset(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
 
 def check_classes(split: np.ndarray, labels: np.ndarray, names: list[str]):
     """Raises UserError when train misses a class, validation or test has no row at all, or test rows of one class alone."""
-    for part, name in enumerate(SPLITS):
+    for part, name in enumerate(SPLIT_NAMES):
         counts = np.bincount(labels[split == part], minlength=len(names))
         if counts.sum() == 0:
             raise UserError(f"no row is left in {name}; add rows or raise its share under split:")
