@@ -1,5 +1,5 @@
 "use strict";
-// One text to the server and its answer onto the page. Texts are only ever set as text, never as HTML.
+// Sends one text to the server and shows the answer. Texts are only ever set as text, never as HTML.
 const form = document.getElementById("form");
 const text = document.getElementById("text");
 const token = document.getElementById("token");
@@ -9,7 +9,7 @@ const button = form.querySelector("button");
 const most = +form.dataset.characters;
 const LISTED = 8; // pushes in the table
 const NOISE = 0.005; // half a point: a smaller push is not marked
-let asked = 0;
+let asked = 0; // number of the latest question
 
 function element(name, content, className = "") {
   const made = document.createElement(name);
@@ -18,9 +18,9 @@ function element(name, content, className = "") {
   return made;
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)}%`;
+const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
 const points = (push) => `${push < 0 ? "−" : "+"}${Math.abs(100 * push).toFixed(1)}`;
-// The server counts characters, JavaScript halves of some.
+// The server counts whole characters; JavaScript counts some, such as emoji, as two.
 const characters = () => [...text.value].length;
 
 function count() {
@@ -35,15 +35,15 @@ function fail(reason) {
 
 function showClass(answer) {
   document.getElementById("verdict").textContent = answer.label;
-  document.getElementById("sure").textContent = `with a calibrated probability of ${percent(answer.probability)}`;
+  document.getElementById("confidence").textContent = `with a calibrated probability of ${percent(answer.probability)}`;
   const sorted = Object.entries(answer.probabilities).sort((one, other) => other[1] - one[1]);
-  document.getElementById("shares").replaceChildren(...sorted.map(([label, share]) => {
+  document.getElementById("probabilities").replaceChildren(...sorted.map(([label, probability]) => {
     const line = element("div", "", label === answer.label ? "first" : "");
     const bar = element("div", element("span", ""), "bar");
-    bar.firstChild.style.width = percent(share);
+    bar.firstChild.style.width = percent(probability);
     const place = element("dd", bar, "bar-place");
     place.setAttribute("aria-hidden", "true");
-    line.append(element("dt", label), place, element("dd", percent(share), "number"));
+    line.append(element("dt", label), place, element("dd", percent(probability), "number"));
     return line;
   }));
   document.getElementById("cut").hidden = !answer.truncated;
@@ -82,7 +82,7 @@ function showWords(answer) {
   }
 }
 
-// What the server says about the text. Throws an Error that says why there is nothing.
+// The server's answer about the text. Throws an Error with the reason if there is none.
 async function explanation() {
   const headers = { "Content-Type": "application/json" };
   if (token.value) headers.Authorization = `Bearer ${token.value}`;
@@ -92,20 +92,20 @@ async function explanation() {
   } catch (error) {
     throw new Error(`The server cannot be reached (${error.message}). Is it still running?`);
   }
-  const answer = await reply.json().catch(() => null); // a server that failed, or one in between, sends no JSON
+  const answer = await reply.json().catch(() => null); // a failed server, or a proxy, may send something else
   if (reply.ok && answer?.parts) return answer;
-  const came = `${reply.headers.get("Content-Type") ?? "nothing"} came, not the expected JSON`;
-  throw new Error(`The server did not answer (${reply.status}): ${answer?.detail ?? came}`);
+  const received = `${reply.headers.get("Content-Type") ?? "nothing"} arrived instead of the expected JSON`;
+  throw new Error(`The server did not answer (${reply.status}): ${answer?.detail ?? received}`);
 }
 
 async function classify() {
   const number = ++asked;
-  if (!text.value.trim()) return fail("There is no text yet: type or paste one.");
-  if (characters() > most) return fail(`The text has ${characters()} characters; at most ${most} are taken.`);
+  if (!text.value.trim()) return fail("There is no text yet. Type or paste one.");
+  if (characters() > most) return fail(`The text has ${characters()} characters; the limit is ${most}.`);
   button.setAttribute("aria-busy", "true");
   try {
     const answer = await explanation();
-    if (number !== asked) return undefined; // a later question is under way
+    if (number !== asked) return undefined; // a later question replaced this one
     problem.hidden = true;
     result.hidden = false;
     showClass(answer);

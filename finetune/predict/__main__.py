@@ -1,12 +1,12 @@
-"""Labels for texts, by the exported model; needs no torch.
+"""Label texts with the exported model; needs no torch.
 
     python -m finetune.predict "a film to remember" "two hours I will not get back"
     python -m finetune.predict --input reviews.csv --output scored.parquet
     cat texts.txt | python -m finetune.predict > answers.jsonl
 
-Texts given as arguments, or one a line on stdin, are answered by a line of JSON each, in their order. A table comes back
-with its rows in their order and its columns as they are, and the answers in columns beside them; without --output it
-comes as JSON Lines on stdout. A text that is missing or blank has no label: its answer is null.
+Each text, given as an argument or as one line on stdin, gets one line of JSON, in the same order. A table keeps its rows
+and columns and gets the answers in new columns; without --output it is written to stdout as JSON Lines. A missing or blank
+text has no label: its answer is null, so line N of the output always answers line N of the input.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from finetune.runtime.classifier import EXPORTED, Classifier
 
 
 def parsed() -> argparse.Namespace:
-    """Options of the command line; raises UserError for those that do not go together."""
+    """Options of the command line; raises UserError if they contradict each other."""
     summary, _, more = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(
         prog="python -m finetune.predict",
@@ -31,44 +31,48 @@ def parsed() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "texts", nargs="*", metavar="text", help="a text to classify; without any, one a line from stdin"
+        "texts", nargs="*", metavar="text", help="text to classify; without any, reads one text per line from stdin"
     )
     parser.add_argument(
-        "--input", type=Path, metavar="FILE", help="a table: .csv, .tsv, .jsonl or .parquet, also compressed"
+        "--input", type=Path, metavar="FILE", help="table to classify: .csv, .tsv, .jsonl or .parquet, also compressed"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to put it with its answers, in any of these")
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the texts (default: text)")
     parser.add_argument(
-        "--prefix", default="", help="put before the new columns label, probability, probability_<class>"
+        "--output", type=Path, metavar="FILE", help="where to write the table with its answers, in any of these formats"
+    )
+    parser.add_argument(
+        "--text-column", default="text", metavar="NAME", help="column that holds the texts (default: text)"
+    )
+    parser.add_argument(
+        "--prefix", default="", help="prefix of the new columns label, probability and probability_<class>"
     )
     parser.add_argument(
         "--model", type=Path, default=EXPORTED, metavar="FOLDER", help=f"exported model (default: {EXPORTED})"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: one a core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: one per core)")
     options = parser.parse_args()
     if options.threads is not None and options.threads < 1:
         raise UserError(f"--threads must be at least 1, found {options.threads}")
     if options.input is not None and options.texts:
-        raise UserError(f"found texts and --input {options.input}; give one of them")
+        raise UserError(f"found both texts and --input {options.input}; give one of them")
     if options.input is None and options.output is not None:
         raise UserError("--output needs --input; answers to single texts go to stdout")
     if options.input is None and not options.texts and sys.stdin.isatty():
-        raise UserError("no text to classify; give some, or --input FILE, or one a line on stdin (see --help)")
+        raise UserError("no text to classify; give texts, --input FILE, or one text per line on stdin (see --help)")
     return options
 
 
 def checked(texts: list[str]) -> list[str]:
-    """Texts from the command line; raises UserError for bytes that are not UTF-8."""
+    """The texts from the command line; raises UserError if one is not UTF-8."""
     for number, text in enumerate(texts, start=1):
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise UserError(f"text {number} is not UTF-8; give it in a file that is, with --input") from None
+            raise UserError(f"text {number} is not UTF-8; put it in a UTF-8 file and pass that with --input") from None
     return texts
 
 
 def stopper(output: Path | None):
-    """Handler of a signal that ends the command; what it began to write into a file is taken away, unlike stdout."""
+    """Signal handler that ends the command. A partly written file is removed; lines already on stdout stay."""
 
     def stop(number: int, _):
         raise Stopped("stopped" if output is None else "stopped; nothing was written", 128 + number)
@@ -92,12 +96,12 @@ def answer(options: argparse.Namespace):
 
 def main():
     options = parsed()
-    # Like Ctrl-C: what was begun is taken away.
+    # Like Ctrl-C: remove the partly written output.
     signal.signal(signal.SIGTERM, stopper(options.output))
     try:
         answer(options)
     except BrokenPipeError:
-        # Who reads us has enough. Python would complain once more when it closes stdout.
+        # The reader has closed the pipe. Without this, Python would raise again on closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         raise UserError(one_line(error)) from None

@@ -1,4 +1,4 @@
-"""Answers to texts, and to lines as they arrive on stdin."""
+"""Labels and probabilities for texts, also for lines as they arrive on stdin."""
 
 import json
 import sys
@@ -9,24 +9,24 @@ import numpy as np
 from finetune.base.errors import UserError
 from finetune.runtime.classifier import Classifier
 
-CHUNK = 1_000  # rows answered at a time, a second or two: the bar moves, and texts of similar length find each other
-READ = 65_536  # bytes taken from stdin at a time, what a pipe holds
+CHUNK = 1_000  # rows per step, a second or two: the progress bar moves, and texts of similar length can share a batch
+READ = 65_536  # bytes read from stdin at a time: the capacity of a pipe
 DIGITS = 6  # of a probability, as in metrics/
 
 
 def answers(classifier: Classifier, texts: Sequence[str | None]) -> tuple[list[str | None], np.ndarray]:
-    """Label of each text, and probabilities of shape [texts, classes]; None and nan for a text that is missing or blank."""
-    there = [place for place, text in enumerate(texts) if text and not text.isspace()]
+    """Label of each text, and probabilities of shape [texts, classes]; None and NaN for missing or blank texts."""
+    present = [index for index, text in enumerate(texts) if text and not text.isspace()]
     probabilities = np.full((len(texts), len(classifier.labels)), np.nan)
-    probabilities[there] = classifier.probabilities([texts[place] for place in there])
+    probabilities[present] = classifier.probabilities([texts[index] for index in present])
     labels: list[str | None] = [None] * len(texts)
-    for place in there:
-        labels[place] = classifier.labels[probabilities[place].argmax()]
+    for index in present:
+        labels[index] = classifier.labels[probabilities[index].argmax()]
     return labels, probabilities.round(DIGITS)
 
 
 def answer_lines(classifier: Classifier, texts: Sequence[str]) -> bytes:
-    """A line of JSON for each text: {"label": "good", "probability": 0.9, "probabilities": {"bad": 0.1, "good": 0.9}}."""
+    """One line of JSON per text: {"label": "good", "probability": 0.9, "probabilities": {"bad": 0.1, "good": 0.9}}."""
     lines = []
     for label, row in zip(*answers(classifier, texts), strict=True):
         answer = {"label": None, "probability": None, "probabilities": None}
@@ -38,7 +38,7 @@ def answer_lines(classifier: Classifier, texts: Sequence[str]) -> bytes:
 
 
 def arrived_lines(stream) -> Iterator[list[str]]:
-    """Lines of a binary stream, as many at a time as have arrived, without their ends; raises UserError for other than UTF-8."""
+    """Lines of a binary stream, without line ends, as many at a time as have arrived; raises UserError if not UTF-8."""
     number, rest = 1, bytearray()
     while chunk := stream.read1(READ):
         rest += chunk
@@ -51,19 +51,19 @@ def arrived_lines(stream) -> Iterator[list[str]]:
 
 
 def decoded(lines: list[bytes], first: int) -> list[str]:
-    """Lines as text; the mark that Windows puts in front of a file, and its ends of lines, are left out."""
-    found = []
+    """Lines as text, without the byte order mark and the carriage returns that Windows adds."""
+    texts = []
     for number, line in enumerate(lines, start=first):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
             raise UserError(f"stdin is not UTF-8 (line {number}); convert it to UTF-8") from None
-        found.append(text.removesuffix("\r"))
-    return found
+        texts.append(text.removesuffix("\r"))
+    return texts
 
 
 def answer_texts(classifier: Classifier, batches: Iterable[Sequence[str]]):
-    """Answers on stdout, sent on as soon as a batch is done, so that the next program in a pipe need not wait."""
+    """Writes answers to stdout and flushes after each batch, so that the next program in a pipe need not wait."""
     for texts in batches:
         for start in range(0, len(texts), CHUNK):
             sys.stdout.buffer.write(answer_lines(classifier, texts[start : start + CHUNK]))

@@ -1,7 +1,7 @@
-"""Whole tables on the way from one file into another: every column as it is, and the texts of one of them.
+"""Tables read in batches: every column unchanged, and the texts of one of them.
 
-CSV and TSV hold text. A column of JSON Lines is of numbers, truth values or text where all its values are, else of
-JSON; a key that a row lacks is null. Parquet has types of its own. Memory does not grow with the table.
+Columns of CSV and TSV are text. A column of JSON Lines holds numbers, booleans or text if all its values do, else JSON; a
+key missing from a row is null. Parquet columns keep their types. Memory does not grow with the table.
 """
 
 import itertools
@@ -29,8 +29,8 @@ from finetune.sources.tables import (
 JSON = pa.json_(pa.string())
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 INT64 = range(-(2**63), 2**63)
-EXACT = range(-(2**53), 2**53 + 1)  # integers that float64 holds, each of them
-# Type of a column by the kinds of its values, null left out; JSON for every other mixture, which changes no value.
+EXACT = range(-(2**53), 2**53 + 1)  # range in which float64 holds every integer
+# Type of a column by the kinds of its values, nulls ignored. Any other mixture becomes JSON, which changes no value.
 TYPES = {
     frozenset(): pa.null(),
     frozenset({"truth"}): pa.bool_(),
@@ -41,20 +41,20 @@ TYPES = {
     frozenset({"integer", "float"}): pa.float64(),
     frozenset({"text"}): pa.string(),
 }
-Batches = Iterator[tuple[list[str | None], pa.Table]]  # texts, and the rows they stand in
+Batches = Iterator[tuple[list[str | None], pa.Table]]  # texts, and the rows that hold them
 
 
 class Survey(NamedTuple):
-    """What a first reading of a table found: its number of rows, and its columns with their types."""
+    """Result of a first pass over a table: its number of rows, and its columns with their types."""
 
     rows: int
     schema: pa.Schema
 
 
 def survey(path: Path, text: str) -> Survey:
-    """Rows and columns of a table, read to its end, so that what is wrong with it is told before long work starts.
+    """Rows and columns of a table, read to its end, so that any mistake in it is reported before long work starts.
 
-    Raises UserError as `finetune.tables.read_batches` does, and for two columns of one name.
+    Raises UserError as `finetune.sources.tables.read_batches` does, and for two columns of one name.
     """
     ending = known_format(path)
     with readable(path):
@@ -90,23 +90,23 @@ def json_survey(path: Path, text: str) -> Survey:
             if value is not None:
                 kinds[key].add(json_kind(value))
     kinds = kinds or {text: set()}
-    return Survey(rows, pa.schema([(key, TYPES.get(frozenset(found), JSON)) for key, found in kinds.items()]))
+    return Survey(rows, pa.schema([(key, TYPES.get(frozenset(seen), JSON)) for key, seen in kinds.items()]))
 
 
 def json_kind(value) -> str:
-    """What a value of JSON is, in the words of TYPES or "other"."""
+    """Kind of a JSON value: a word of TYPES, or "other"."""
     if isinstance(value, bool):
         return "truth"
     if isinstance(value, int):
         return "integer" if value in EXACT else "long integer" if value in INT64 else "other"
     if isinstance(value, str):
-        # JSON can write half a character, which is no text; as JSON it stays what it is.
+        # JSON can write an unpaired surrogate, which is not valid text; a column of JSON keeps it unchanged.
         return "other" if any("\ud800" <= letter <= "\udfff" for letter in value) else "text"
     return "float" if isinstance(value, float) else "other"
 
 
 def json_line(value, ascii_only: bool = False) -> str:
-    """A value as JSON: null for NaN and the infinities, which JSON does not have, and text for dates and the like."""
+    """A value as JSON: NaN and infinities, which JSON lacks, become null; dates and the like become text."""
     try:
         return json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, default=str)
     except ValueError:
@@ -115,13 +115,13 @@ def json_line(value, ascii_only: bool = False) -> str:
 
 
 def json_value_text(value, column: str, where: str) -> str | None:
-    """A value of JSON as the text to classify, a number too; raises UserError for a list or an object."""
+    """A JSON value, text or number, as the text to classify; raises UserError for a list or an object."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return json_text(json.dumps(value) if number else value, column, where)
 
 
 def read_columns(path: Path, text: str, schema: pa.Schema, size: int) -> Batches:
-    """Texts of one column and all the columns, at most `size` rows at a time, of a table that was surveyed."""
+    """Texts of one column, and all columns, of a surveyed table; at most `size` rows at a time."""
     ending = known_format(path)
     with readable(path):
         if ending in SEPARATORS:
@@ -150,9 +150,9 @@ def json_columns(path: Path, text: str, schema: pa.Schema) -> Batches:
 
 
 def json_array(values: list, kind: pa.DataType) -> pa.Array:
-    """Values of JSON as a column of this type."""
+    """JSON values as a column of this type."""
     if kind != JSON:
         return pa.array(values, kind)
-    # Arrow takes half a character only in the way that ASCII writes it.
+    # Arrow accepts an unpaired surrogate only as an ASCII escape.
     written = [None if value is None else json_line(value, ascii_only=True) for value in values]
     return pa.array(written, pa.string()).cast(JSON)

@@ -1,4 +1,4 @@
-"""A table answered row by row: its columns as they are, and the answers in new ones."""
+"""A table with its answers: the old columns unchanged, the answers in new ones."""
 
 import sys
 from pathlib import Path
@@ -15,16 +15,16 @@ from finetune.sources.tables import MissingColumn
 
 
 def check_files(path: Path, output: Path | None):
-    """Raises UserError where a table cannot be read from or written to these."""
+    """Raises UserError if the table cannot be read from `path` or written to `output`."""
     if not path.is_file():
-        raise UserError(f"{path} is no file; expected a table such as reviews.csv")
+        raise UserError(f"{path} is not a file; expected a table such as reviews.csv")
     if output is not None:
         written_format(output)
         if not output.parent.is_dir():
-            raise UserError(f"there is no folder {output.parent} to write {output.name} into; make it first")
+            raise UserError(f"there is no folder {output.parent} to write {output.name} into; create it first")
         if output.exists() and (not output.is_file() or output.samefile(path)):
-            what = "the input itself" if output.is_file() else "no file"
-            raise UserError(f"{output} is {what}; name another file for the output")
+            what = "the input itself" if output.is_file() else "not a file"
+            raise UserError(f"{output} is {what}; choose another file for the output")
 
 
 def answer_columns(labels: list[str], prefix: str) -> list[pa.Field]:
@@ -37,15 +37,15 @@ def answer_columns(labels: list[str], prefix: str) -> list[pa.Field]:
 
 
 def answer_table(classifier: Classifier, path: Path, output: Path | None, text: str, prefix: str):
-    """Writes a table with its answers; raises UserError before it starts where it could not end."""
+    """Writes the table with its answers, to stdout if `output` is None. Raises UserError before it writes anything."""
     try:
         rows, schema = survey(path, text)
     except MissingColumn as error:
-        raise UserError(f"{error}; name the one to read with --text-column") from None
+        raise UserError(f"{error}; choose the column to read with --text-column") from None
     new = answer_columns(classifier.labels, prefix)
     if taken := [field.name for field in new if field.name in schema.names]:
         raise UserError(
-            f"{path} already has a column {taken[0]!r}; name the new ones otherwise, as with --prefix predicted_"
+            f"{path} already has a column {taken[0]!r}; rename the new ones, for example with --prefix predicted_"
         )
     whole = pa.schema([*schema, *new], metadata=schema.metadata)
     blank = 0
@@ -53,10 +53,10 @@ def answer_table(classifier: Classifier, path: Path, output: Path | None, text: 
     with writer as write, tqdm(desc="predict", total=rows, unit=" rows", disable=None) as bar:
         for texts, table in read_columns(path, text, schema, CHUNK):
             labels, probabilities = answers(classifier, texts)
-            shares = [probabilities.max(1), *probabilities.T]
-            added = [labels, *(pa.array(column, from_pandas=True) for column in shares)]
+            numbers = [probabilities.max(1), *probabilities.T]
+            added = [labels, *(pa.array(column, from_pandas=True) for column in numbers)]
             write(pa.Table.from_arrays([*table.columns, *added], schema=whole))
             blank += labels.count(None)
             bar.update(len(texts))
     if blank:
-        print(f"{path}: {blank} of {rows} rows have no text, and so no label", file=sys.stderr)
+        print(f"{path}: {blank} of {rows} rows have no text and therefore no label", file=sys.stderr)

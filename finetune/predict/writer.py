@@ -1,4 +1,4 @@
-"""A table written batch by batch, as CSV, TSV, JSON Lines or Parquet, plain or compressed; whole or not at all."""
+"""Writes a table batch by batch, as CSV, TSV, JSON Lines or Parquet, plain or compressed; all of it or nothing."""
 
 import bz2
 import contextlib
@@ -19,30 +19,30 @@ from finetune.base.errors import UserError, one_line
 from finetune.predict.columns import JSON, SEPARATORS, json_line
 from finetune.sources.tables import BATCH, table_format
 
-# Without a time or a name inside, so that the same rows give the same bytes.
+# No timestamp or file name inside, so that the same rows give the same bytes.
 PACKERS = {
     ".gz": lambda file: gzip.GzipFile("", "wb", fileobj=file, mtime=0),
     ".bz2": lambda file: bz2.BZ2File(file, "wb"),
-    ".xz": lambda file: lzma.LZMAFile(file, "wb"),  # noqa: SIM115 (table_writer closes it)
+    ".xz": lambda file: lzma.LZMAFile(file, "wb"),  # noqa: SIM115 (`table_writer` closes it)
 }
 AS_THEY_ARE = (pa.types.is_null, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_nested)
 Write = Callable[[pa.Table], None]
 
 
 def written_format(path: Path) -> str:
-    """Ending that tells the format to write; raises UserError for one that is not known."""
+    """File ending that names the format to write; raises UserError for an unknown one."""
     ending, pack = table_format(path), path.suffix.lower()
     if ending not in WRITERS or pack not in (ending, *PACKERS):
         raise UserError(
-            f"{path} has no format that can be written; expected one of {', '.join(WRITERS)}, plain or {', '.join(PACKERS)}"
+            f"{path} is in no format that can be written; expected one of {', '.join(WRITERS)}, plain or {', '.join(PACKERS)}"
         )
     return ending
 
 
 @contextlib.contextmanager
 def table_writer(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    """Function that adds rows of this schema to a file, which gets its name when the block has ended well."""
-    # Of two processes that write one output, each has a part of its own.
+    """Function that adds rows of this schema to a file. The file appears under its name only once the block succeeds."""
+    # Two processes that write the same output use separate partial files.
     writer, part = WRITERS[written_format(path)], path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with contextlib.ExitStack() as stack:
@@ -61,7 +61,7 @@ def csv_writer(file: BinaryIO, schema: pa.Schema, separator: str = ",") -> Itera
     rows = csv.writer(text, delimiter=separator, lineterminator="\n")
     rows.writerow(schema.names)
     yield lambda table: rows.writerows(zip(*(as_text(table, name) for name in schema.names), strict=True))
-    text.detach()  # flushes, and leaves closing to who opened
+    text.detach()  # flushes, and leaves closing the file to the caller
 
 
 def tsv_writer(file: BinaryIO, schema: pa.Schema):
@@ -73,7 +73,7 @@ def json_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     def write(table: pa.Table):
         for row in zip(*(as_json(table, name) for name in schema.names), strict=True):
             line = json_line(dict(zip(schema.names, row, strict=True)))
-            # Half a character is written as it was read, \ud83d.
+            # An unpaired surrogate is written as it was read, \ud83d.
             file.write(line.encode("utf-8", "backslashreplace") + b"\n")
         file.flush()
 
@@ -85,7 +85,7 @@ def parquet_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
     waiting: list[pa.Table] = []
 
     def write(table: pa.Table, least: int = BATCH):
-        # Many small row groups would make a large file that is slow to read.
+        # Many small row groups make a file large and slow to read.
         waiting.append(table)
         if sum(part.num_rows for part in waiting) >= least:
             rows.write_table(pa.concat_tables(waiting))
@@ -97,7 +97,7 @@ def parquet_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Write]:
 
 
 def plain_column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column without the ways of storing it that only Arrow knows."""
+    """A column in its plain storage type, without Arrow's dictionary or JSON type."""
     column = table.column(name)
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type)
@@ -105,7 +105,7 @@ def plain_column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def as_text(table: pa.Table, name: str) -> list[str | None]:
-    """Values of a column as they stand in a CSV file: lists and structs as JSON."""
+    """Values of a column as text for a CSV file: lists and structs as JSON."""
     column = plain_column(table, name)
     if pa.types.is_nested(column.type):
         return [None if value is None else json_line(value) for value in column.to_pylist()]
@@ -113,12 +113,12 @@ def as_text(table: pa.Table, name: str) -> list[str | None]:
         return column.cast(pa.string()).to_pylist()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UserError(
-            f"the column {name!r} cannot be written as text ({one_line(error)}); write Parquet, which keeps it as it is"
+            f"the column {name!r} cannot be written as text ({one_line(error)}); write Parquet, which keeps it unchanged"
         ) from None
 
 
 def as_json(table: pa.Table, name: str) -> list:
-    """Values of a column as JSON has them: dates and the like as text."""
+    """Values of a column as JSON values: dates and the like as text."""
     column = plain_column(table, name)
     if table.schema.field(name).type == JSON:
         return [None if value is None else json.loads(value) for value in column.to_pylist()]

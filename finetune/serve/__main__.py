@@ -3,10 +3,10 @@
     python -m finetune.serve                     (make serve)
     python -m finetune.serve --port 8001         (make serve PORT=8001)
 
-reads   models/export/ as `dvc repro export` wrote it: ONNX, tokenizer, and where they are there profile and card
+reads   models/export/, written by `dvc repro export`: ONNX model and tokenizer; profile and card if present
 
-Every option can also come from the environment: SERVE_PORT for --port. SERVE_TOKEN, where set, is what
-POST /predict and POST /explain must bring as `Authorization: Bearer`.
+Every option can also be set in the environment: SERVE_PORT for --port. If SERVE_TOKEN is set, POST /predict and
+POST /explain must send it as `Authorization: Bearer`.
 """
 
 import signal
@@ -19,12 +19,12 @@ from finetune.base.errors import UserError, one_line
 from finetune.serve.app import create_app
 from finetune.serve.settings import read_settings, read_token
 
-FINISH = 9  # seconds for what was accepted before a stop, body and answer; Docker kills after ten
-BACKLOG = 2048  # connections that wait to be accepted: a burst of clients is not refused
+FINISH = 9  # seconds to finish accepted requests after a stop signal; Docker kills after ten
+BACKLOG = 2048  # connections waiting to be accepted, so that a burst of clients is not refused
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Socket at which the server will answer; raises UserError when it cannot be had."""
+    """Socket the server listens on; raises UserError if it cannot be opened."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         opened = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -33,14 +33,14 @@ def listening(host: str, port: int) -> socket.socket:
             f"cannot listen at {host} port {port} ({one_line(error)}); choose another with --host and --port, "
             f"as in `make serve PORT=8001`"
         ) from None
-    # Connections inherit it. Else an answer's body waits 40 ms for its headers' acknowledgement: asyncio sets it only on
-    # sockets that were made with TCP's number, and Python's own function leaves that out.
+    # Connections inherit this option. Without it a response body waits 40 ms for the acknowledgement of its headers:
+    # asyncio sets the option only on sockets created with TCP's protocol number, and create_server leaves that out.
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened
 
 
 def stop(*_):
-    """Ends the process well: uvicorn sends itself the signal again once all that was accepted is answered."""
+    """Exits with status 0. uvicorn raises the signal again once all accepted requests are answered."""
     raise SystemExit(0)
 
 

@@ -1,4 +1,4 @@
-"""The web application: the service behind its routes, its guard and its metrics."""
+"""The web application: routes to the service, wrapped in the guard and the metrics."""
 
 from contextlib import asynccontextmanager
 
@@ -14,7 +14,7 @@ from finetune.serve.settings import Settings
 
 
 def create_app(settings: Settings, token: str | None = None) -> FastAPI:
-    """The application. Raises UserError when the folder holds no model that can be served."""
+    """The application. Raises UserError if the folder holds no model that can be served."""
     service, locked = Service(settings), token is not None
 
     @asynccontextmanager
@@ -35,7 +35,7 @@ def create_app(settings: Settings, token: str | None = None) -> FastAPI:
     app.include_router(model_routes(service, settings, locked))
     app.include_router(state_routes(service))
     app.include_router(page_routes(service, settings, locked))
-    # The last added is the outermost.
+    # The middleware added last is the outermost.
     app.add_middleware(Guard, token=token, max_body=settings.max_body)
     app.add_middleware(Measured, monitor=service.monitor, paths=NAMED)
     return app

@@ -1,4 +1,4 @@
-"""What every request meets before the application: a token where one is set, a limit and a clock on its body."""
+"""Middleware: checks the token, limits size and time of a body, sets security headers."""
 
 import asyncio
 import hmac
@@ -6,19 +6,19 @@ import json
 
 from starlette.exceptions import HTTPException
 
-SECONDS_FOR_A_BODY = 5  # well within what a stop waits for (finetune.serve.FINISH), so that it ends with an answer too
-PROTECTED = ("/predict", "/explain")  # what works with texts; health and metrics are for probes, which hold no token
+SECONDS_FOR_A_BODY = 5  # less than a stop waits (FINISH in serve/__main__.py), so that a slow request is still answered
+PROTECTED = ("/predict", "/explain")  # the routes that read texts; health and metrics serve probes, which have no token
 OWN_ONLY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Swagger UI starts from a script in its page and draws with inline styles and images.
+# Swagger UI needs an inline script, inline styles and data: images.
 DOCS = OWN_ONLY.replace("'self';", "'self' 'unsafe-inline';", 2).replace("img-src 'self'", "img-src 'self' data:")
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 
 class Guard:
-    """ASGI application around another one. `token` None asks for none; a body has `max_body` bytes at most."""
+    """ASGI middleware. With `token` None no token is required; a body has at most `max_body` bytes."""
 
     def __init__(self, app, token: str | None, max_body: int):
         self.app, self.max_body = app, max_body
@@ -42,7 +42,7 @@ class Guard:
         await self.app(scope, limited(receive, self.max_body), send_with_headers)
 
     def has_token(self, scope) -> bool:
-        """Whether the request brings the token; the comparison takes as long for a wrong one as for an almost right one."""
+        """Whether the request sends the right token, compared in constant time."""
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scheme, _, credentials = given.partition(b" ")
         if self.token is None:
@@ -51,8 +51,8 @@ class Guard:
 
 
 async def refuse(send):
-    """The answer to a request without the token; its body is not read."""
-    body = json.dumps({"detail": "this server needs its token: send it as Authorization: Bearer TOKEN"}).encode()
+    """Answers a request without the token; its body is not read."""
+    body = json.dumps({"detail": "this server requires a token: send it as Authorization: Bearer TOKEN"}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -63,19 +63,19 @@ async def refuse(send):
 
 
 def limited(receive, max_body: int):
-    """`receive` that raises HTTPException: 413 when a body grows too large, 408 when it takes too long to come."""
+    """A `receive` that raises HTTPException: 413 if the body is too large, 408 if it arrives too slowly."""
     deadline = asyncio.get_running_loop().time() + SECONDS_FOR_A_BODY
     size, complete = 0, False
 
     async def receive_within_limits():
         nonlocal size, complete
-        if complete:  # what follows is only news of the connection's end
+        if complete:  # later messages only report that the client disconnected
             return await receive()
         try:
             async with asyncio.timeout_at(deadline):
                 message = await receive()
         except TimeoutError:
-            raise HTTPException(408, f"the body did not come within {SECONDS_FOR_A_BODY} seconds") from None
+            raise HTTPException(408, f"the body did not arrive within {SECONDS_FOR_A_BODY} seconds") from None
         size += len(message.get("body", b""))
         if size > max_body:
             raise HTTPException(413, f"the body is larger than {max_body} bytes; send fewer texts at once")

@@ -1,4 +1,4 @@
-"""What Prometheus can ask the server: requests, batches, labels, drift."""
+"""Metrics for Prometheus: requests, batches, labels, drift."""
 
 import time
 
@@ -12,32 +12,34 @@ ROWS = tuple(2**power for power in range(BATCH_ROWS.bit_length()))
 
 
 class Monitor:
-    """Metrics of one server, in a registry of their own."""
+    """Metrics of one server, in a separate registry."""
 
     def __init__(self, labels: list[str], window: Window | None):
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
+        registry = {"registry": self.registry}
         ProcessCollector(registry=self.registry)
-        self.requests = Counter("http_requests", "Requests answered", ["path", "status"], **own)
-        self.seconds = Histogram("http_request_seconds", "Time to the answer", ["path"], buckets=SECONDS, **own)
-        self.open = Gauge("http_requests_open", "Requests that are being answered", **own)
-        self.batch = Histogram("batch_rows", "Rows in one call of the model", buckets=ROWS, **own)
-        self.waiting = Gauge("waiting_rows", "Rows that wait for a thread", **own)
-        texts = Counter("predicted_texts", "Texts of /predict by predicted label", ["label"], **own)
+        self.requests = Counter("http_requests", "Requests answered", ["path", "status"], **registry)
+        self.seconds = Histogram("http_request_seconds", "Time to the response", ["path"], buckets=SECONDS, **registry)
+        self.open = Gauge("http_requests_open", "Requests being answered", **registry)
+        self.batch = Histogram("batch_rows", "Rows in one model call", buckets=ROWS, **registry)
+        self.waiting = Gauge("waiting_rows", "Rows waiting for a thread", **registry)
+        texts = Counter("predicted_texts", "Texts classified by /predict, by label", ["label"], **registry)
         self.texts = [texts.labels(label) for label in labels]
         if window:
-            Gauge("drift_texts", "Texts in the window", **own).set_function(lambda: len(window.places))
-            distance = Gauge("drift_distance", "Jensen-Shannon distance from validation, 0 to 1", ["feature"], **own)
-            limit = Gauge("drift_limit", "Distance above which it is called drift", ["feature"], **own)
+            Gauge("drift_texts", "Texts in the window", **registry).set_function(lambda: len(window.places))
+            distance = Gauge(
+                "drift_distance", "Jensen-Shannon distance from validation, 0 to 1", ["feature"], **registry
+            )
+            limit = Gauge("drift_limit", "Distance above which the feature has drifted", ["feature"], **registry)
             for name in window.features:
                 distance.labels(name).set_function(lambda name=name: window.distance(name))
                 limit.labels(name).set_function(lambda name=name: window.limit(name))
 
 
 class Measured:
-    """ASGI application around another one that counts and times its requests; `paths` are those with a name of their own.
+    """ASGI middleware that counts and times requests by path, for the given `paths`.
 
-    Others count as "other", or anyone could fill the server's memory with names.
+    Any other path counts as "other"; otherwise anyone could fill the server's memory with made-up paths.
     """
 
     def __init__(self, app, monitor: Monitor, paths: set[str]):
@@ -48,7 +50,7 @@ class Measured:
             await self.app(scope, receive, send)
             return
         path = scope["path"] if scope["path"] in self.paths else "other"
-        status = 500  # unless the application comes to an answer
+        status = 500  # unless the application answers
         started = time.perf_counter()
 
         async def send_and_note(message):

@@ -1,4 +1,4 @@
-"""The pages a person opens: one to try the model on a text, and its card."""
+"""The HTML pages: one to try the model on a text, and the model card."""
 
 from html import escape
 from pathlib import Path
@@ -16,17 +16,17 @@ ASSETS = {
 
 
 def asset(name: str) -> bytes:
-    """A file that the pages load."""
+    """Content of a file that the pages load."""
     return (HTML / name).read_bytes()
 
 
 def filled(template: str, **values: str) -> str:
-    """A page with its placeholders filled; values are HTML."""
+    """A page with its placeholders replaced by HTML."""
     return Template((HTML / template).read_text(encoding="utf-8")).substitute(values)
 
 
 def card_text(folder: Path) -> str | None:
-    """The model card's Markdown without its metadata; None where the folder has no card."""
+    """The model card's Markdown without its metadata; None if the folder has no card."""
     path = folder / "README.md"
     if not path.is_file():
         return None
@@ -43,7 +43,7 @@ def card_title(card: str | None) -> str:
 
 
 def try_page(card: str | None, labels: list[str], max_characters: int, max_length: int, locked: bool) -> str:
-    """The page to try the model; `locked` servers are also asked for their token."""
+    """The page to try the model; on a `locked` server it also asks for the token."""
     return filled(
         "serve.html",
         title=escape(card_title(card)),
@@ -56,11 +56,12 @@ def try_page(card: str | None, labels: list[str], max_characters: int, max_lengt
 
 
 def card_page(card: str) -> str:
-    """The model card as a page; HTML in the Markdown is shown, not run."""
+    """The model card as a page; HTML in the Markdown is shown as text."""
     body = MarkdownIt("js-default").render(card)
-    # The page's policy takes no style but that of its own files. In a text of the card these quotes would be escaped.
+    # The content security policy forbids inline styles. In the card's own text these quotes are escaped, so only the
+    # renderer's attributes match.
     body = body.replace(' style="text-align:right"', ' class="number"').replace(' style="text-align:left"', "")
-    # Wide tables and code scroll by themselves, also by keyboard, not the page.
+    # Wide tables and code scroll instead of the page, also by keyboard.
     body = body.replace("<table>", '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>')
     body = body.replace("</table>", "</table></div>").replace("<pre>", '<pre class="scroll" tabindex="0">')
     return filled("card.html", title=escape(card_title(card)), card=body)

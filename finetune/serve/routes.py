@@ -1,4 +1,4 @@
-"""The addresses of the server: predictions and explanations, health and metrics, and the pages."""
+"""Routes: predictions and explanations, health and metrics, and the pages."""
 
 import prometheus_client
 from fastapi import APIRouter, Depends
@@ -13,35 +13,42 @@ from finetune.serve.settings import Settings
 
 PROBLEMS = {
     400: "The body is not JSON",
-    408: "The body came too slowly",
+    408: "The body arrived too slowly",
     413: "The body is too large",
-    422: "The JSON is not what is expected",
-    503: "Too many texts wait; Retry-After says when to come again",
+    422: "The JSON does not have the expected form",
+    503: "Too many texts are waiting; Retry-After says when to try again",
 }
-NAMED = {"/predict", "/explain", "/health", "/metrics", "/", "/card"}  # paths with metrics of their own
+NAMED = {
+    "/predict",
+    "/explain",
+    "/health",
+    "/metrics",
+    "/",
+    "/card",
+}  # paths counted under their own name in the metrics
 
 
 def model_routes(service: Service, settings: Settings, locked: bool) -> APIRouter:
-    """POST /predict and POST /explain; `locked` ones are documented as asking for a token."""
+    """POST /predict and POST /explain. `locked`: they are documented as requiring a token."""
     bodies = schemas.requests(settings.max_texts, settings.max_characters)
     problems = {status: {"model": schemas.Problem, "description": text} for status, text in PROBLEMS.items()}
     guarded = []
     if locked:
         guarded = [
             Depends(HTTPBearer(auto_error=False))
-        ]  # for the document; finetune.serve.guard does it before the body
+        ]  # only documents it; serve/guard.py checks the token before the body is read
         problems[401] = {"model": schemas.Problem, "description": "The token is missing or wrong"}
     router = APIRouter(responses=problems, dependencies=guarded)
 
     @router.post("/predict")
     async def predict(body: bodies.one_or_many) -> schemas.Predictions:
-        """Classes of one text or of many, with calibrated probabilities."""
+        """Classify one text or many, with calibrated probabilities."""
         predictions = await service.predict(getattr(body, "texts", None) or [body.text])
         return schemas.Predictions.model_construct(predictions=predictions)
 
     @router.post("/explain")
     async def explain(body: bodies.one) -> schemas.Explanation:
-        """Class of one text and how far each of its words pushes it; costs as much as a text for each word."""
+        """Classify one text and say how far each word pushes the answer. Costs as much as classifying one text per word."""
         return await service.explain(body.text)
 
     return router
@@ -53,12 +60,12 @@ def state_routes(service: Service) -> APIRouter:
 
     @router.get("/health")
     async def health() -> schemas.Health:
-        """That the server answers, and whether the texts it gets are like those it was validated on."""
+        """Report that the server is up, and whether recent texts resemble those the model was validated on."""
         return service.health()
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics():
-        """Counts, times and drift in Prometheus' text format."""
+        """Counts, times and drift in the Prometheus text format."""
         text = prometheus_client.generate_latest(service.monitor.registry)
         return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
@@ -66,7 +73,7 @@ def state_routes(service: Service) -> APIRouter:
 
 
 def page_routes(service: Service, settings: Settings, locked: bool) -> APIRouter:
-    """The pages for people, with the files that they load."""
+    """The HTML pages, with the files that they load."""
     router = APIRouter(include_in_schema=False)
     card = card_text(settings.folder)
     max_length = service.classifier.max_length

@@ -1,4 +1,4 @@
-"""What the server takes and gives, as types; the OpenAPI document is made of them."""
+"""Types of requests and responses; the OpenAPI document is generated from them."""
 
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
@@ -6,28 +6,28 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 EXPECTED = 'expected a JSON object with either "text" or "texts", sent as Content-Type: application/json'
-# Said in the document, checked by `readable` with a reason: some character that is no white space, and no NUL.
+# For the OpenAPI document; `readable` checks it and gives a reason: no NUL, and not only whitespace.
 READABLE = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 
 
 def readable(text: str) -> str:
-    """The text itself; raises ValueError when it holds nothing to read."""
+    """The text itself; raises ValueError if it is blank or holds a NUL."""
     if "\0" in text:
-        raise ValueError("holds a NUL character; decode the text before it is sent")
+        raise ValueError("holds a NUL character; decode the text before sending it")
     if not text.strip():
         raise ValueError("is empty; expected a text with at least one word")
     return text
 
 
 class Body(BaseModel):
-    """A request's body; of the names that it should not have only the first is told."""
+    """A request body; only the first unknown name is reported."""
 
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def first_unknown(cls, body):
-        """The body without further ones: pydantic makes an error of each, and a body has room for 90,000."""
+        """The body with one unknown name at most: pydantic makes an error of each, and a body has room for 90,000."""
         if not isinstance(body, dict):
             return body
         first = next((name for name in body if name not in cls.model_fields), None)
@@ -35,14 +35,14 @@ class Body(BaseModel):
 
 
 class Requests(NamedTuple):
-    """The bodies that `/explain` and `/predict` take."""
+    """Body types of `/explain` (`one`) and `/predict` (`one_or_many`)."""
 
     one: type
     one_or_many: object
 
 
 def requests(max_texts: int, max_characters: int) -> Requests:
-    """Types of the bodies within these limits."""
+    """Body types with these limits."""
     text_within = Annotated[
         str,
         Field(max_length=max_characters, json_schema_extra={"minLength": 1, "pattern": READABLE}),
@@ -58,9 +58,9 @@ def requests(max_texts: int, max_characters: int) -> Requests:
         texts: Annotated[list[text_within], Field(min_length=1, max_length=max_texts)]
 
     def kind(body) -> str | None:
-        """Which of the two a body is meant to be."""
-        names = {"text", "texts"}.intersection(body) if isinstance(body, dict) else ()
-        return next(iter(names)) if len(names) == 1 else None
+        """Name of the one key, "text" or "texts", that a body has; None if it has both or neither."""
+        keys = {"text", "texts"}.intersection(body) if isinstance(body, dict) else ()
+        return next(iter(keys)) if len(keys) == 1 else None
 
     both = Annotated[
         Annotated[OneText, Tag("text")] | Annotated[ManyTexts, Tag("texts")],
@@ -70,7 +70,7 @@ def requests(max_texts: int, max_characters: int) -> Requests:
 
 
 class Prediction(BaseModel):
-    """A text's class. Probabilities are calibrated; `truncated` says that the model did not see all of the text."""
+    """Class of a text. Probabilities are calibrated; `truncated` is true if the text was cut to the model's length."""
 
     label: str
     probability: float
@@ -87,7 +87,7 @@ class Predictions(BaseModel):
 class Part(BaseModel):
     """A part of a text. `push` is how far it moves the probability of the predicted class, negative if away from it.
 
-    It is null for what lies between words and for what the model did not see.
+    It is null between words and for words that the model did not see.
     """
 
     text: str
@@ -95,13 +95,13 @@ class Part(BaseModel):
 
 
 class Explanation(Prediction):
-    """A prediction, and the text in parts that make it up again."""
+    """A prediction, and the text in parts that join to the whole."""
 
     parts: list[Part]
 
 
 class DriftOfFeature(BaseModel):
-    """Jensen-Shannon distance from the reference, and the limit above which it is called drift."""
+    """Jensen-Shannon distance from the reference, and the limit above which the feature has drifted."""
 
     distance: float
     limit: float
@@ -109,7 +109,7 @@ class DriftOfFeature(BaseModel):
 
 
 class Drift(BaseModel):
-    """The last texts beside those the model was validated on; `verdict` is none, drift or too few texts."""
+    """Recent texts compared with those the model was validated on; `verdict` is none, drift or too few texts."""
 
     verdict: str
     texts: int
@@ -118,7 +118,7 @@ class Drift(BaseModel):
 
 
 class Health(BaseModel):
-    """That the server answers, what it serves; `drift` is null where the export stored no reference profile."""
+    """The model and its labels; `drift` is null if the export stored no reference profile."""
 
     status: str
     model: str
@@ -127,37 +127,37 @@ class Health(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why a request was not answered."""
+    """Reason why a request was not answered."""
 
     detail: str
 
 
 def problem_line(error: dict) -> str:
-    """One line about one of pydantic's errors, without the input: that may hold what JSON cannot say.
+    """One line for one of pydantic's errors, without the input, which may not be valid JSON.
 
     >>> problem_line({"loc": ("body", "texts", "texts", 3), "type": "string_type", "msg": "Input should be a string"})
     'texts.3: Input should be a string'
     """
-    place = list(error["loc"][1:])
-    if place[:1] in (["text"], ["texts"]) and len(place) > 1 and isinstance(place[1], str):
-        place = place[1:]  # the first was only which of the two bodies it is
-    if not place:
+    path = list(error["loc"][1:])
+    if path[:1] in (["text"], ["texts"]) and len(path) > 1 and isinstance(path[1], str):
+        path = path[1:]  # the first element only says which of the two bodies it is
+    if not path:
         return EXPECTED if error["type"] == "missing" else error["msg"]
-    return f"{'.'.join(map(str, place))}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{'.'.join(map(str, path))}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def predictions(labels: Sequence[str], readings: Sequence, probabilities) -> list[Prediction]:
     """Predictions from readings and probabilities of shape [texts, classes]."""
-    found = []
-    for reading, shares in zip(readings, probabilities.tolist(), strict=True):
-        best = max(range(len(shares)), key=shares.__getitem__)
-        # Built without checks: these are our own numbers, and there may be many a second.
-        found.append(
+    made = []
+    for reading, row in zip(readings, probabilities.tolist(), strict=True):
+        best = max(range(len(row)), key=row.__getitem__)
+        # Built without validation: these are our own numbers, and there may be many per second.
+        made.append(
             Prediction.model_construct(
                 label=labels[best],
-                probability=shares[best],
-                probabilities=dict(zip(labels, shares, strict=True)),
+                probability=row[best],
+                probabilities=dict(zip(labels, row, strict=True)),
                 truncated=reading.truncated,
             )
         )
-    return found
+    return made

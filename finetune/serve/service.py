@@ -1,4 +1,4 @@
-"""What all requests share: the loaded model, its queue of rows, the drift window and the metrics."""
+"""State shared by all requests: the loaded model, its queue of rows, the drift window and the metrics."""
 
 import asyncio
 from pathlib import Path
@@ -17,10 +17,10 @@ from finetune.serve.settings import Settings
 
 
 class Service:
-    """Answers of the model in an exported folder. Raises UserError when the folder holds no model that can be served."""
+    """Answers from the model in an exported folder. Raises UserError if the folder holds no model that can be served."""
 
     def __init__(self, settings: Settings):
-        # Batches run side by side: threads inside one would wait for each other.
+        # Batches already run in parallel, so more threads inside each would only compete.
         self.classifier = Classifier(settings.folder, threads=1)
         self.labels = self.classifier.labels
         self.reader = Reader(self.classifier)
@@ -30,7 +30,7 @@ class Service:
         self.monitor.waiting.set_function(lambda: len(self.batcher.waiting))
 
     def classify(self, rows: list[str | list[int]]) -> list[tuple[Reading | None, np.ndarray]]:
-        """Of each row, a text or token ids, its probabilities, and of a text its reading."""
+        """Reading and probabilities of each row. A row is a text, or token ids, which have no reading (None)."""
         texts = iter(self.reader.read([row for row in rows if isinstance(row, str)]))
         readings = [next(texts) if isinstance(row, str) else None for row in rows]
         ids = [row if reading is None else reading.ids for row, reading in zip(rows, readings, strict=True)]
@@ -52,21 +52,21 @@ class Service:
 
     async def explain(self, text: str) -> schemas.Explanation:
         """The prediction for a text, and how far each of its words pushes it."""
-        self.batcher.check_room(explain.most_rows(text))  # before the work of making them
+        self.batcher.check_room(explain.most_rows(text))  # before the work of building them
         (reading,) = await asyncio.to_thread(self.reader.read, [text])
         parts = await asyncio.to_thread(explain.parts, self.classifier, text)
         _, probabilities = await self.answers(parts.rows)
-        push = dict(zip(parts.places, explain.pushes(probabilities), strict=True))
+        push = dict(zip(parts.left_out, explain.pushes(probabilities), strict=True))
         (prediction,) = schemas.predictions(self.labels, [reading], probabilities[:1])
         pieces = [
-            schemas.Part(text=part, push=push.get(place))
-            for place, part in enumerate(parts.texts)
-            if part or place in push
+            schemas.Part(text=part, push=push.get(index))
+            for index, part in enumerate(parts.texts)
+            if part or index in push
         ]
         return schemas.Explanation(**dict(prediction), parts=pieces)
 
     def health(self) -> schemas.Health:
-        """What is served, and the drift of the texts so far."""
+        """The model served, and how far recent texts have drifted."""
         return schemas.Health(
             status="ok",
             model=self.classifier.model.as_posix(),
@@ -75,12 +75,12 @@ class Service:
         )
 
     def close(self):
-        """Waits for the calls of the model that run."""
+        """Waits for running model calls and cancels waiting requests."""
         self.batcher.close()
 
 
 def reference_window(folder: Path, labels: list[str], size: int) -> Window | None:
-    """Window for the folder's reference profile; None where an earlier export stored none."""
+    """Drift window for the folder's reference profile; None if an older export stored none."""
     path = folder / PROFILE
     if not path.is_file():
         return None
@@ -88,14 +88,14 @@ def reference_window(folder: Path, labels: list[str], size: int) -> Window | Non
         profile = read_json(path)
         if profile["labels"] == labels:
             return Window(profile, size)
-        found = f"is of the labels {', '.join(profile['labels'])}, the model's are {', '.join(labels)}"
+        problem = f"is for the labels {', '.join(profile['labels'])}, but the model has {', '.join(labels)}"
     except (ValueError, KeyError, TypeError) as error:
-        found = f"is no reference profile ({type(error).__name__}: {one_line(error)})"
-    raise UserError(f"{path} {found}; export the model again with `dvc repro export`")
+        problem = f"is not a reference profile ({type(error).__name__}: {one_line(error)})"
+    raise UserError(f"{path} {problem}; export the model again with `dvc repro export`")
 
 
 def drift_now(window: Window) -> schemas.Drift:
-    """The window beside its reference, as /health tells it."""
+    """The window compared with its reference, as /health reports it."""
     features = {}
     for name in window.features:
         distance, limit = window.distance(name), window.limit(name)

@@ -15,7 +15,7 @@ TOKEN = "SERVE_TOKEN"
 
 
 class Settings(NamedTuple):
-    """What a server is started with; `OPTIONS` tells each."""
+    """Settings of one server; `OPTIONS` describes each."""
 
     folder: Path = EXPORTED
     host: str = "127.0.0.1"
@@ -30,21 +30,21 @@ class Settings(NamedTuple):
 
 OPTIONS = {
     "folder": "exported model to serve",
-    "host": "address to listen at; 0.0.0.0 is every one this machine has",
-    "port": "port to listen at; 0 takes a free one",
-    "max_body": "bytes of a request's body, at most",
-    "max_texts": "texts in a request, at most",
-    "max_characters": "characters of a text, at most",
-    "queue": "texts that may wait; requests beyond get 503",
-    "window": "last texts that are compared with the reference profile",
-    "threads": "batches that are classified at the same time",
+    "host": "address to listen on; 0.0.0.0 listens on all of them",
+    "port": "port to listen on; 0 picks a free one",
+    "max_body": "most bytes in a request body",
+    "max_texts": "most texts in a request",
+    "max_characters": "most characters in a text",
+    "queue": "most texts waiting; further requests get 503",
+    "window": "number of recent texts compared with the reference profile",
+    "threads": "batches classified at the same time",
 }
 
 
 def read_settings(usage: str) -> Settings:
     """Settings from the command line, then the environment, then the defaults."""
     parser = argparse.ArgumentParser(prog="python -m finetune.serve", description=usage.partition("\n")[0])
-    for name, told in OPTIONS.items():
+    for name, description in OPTIONS.items():
         default = Settings._field_defaults[name]
         variable = f"SERVE_{name.upper()}"
         kind = type(default) if not isinstance(default, int) else whole(0, 65535) if name == "port" else whole(1)
@@ -53,33 +53,33 @@ def read_settings(usage: str) -> Settings:
             type=kind,
             default=os.environ.get(variable, default),
             metavar=name.rpartition("_")[2].upper(),
-            help=f"{told} (default {default}, or {variable})",
+            help=f"{description} (default {default}, or {variable})",
         )
-    found = Settings(**vars(parser.parse_args()))
-    if found.queue < max(found.max_texts, explain.MOST + 1):
+    settings = Settings(**vars(parser.parse_args()))
+    if settings.queue < max(settings.max_texts, explain.MOST + 1):
         raise UserError(
-            f"--queue {found.queue} has no room for one request; it must be at least "
-            f"{max(found.max_texts, explain.MOST + 1)} (--max-texts {found.max_texts}, or {explain.MOST} words to explain)"
+            f"--queue {settings.queue} has no room for the largest request; it must be at least "
+            f"{max(settings.max_texts, explain.MOST + 1)} (--max-texts {settings.max_texts}, or {explain.MOST} words to explain)"
         )
-    return found
+    return settings
 
 
 def read_token() -> str | None:
-    """What requests must bring; None where nothing is asked for. Raises UserError for what no request could bring."""
+    """The token that requests must send; None if none is required. Raises UserError for one that no request could send."""
     token = os.environ.get(TOKEN)
     if token is None:
         return None
     if not token.strip():
-        raise UserError(f"{TOKEN} is empty, which would let nobody or everybody in; give it a value or unset it")
+        raise UserError(f"{TOKEN} is empty; set a value or unset it")
     if token != token.strip():
-        raise UserError(f"{TOKEN} begins or ends with white space, which no header keeps; take it away")
+        raise UserError(f"{TOKEN} begins or ends with whitespace, which HTTP headers drop; remove it")
     if not (token.isascii() and token.isprintable()):
-        raise UserError(f"{TOKEN} holds what is not printable ASCII, which no header carries unchanged; choose another")
+        raise UserError(f"{TOKEN} must be printable ASCII, so that HTTP headers carry it unchanged; choose another")
     return token
 
 
 def whole(least: int, most: float = math.inf):
-    """Type of an option: a whole number in these limits."""
+    """Option type: a whole number within these limits."""
 
     def number(text: str) -> int:
         if not least <= (value := int(text)) <= most:
@@ -87,5 +87,5 @@ def whole(least: int, most: float = math.inf):
             raise argparse.ArgumentTypeError(f"must be {allowed}, found {value}")
         return value
 
-    number.__name__ = "whole number"  # for argparse's own message
+    number.__name__ = "whole number"  # used in argparse's error message
     return number

@@ -1,4 +1,4 @@
-"""The command that labels texts without torch: one by one, through pipes, and whole tables."""
+"""The predict command: single texts, pipes and whole tables, without torch."""
 
 import csv
 import gzip
@@ -32,7 +32,7 @@ TEXTS = [row["text"] for row in reviews(30, seed=5)]
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory) -> Path:
-    """A tiny exported folder; not to be changed."""
+    """A tiny exported folder; tests must not change it."""
     return random_export(tmp_path_factory.mktemp("predict") / "export")
 
 
@@ -43,7 +43,7 @@ def classifier(shipped) -> Classifier:
 
 @pytest.fixture
 def command(shipped, workdir):
-    """Function that runs `python -m finetune.predict` with the exported folder; stdin as bytes or a file."""
+    """Function that runs `python -m finetune.predict` on the exported folder."""
 
     def run(*arguments, stdin: bytes = b"", check: bool = True, **environment) -> subprocess.CompletedProcess:
         done = subprocess.run(
@@ -62,7 +62,7 @@ def command(shipped, workdir):
 
 @pytest.fixture
 def scored(shipped, workdir, monkeypatch):
-    """Function that scores a table in this process, and gives the path of the output."""
+    """Function that scores a table in this process and returns the path of the output."""
 
     def run(source: Path, output: str, *more: str) -> Path:
         arguments = ["predict", "--model", str(shipped), "--input", str(source), "--output", output, *more]
@@ -78,21 +78,21 @@ def scored(shipped, workdir, monkeypatch):
 
 
 def rows_of(path: Path) -> list[dict[str, str | None]]:
-    """Rows of a table, as text."""
+    """Rows of a table as text."""
     _, schema = survey(path, "text")
     batches = read_batches(path, schema.names)
     return [dict(zip(schema.names, row, strict=True)) for batch in batches for row in zip(*batch.values(), strict=True)]
 
 
 def refusal(scored, *arguments) -> str:
-    """The one line with which scoring a table ends."""
+    """The one-line error of scoring a table."""
     with pytest.raises(UserError) as caught:
         scored(*arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value).replace(str(Path.cwd()) + "/", "")
 
 
-def test_a_text_is_answered_by_its_label_and_all_probabilities(command, classifier):
+def test_a_text_gets_its_label_and_all_probabilities(command, classifier):
     done = command(TEXTS[0], "好 film", LC_ALL="C")
     answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
     expected = classifier.probabilities([TEXTS[0], "好 film"])
@@ -115,7 +115,7 @@ def test_the_command_loads_neither_torch_nor_transformers_and_for_texts_no_pyarr
 
 
 def test_lines_from_stdin_come_back_as_lines_in_their_order(command, classifier):
-    """More than one chunk; with the mark and the ends of lines that Windows writes, and no end to the last."""
+    """More than one chunk, with a byte order mark and Windows line ends, and no line end after the last line."""
     many = [f"{TEXTS[number % 30]} {number}" for number in range(CHUNK + 5)]
     done = command(stdin=b"\xef\xbb\xbf" + "\r\n".join([*many, "", " "]).encode())
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -126,7 +126,7 @@ def test_lines_from_stdin_come_back_as_lines_in_their_order(command, classifier)
     assert answers[-2:] == [{"label": None, "probability": None, "probabilities": None}] * 2
 
 
-def test_a_line_is_answered_while_the_next_one_is_still_to_come(shipped):
+def test_a_line_is_answered_before_the_next_one_arrives(shipped):
     command = [sys.executable, "-m", "finetune.predict", "--model", shipped]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         late = threading.Timer(60, process.kill)
@@ -141,7 +141,7 @@ def test_a_line_is_answered_while_the_next_one_is_still_to_come(shipped):
     assert process.returncode == 0
 
 
-def test_a_reader_that_has_enough_ends_the_command_quietly(shipped):
+def test_a_reader_that_closes_the_pipe_ends_the_command_quietly(shipped):
     command = [sys.executable, "-m", "finetune.predict", "--model", shipped]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdin.write(b"good film\n")
@@ -158,7 +158,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(shipped):
 @pytest.mark.parametrize(
     "output", ["scored.csv", "scored.tsv.gz", "scored.jsonl.xz", "scored.parquet", "scored.ndjson.bz2"]
 )
-def test_every_format_becomes_every_other_with_rows_in_order(scored, classifier, workdir, source, output):
+def test_every_format_converts_to_every_other_with_rows_in_order(scored, classifier, workdir, source, output):
     rows = [{"id": str(number), "text": text, "note": 'two\nlines, "quoted"'} for number, text in enumerate(TEXTS)]
     path = workdir / f"reviews.{source}"
     if source in ("csv", "tsv"):
@@ -174,12 +174,12 @@ def test_every_format_becomes_every_other_with_rows_in_order(scored, classifier,
     for row, probabilities in zip(found, expected, strict=True):
         assert row["label"] == NAMES[probabilities.argmax()]
         assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-6)
-        shares = [float(row[f"probability_{name}"]) for name in NAMES]
-        assert shares == pytest.approx(probabilities, abs=1e-6)
+        written = [float(row[f"probability_{name}"]) for name in NAMES]
+        assert written == pytest.approx(probabilities, abs=1e-6)
     assert [path.name for path in workdir.iterdir() if path.name.startswith(".")] == []
 
 
-def test_parquet_columns_keep_their_types_and_what_pandas_noted(scored, workdir):
+def test_parquet_columns_keep_their_types_and_pandas_metadata(scored, workdir):
     table = pa.table(
         {
             "text": pa.array(["good", None]).dictionary_encode(),
@@ -189,7 +189,7 @@ def test_parquet_columns_keep_their_types_and_what_pandas_noted(scored, workdir)
         }
     ).replace_schema_metadata({"pandas": "{}"})
     pq.write_table(table, workdir / "in.parquet")
-    with pytest.raises(UserError, match="'raw' cannot be written as text .* write Parquet, which keeps it as it is"):
+    with pytest.raises(UserError, match="'raw' cannot be written as text .* write Parquet, which keeps it unchanged"):
         scored(workdir / "in.parquet", "out.csv")
     assert not list(workdir.glob("*out.csv*"))
     scored(workdir / "in.parquet", "other.parquet")
@@ -205,7 +205,7 @@ def test_parquet_columns_keep_their_types_and_what_pandas_noted(scored, workdir)
     assert found.schema.field("probability").type == pa.float64()
 
 
-def test_json_values_come_back_as_they_were_and_get_types_where_they_can(scored, workdir):
+def test_json_values_come_back_unchanged_and_get_types_where_possible(scored, workdir):
     rows = [
         {"text": "good", "n": 1, "share": 1, "yes": True, "tags": ["a", {"b": None}], "mixed": "x", "half": "\ud83d"},
         {"text": 7, "n": 2, "share": 0.5, "yes": False, "tags": None, "mixed": 3, "half": "x"},
@@ -216,7 +216,7 @@ def test_json_values_come_back_as_they_were_and_get_types_where_they_can(scored,
     found = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert [{name: row[name] for name in (*rows[0], "big")} for row in found] == [
         rows[0] | {"big": None},
-        # The column holds texts too, and so what stands in it is text.
+        # The column also holds text, so all of its values are text.
         rows[1] | {"big": None},
         rows[2],
     ]
@@ -233,23 +233,23 @@ def test_json_values_come_back_as_they_were_and_get_types_where_they_can(scored,
     assert (first["n"], first["yes"], first["tags"], first["big"]) == ("1", "true", '["a", {"b": null}]', "")
 
 
-def test_rows_without_text_are_told_and_counted(command, workdir):
+def test_rows_without_text_are_counted_and_reported(command, workdir):
     (workdir / "in.csv").write_text("id,text\n1,good\n2,\n3,  \n")
     done = command("--input", "in.csv")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["label"] is None for row in rows] == [False, True, True]
     assert rows[2]["probability_mixed"] is None
-    assert done.stderr == b"in.csv: 2 of 3 rows have no text, and so no label\n"
+    assert done.stderr == b"in.csv: 2 of 3 rows have no text and therefore no label\n"
 
 
-def test_a_table_without_rows_becomes_one_without_rows(scored, workdir):
+def test_a_table_without_rows_stays_without_rows(scored, workdir):
     (workdir / "in.csv").write_text("id,text\n")
     assert rows_of(scored(workdir / "in.csv", "out.csv")) == []
     assert Path("out.csv").read_text().startswith("id,text,label,probability,probability_差评,")
     assert rows_of(scored(workdir / "in.csv", "out.parquet")) == []
 
 
-def test_a_prefix_keeps_new_columns_apart_from_old_ones(scored, workdir):
+def test_a_prefix_separates_new_columns_from_old_ones(scored, workdir):
     (workdir / "in.csv").write_text("label,review\nbad,good film\n")
     path = scored(workdir / "in.csv", "out.jsonl", "--prefix", "predicted_", "--text-column", "review")
     found = json.loads(path.read_text())
@@ -263,15 +263,21 @@ def test_a_prefix_keeps_new_columns_apart_from_old_ones(scored, workdir):
         (
             "review,id\na,1\n",
             [],
-            "in.csv has no column 'text'; its columns are review, id; name the one to read with --text-column",
+            "in.csv has no column 'text'; its columns are review, id; choose the column to read with --text-column",
         ),
-        ("text,label\na,b\n", [], "in.csv already has a column 'label'; name the new ones otherwise, as with --prefix"),
+        (
+            "text,label\na,b\n",
+            [],
+            "in.csv already has a column 'label'; rename the new ones, for example with --prefix",
+        ),
         ("text,id,id\na,1,2\n", [], "in.csv has 2 columns 'id'; give each a name of its own"),
         ("", [], "in.csv is empty; expected a first line with the names of the columns"),
         ("text\n" + "a\n" * 12_000 + '"b\n', [], "in.csv line 12002 cannot be read (unexpected end of data)"),
     ],
 )
-def test_a_table_that_cannot_be_scored_is_told_before_anything_is_written(scored, workdir, content, arguments, message):
+def test_a_table_that_cannot_be_scored_is_reported_before_anything_is_written(
+    scored, workdir, content, arguments, message
+):
     (workdir / "in.csv").write_text(content)
     assert refusal(scored, workdir / "in.csv", "out.csv", *arguments).startswith(message)
     assert [path.name for path in workdir.iterdir()] == ["in.csv"]
@@ -288,7 +294,7 @@ def test_a_table_that_cannot_be_scored_is_told_before_anything_is_written(scored
     ids=["digits", "deep", "half", "none"],
 )
 @pytest.mark.parametrize("first", [True, False], ids=["first_row", "later_row"])
-def test_a_line_of_json_that_cannot_be_scored_is_told_with_its_number(scored, workdir, first, line, message):
+def test_a_line_of_json_that_cannot_be_scored_is_reported_with_its_number(scored, workdir, first, line, message):
     before = "\n" if first else '{"text": "good"}\n'
     (workdir / "in.jsonl").write_text(f'{before}{{"text": "bad", {line}}}\n')
     assert refusal(scored, workdir / "in.jsonl", "out.jsonl").startswith(message)
@@ -296,10 +302,10 @@ def test_a_line_of_json_that_cannot_be_scored_is_told_with_its_number(scored, wo
 
 
 @pytest.mark.parametrize("output", ["out.jsonl", "out.csv", "out.parquet"])
-def test_json_that_is_nested_as_deep_as_can_be_read_can_be_written_too(scored, workdir, output):
-    """Around the limit, every depth is either refused in one line or written: none ends in between."""
+def test_any_json_nesting_that_can_be_read_can_be_written_too(scored, workdir, output):
+    """Around the limit, every depth is either refused in one line or written; none fails halfway."""
 
-    def told(depth: int) -> str:
+    def refused_with(depth: int) -> str:
         (workdir / "in.jsonl").write_text(f'{{"text": "good", "n": {"[" * depth}NaN{"]" * depth}}}\n')
         try:
             scored(workdir / "in.jsonl", output)
@@ -308,13 +314,13 @@ def test_json_that_is_nested_as_deep_as_can_be_read_can_be_written_too(scored, w
         return ""
 
     least, most = 100, 1000
-    assert told(least) == ""
-    refused = told(most)
+    assert refused_with(least) == ""
+    refused = refused_with(most)
     assert "in.jsonl line 1 nests lists or objects too deep" in refused
     while most - least > 1:
         middle = (least + most) // 2
-        least, most = (least, middle) if told(middle) else (middle, most)
-    assert {told(depth) for depth in range(most - 5, most + 5)} == {"", refused}
+        least, most = (least, middle) if refused_with(middle) else (middle, most)
+    assert {refused_with(depth) for depth in range(most - 5, most + 5)} == {"", refused}
 
 
 @pytest.mark.parametrize(
@@ -328,8 +334,8 @@ def test_json_that_is_nested_as_deep_as_can_be_read_can_be_written_too(scored, w
         ([2**63, 1.5], columns.JSON),
     ],
 )
-def test_integers_that_a_float_cannot_hold_stay_as_they_are(scored, workdir, numbers, kind):
-    """2 ** 53 = 9007199254740992 is the last up to which a float64 holds every integer."""
+def test_integers_that_a_float_cannot_hold_stay_unchanged(scored, workdir, numbers, kind):
+    """2 ** 53 = 9007199254740992 is the largest number up to which float64 holds every integer."""
     lines = [json.dumps({"id": number, "text": "good"}) + "\n" for number in numbers]
     (workdir / "in.jsonl").write_text("".join(lines))
     found = [json.loads(line) for line in scored(workdir / "in.jsonl", "out.jsonl").read_text().splitlines()]
@@ -339,7 +345,7 @@ def test_integers_that_a_float_cannot_hold_stay_as_they_are(scored, workdir, num
 
 
 @pytest.mark.parametrize("texts", [[b"good", b"caf\xe9"], [{"a": 1}], [["a"]]], ids=["bytes", "struct", "list"])
-def test_a_parquet_column_that_holds_no_text_is_told_as_that_by_either_reading(scored, workdir, texts):
+def test_a_parquet_column_without_text_is_refused_by_both_readers(scored, workdir, texts):
     table = pa.table({"text": texts})
     pq.write_table(table, workdir / "in.parquet")
     assert refusal(scored, workdir / "in.parquet", "out.csv").startswith("in.parquet: 'text' must hold text (")
@@ -351,7 +357,7 @@ def constant(name: str):
     raise AssertionError(f"{name} is not JSON")
 
 
-def test_what_is_no_number_is_null_in_json(scored, workdir):
+def test_nan_and_infinity_become_null_in_json(scored, workdir):
     odd = [float("nan"), float("inf"), float("-inf"), 0.5]
     table = pa.table(
         {
@@ -377,12 +383,12 @@ def test_what_is_no_number_is_null_in_json(scored, workdir):
     with open("out.csv", encoding="utf-8", newline="") as file:
         lists = [json.loads(row["list"], parse_constant=constant) for row in csv.DictReader(file)]
     assert lists == [[value, 1.5] for value in expected]
-    # Parquet has these values, and keeps them.
+    # Parquet can hold these values and keeps them.
     assert str(pq.read_table(scored(workdir / "in.parquet", "out.parquet")).column("share").to_pylist()) == str(odd)
 
 
-def test_what_python_reads_as_a_number_but_json_does_not_know_is_null(scored, workdir):
-    """NaN in a column of numbers, and inside a list, whose column is JSON in Parquet too."""
+def test_nan_and_infinity_in_json_input_become_null(scored, workdir):
+    """NaN in a column of numbers, and infinity inside a list, whose column stays JSON in Parquet."""
     (workdir / "in.jsonl").write_text('{"text": "good", "n": NaN, "list": [1, -Infinity]}\n')
     found = json.loads(scored(workdir / "in.jsonl", "out.jsonl").read_text(), parse_constant=constant)
     assert (found["n"], found["list"]) == (None, [1, None])
@@ -393,25 +399,28 @@ def test_what_python_reads_as_a_number_but_json_does_not_know_is_null(scored, wo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["good", "--input", "in.csv"], "found texts and --input in.csv; give one of them"),
+        (["good", "--input", "in.csv"], "found both texts and --input in.csv; give one of them"),
         (["good", "--output", "out.csv"], "--output needs --input; answers to single texts go to stdout"),
-        (["--input", "none.csv"], "none.csv is no file; expected a table such as reviews.csv"),
+        (["--input", "none.csv"], "none.csv is not a file; expected a table such as reviews.csv"),
         (
             ["--input", "in.csv", "--output", "out.xlsx"],
-            "out.xlsx has no format that can be written; expected one of .csv",
+            "out.xlsx is in no format that can be written; expected one of .csv",
         ),
-        (["--input", "in.csv", "--output", "out.csv.zip"], "out.csv.zip has no format that can be written"),
-        (["--input", "in.csv", "--output", "./in.csv"], "in.csv is the input itself; name another file for the output"),
+        (["--input", "in.csv", "--output", "out.csv.zip"], "out.csv.zip is in no format that can be written"),
+        (
+            ["--input", "in.csv", "--output", "./in.csv"],
+            "in.csv is the input itself; choose another file for the output",
+        ),
         (["--input", "in.csv", "--output", "none/out.csv"], "there is no folder none to write out.csv into"),
         (["--threads", "0", "good"], "--threads must be at least 1, found 0"),
         (
             ["--model", "none", "good"],
             "none/tokenizer.json is missing; expected a folder that `dvc repro export` wrote",
         ),
-        ([b"caf\xe9"], "text 1 is not UTF-8; give it in a file that is, with --input"),
+        ([b"caf\xe9"], "text 1 is not UTF-8; put it in a UTF-8 file and pass that with --input"),
     ],
 )
-def test_a_wrong_command_is_told_in_one_line(command, workdir, arguments, message):
+def test_a_mistake_in_the_command_is_reported_in_one_line(command, workdir, arguments, message):
     (workdir / "in.csv").write_text("text\ngood\n")
     done = command(*arguments, check=False)
     error = done.stderr.decode()
@@ -421,14 +430,14 @@ def test_a_wrong_command_is_told_in_one_line(command, workdir, arguments, messag
     assert (workdir / "in.csv").read_text() == "text\ngood\n"
 
 
-def test_a_byte_from_stdin_that_is_not_utf_8_is_told_with_its_line(command):
+def test_stdin_that_is_not_utf_8_is_reported_with_its_line(command):
     done = command(stdin=b"good\ncaf\xe9\n", check=False)
     assert (done.returncode, done.stderr) == (1, b"error: stdin is not UTF-8 (line 2); convert it to UTF-8\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_that_is_stopped_leaves_the_last_output_as_it_was(shipped, workdir, number):
-    write_table(workdir / "in.csv", [{"text": " ".join(TEXTS[place % 30 :][:4])} for place in range(60_000)])
+def test_a_stopped_command_leaves_the_earlier_output_unchanged(shipped, workdir, number):
+    write_table(workdir / "in.csv", [{"text": " ".join(TEXTS[index % 30 :][:4])} for index in range(60_000)])
     (workdir / "out.csv").write_text("before")
     command = [sys.executable, "-m", "finetune.predict", "--model", shipped, "--input", "in.csv", "--output", "out.csv"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -436,14 +445,14 @@ def test_a_command_that_is_stopped_leaves_the_last_output_as_it_was(shipped, wor
         while not (part.exists() and part.stat().st_size) and time.monotonic() < ends:
             time.sleep(0.02)
         process.send_signal(number)
-        told = process.stderr.read()
+        message = process.stderr.read()
     assert process.returncode == 128 + number
-    assert told == ("stopped\n" if number == signal.SIGINT else "stopped; nothing was written\n")
+    assert message == ("stopped\n" if number == signal.SIGINT else "stopped; nothing was written\n")
     assert (workdir / "out.csv").read_text() == "before"
     assert sorted(path.name for path in workdir.iterdir()) == ["in.csv", "out.csv"]
 
 
-def test_a_command_that_is_stopped_after_its_first_answer_does_not_say_that_nothing_was_written(shipped):
+def test_a_command_stopped_after_its_first_answer_does_not_claim_that_nothing_was_written(shipped):
     command = [sys.executable, "-m", "finetune.predict", "--model", shipped]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, **pipes) as process:
@@ -455,8 +464,8 @@ def test_a_command_that_is_stopped_after_its_first_answer_does_not_say_that_noth
     assert process.returncode == 128 + signal.SIGTERM
 
 
-def test_two_processes_that_write_one_output_do_not_share_what_is_not_done(workdir):
-    """The other one begins and ends while ours is under way; the last to end gives the file its rows."""
+def test_two_processes_that_write_one_output_use_separate_partial_files(workdir):
+    """The other process starts and ends while ours is writing; the last to finish determines the file."""
     script = (
         "import pyarrow as pa; from pathlib import Path; from finetune.predict.writer import table_writer\n"
         "table = pa.table({'text': ['theirs']})\n"
@@ -483,8 +492,8 @@ def test_the_same_table_gives_the_same_bytes(command, workdir):
     assert gzip.decompress(Path("one.csv.gz").read_bytes()).decode().count("\n") == 31
 
 
-def test_rows_that_were_read_in_batches_are_all_there(workdir, monkeypatch):
-    """Seven rows in batches of three, of which two are handed on at a time: 2 + 1, 2 + 1, 1."""
+def test_reading_in_batches_loses_no_row(workdir, monkeypatch):
+    """Seven rows in batches of three, passed on two at a time: 2 + 1, 2 + 1, 1."""
     from finetune.sources import tables
 
     monkeypatch.setattr(tables, "BATCH", 3)
@@ -501,9 +510,9 @@ def test_rows_that_were_read_in_batches_are_all_there(workdir, monkeypatch):
         assert [text for _, table in found for text in table.column("text").to_pylist()] == list("abcdefg")
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory that Linux keeps")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
 def test_memory_does_not_grow_with_the_table(shipped, workdir):
-    """5,000 rows of about 150 characters are under 1 MB; ten times as many would add 20 MB as Python's text and lists."""
+    """5,000 rows of about 150 characters are under 1 MB; ten times as many would add 20 MB as Python strings and lists."""
     script = (
         "from pathlib import Path; from finetune.predict.__main__ import main; main();"
         "print(next(l.split()[1] for l in Path('/proc/self/status').read_text().splitlines() if 'VmHWM' in l))"
@@ -518,9 +527,9 @@ def test_memory_does_not_grow_with_the_table(shipped, workdir):
     assert peaks[1] - peaks[0] < 15  # MB
 
 
-def test_help_tells_what_the_command_does():
+def test_help_says_what_the_command_does():
     done = subprocess.run(
         [sys.executable, "-m", "finetune.predict", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert "one a line on stdin" in done.stdout
+    assert "one line on stdin" in done.stdout
     assert "default: models/export" in done.stdout

@@ -1,4 +1,4 @@
-"""The server against its own OpenAPI document: schemathesis makes requests up and checks the answers."""
+"""The server against its OpenAPI document: schemathesis generates requests and checks the responses."""
 
 import re
 import subprocess
@@ -11,10 +11,10 @@ from tests.support.server import running
 
 pytestmark = pytest.mark.xdist_group("serve")
 
-EXAMPLES = 30  # for each operation and phase; ten times as many found nothing either
+EXAMPLES = 30  # per operation and phase; ten times as many found nothing more
 
 
-def test_no_request_that_can_be_made_up_is_answered_otherwise_than_documented(learnt, tmp_path):
+def test_every_generated_request_is_answered_as_documented(learnt, tmp_path):
     program = Path(sys.executable).with_name("schemathesis")
     with running(learnt, "--max-texts", "20", "--max-characters", "200", SERVE_TOKEN="secret") as server:
         options = ["--header", "Authorization: Bearer secret", "--max-examples", str(EXAMPLES), "--no-color"]
@@ -40,7 +40,7 @@ def test_no_request_that_can_be_made_up_is_answered_otherwise_than_documented(le
         assert "Tested: 4" in done.stdout  # /predict, /explain, /health, /metrics
         sent = int(re.search(r"(\d+) generated", done.stdout)[1])
         assert sent > 100
-        # What was answered, from the server's side.
+        # The server's own count of what it answered.
         text = server.send("GET", "/metrics")[2].decode()
         statuses = dict(re.findall(r'http_requests_total\{path="/predict",status="(\d+)"\} (\S+)', text))
         assert {"200", "401", "422"} <= set(statuses)

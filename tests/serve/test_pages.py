@@ -40,14 +40,16 @@ def test_a_text_shows_its_class_its_probability_and_its_words(browser, server, w
         page = opened.page
         classified(page, text)
         assert page.inner_text("#verdict") == expected["label"] == "bad"
-        assert page.inner_text("#sure") == f"with a calibrated probability of {100 * expected['probability']:.1f}%"
-        shares = page.locator("#shares > div").all_inner_texts()
-        assert [share.split()[0] for share in shares] == ["bad", "good"]
+        assert (
+            page.inner_text("#confidence") == f"with a calibrated probability of {100 * expected['probability']:.1f}%"
+        )
+        bars = page.locator("#probabilities > div").all_inner_texts()
+        assert [bar.split()[0] for bar in bars] == ["bad", "good"]
         assert page.inner_text("#words") == text
         towards = page.locator("#words .toward").all_text_contents()
         assert {"dull", "awful"} <= set(towards)
         assert "great" in page.locator("#words .against").all_text_contents()
-        # Told by more than colour: a line, an arrow, the number.
+        # Shown by more than colour: a line, an arrow, the number.
         great = page.locator("#words .against", has_text="great")
         assert "dotted" in great.evaluate("word => getComputedStyle(word).textDecoration")
         push = next(part["push"] for part in expected["parts"] if part["text"] == "great")
@@ -91,7 +93,7 @@ def test_markup_in_a_text_is_shown_and_never_run(browser, server):
         assert opened.problems == []
 
 
-def test_a_long_text_says_what_was_not_seen_and_a_too_long_one_what_is_allowed(browser, server):
+def test_a_long_text_shows_what_was_not_seen_and_a_too_long_one_the_limit(browser, server):
     with Opened(browser, server.address, 360) as opened:
         page = opened.page
         classified(page, "film " * 100 + "great")
@@ -102,18 +104,18 @@ def test_a_long_text_says_what_was_not_seen_and_a_too_long_one_what_is_allowed(b
         assert page.inner_text("#count") == "2000 of 2000 characters."
         page.get_by_label("Your text").fill("🎬" * 2001)
         page.get_by_role("button", name="Classify").click()
-        assert page.get_by_role("alert").inner_text() == "The text has 2001 characters; at most 2000 are taken."
+        assert page.get_by_role("alert").inner_text() == "The text has 2001 characters; the limit is 2000."
         assert not page.locator("#result").is_visible()
         classified(page, "x" * 1500)
         assert not opened.is_too_wide()
         assert opened.problems == []
 
 
-def test_an_empty_text_and_a_server_that_is_gone_are_told_in_words(browser, learnt):
+def test_an_empty_text_and_a_stopped_server_are_reported_in_words(browser, learnt):
     with running(learnt) as server, Opened(browser, server.address) as opened:
         page = opened.page
         page.get_by_role("button", name="Classify").click()
-        assert page.get_by_role("alert").inner_text() == "There is no text yet: type or paste one."
+        assert page.get_by_role("alert").inner_text() == "There is no text yet. Type or paste one."
         server.stop()
         page.get_by_label("Your text").fill("a film")
         page.get_by_role("button", name="Classify").click()
@@ -127,15 +129,15 @@ def test_an_empty_text_and_a_server_that_is_gone_are_told_in_words(browser, lear
             500,
             "text/plain; charset=utf-8",
             "Internal Server Error",
-            "text/plain; charset=utf-8 came, not the expected JSON",
+            "text/plain; charset=utf-8 arrived instead of the expected JSON",
         ),
-        (502, "text/html", "<h1>Bad Gateway</h1>", "text/html came, not the expected JSON"),
-        (200, "text/html", "<h1>Please sign in</h1>", "text/html came, not the expected JSON"),
-        (504, "application/json", '{"message": "timed out"}', "application/json came, not the expected JSON"),
-        (503, "application/json", '{"detail": "come again"}', "come again"),
+        (502, "text/html", "<h1>Bad Gateway</h1>", "text/html arrived instead of the expected JSON"),
+        (200, "text/html", "<h1>Please sign in</h1>", "text/html arrived instead of the expected JSON"),
+        (504, "application/json", '{"message": "timed out"}', "application/json arrived instead of the expected JSON"),
+        (503, "application/json", '{"detail": "try again later"}', "try again later"),
     ],
 )
-def test_an_answer_that_is_none_is_told_as_what_came(browser, server, status, kind, body, reason):
+def test_an_unexpected_response_is_described(browser, server, status, kind, body, reason):
     with Opened(browser, server.address) as opened:
         page = opened.page
         page.route("**/explain", lambda route: route.fulfill(status=status, content_type=kind, body=body))
@@ -166,7 +168,7 @@ def test_without_a_token_none_is_asked_for(browser, server):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
-def test_the_card_is_a_click_away(browser, server, learnt, width, scheme):
+def test_the_card_is_one_click_away(browser, server, learnt, width, scheme):
     with Opened(browser, server.address, width, scheme) as opened:
         opened.page.get_by_role("link", name="Model card").click()
         opened.page.wait_for_url("**/card")

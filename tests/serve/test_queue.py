@@ -1,4 +1,4 @@
-"""Requests that share calls, and what becomes of those that nobody waits for any more."""
+"""Requests that share calls, and requests that nobody waits for any more."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from finetune.serve.queue import Batcher
 
 
 class Work:
-    """Rows as their own answers, once they are let go; `calls` is what was asked for."""
+    """Returns rows as their own answers once `go` is set; `calls` records the rows of each call."""
 
     def __init__(self):
         self.calls: list[list[str]] = []
@@ -21,7 +21,7 @@ class Work:
 
 
 def with_one_thread(scenario) -> tuple[list[list[str]], list[dict]]:
-    """Calls of the work, and what the event loop had to complain of, after `scenario(batcher, work, running)`.
+    """Calls of the work, and errors that the event loop reported, after `scenario(batcher, work, running)`.
 
     `running` is a request whose call has begun.
     """
@@ -39,7 +39,7 @@ def with_one_thread(scenario) -> tuple[list[list[str]], list[dict]]:
 
 
 async def cancelled(batcher: Batcher, rows: list[str]):
-    """A request that waited and was then cancelled."""
+    """Sends a request that waits and is then cancelled."""
     request = asyncio.create_task(batcher.answers(rows))
     await asyncio.sleep(0)
     assert batcher.waiting
@@ -47,7 +47,7 @@ async def cancelled(batcher: Batcher, rows: list[str]):
     await asyncio.wait([request])
 
 
-def test_rows_of_a_cancelled_request_take_no_thread():
+def test_rows_of_a_cancelled_request_use_no_thread():
     async def scenario(batcher, work, running):
         await cancelled(batcher, ["late"] * 40)
         wanted = asyncio.create_task(batcher.answers(["wanted"]))
@@ -60,7 +60,7 @@ def test_rows_of_a_cancelled_request_take_no_thread():
     assert with_one_thread(scenario) == ([["running"], ["wanted"]], [])
 
 
-def test_a_close_ends_what_runs_and_starts_nothing_more():
+def test_closing_finishes_running_calls_and_starts_no_more():
     async def scenario(batcher, work, running):
         await cancelled(batcher, ["late"] * 40)
         waiting = asyncio.create_task(batcher.answers(["waiting"]))

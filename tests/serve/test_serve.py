@@ -1,4 +1,4 @@
-"""The server as its clients see it: a real process, real HTTP, a tiny real model."""
+"""The server as clients see it: a real process, real HTTP, a tiny real model."""
 
 import http.client
 import json
@@ -21,12 +21,12 @@ from tests.conftest import ROOT
 from tests.support.server import SECONDS, command, running
 from tests.support.tiny import reviews
 
-# One process makes the tiny export and starts the server once for all of them.
+# One test process makes the tiny export and starts the server once for all of these tests.
 pytestmark = pytest.mark.xdist_group("serve")
 
 JSON = {"Content-Type": "application/json"}
 TEXTS = [row["text"] for row in reviews(40, seed=5)]
-NOT_JSON = "the body is not JSON that can be read: nested too deeply, a number too long, or not UTF-8"
+NOT_JSON = "the body is not readable JSON: nested too deeply, a number too long, or not UTF-8"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_text_that_is_longer_than_the_model_reads_says_so(server):
         (b'{"texts": []}', 422, "texts: List should have at least 1 item after validation, not 0"),
         (b'{"texts": "good"}', 422, "texts: Input should be a valid list"),
         (b'{"text": "\\ud83d"}', 422, "text: Input should be a valid string, unable to parse raw data as a unicode"),
-        (b'{"text": "a\\u0000"}', 422, "text: holds a NUL character; decode the text before it is sent"),
+        (b'{"text": "a\\u0000"}', 422, "text: holds a NUL character; decode the text before sending it"),
         (b'{"text": "a\x00"}', 400, "the body is not JSON: Invalid control character at"),
         (b'{"text": "\xff"}', 400, NOT_JSON),
         (b"[" * 15_000, 400, NOT_JSON),
@@ -82,13 +82,13 @@ def test_a_text_that_is_longer_than_the_model_reads_says_so(server):
         (b" " * 20_001, 413, "the body is larger than 20000 bytes; send fewer texts at once"),
     ],
 )
-def test_a_bad_request_is_told_what_is_wrong_with_it(server, body, status, reason):
+def test_a_bad_request_gets_the_reason(server, body, status, reason):
     found, _, answer = server.send("POST", "/predict", body, **JSON)
     assert (found, json.loads(answer)["detail"][: len(reason)]) == (status, reason)
 
 
 @pytest.mark.parametrize("path", ["one", "one_or_many"])
-def test_of_many_unknown_names_and_wrong_texts_only_few_are_told(path):
+def test_only_a_few_of_many_unknown_names_and_wrong_texts_are_reported(path):
     body = TypeAdapter(getattr(requests(max_texts=50, max_characters=1000), path))
     with pytest.raises(ValidationError) as raised:
         body.validate_python({f"name {number}": 0 for number in range(90_000)} | {"text": "good", "more": 0})
@@ -112,7 +112,7 @@ def test_other_paths_and_methods_are_refused_in_json(server):
     assert (status, json.loads(answer)) == (404, {"detail": "Not Found"})
 
 
-def test_the_words_that_tell_push_the_class_to_and_fro(server):
+def test_telling_words_push_towards_and_away_from_the_class(server):
     text = "the plot is dull and awful with a great actor"
     status, answer = server.post("/explain", {"text": text})
     assert status == 200
@@ -123,20 +123,24 @@ def test_the_words_that_tell_push_the_class_to_and_fro(server):
     assert min(pushes, key=pushes.get) == "great"
 
 
-def test_words_numbers_and_marks_are_parts_of_their_own(server):
+def test_words_numbers_and_marks_are_separate_parts(server):
     _, answer = server.post("/explain", {"text": "Isn't it well-made: 3.5 stars, 很好!?"})
     parts = [part["text"] for part in answer["parts"] if part["push"] is not None]
     assert parts == ["Isn't", "it", "well-made", ":", "3", ".", "5", "stars", ",", "很", "好", "!?"]
 
 
-def test_a_push_is_what_leaving_the_word_out_takes_away(server, learnt):
-    """Each word is one token, so a text without the word has just the tokens that are left."""
+def test_a_push_is_the_probability_lost_by_leaving_the_word_out(server, learnt):
+    """Each word is one token, so a text without the word has exactly the remaining tokens."""
     words = ["the", "film", "great", "dull", "great"]
     _, answer = server.post("/explain", {"text": " ".join(words)})
-    without = [" ".join(words[:place] + words[place + 1 :]) for place in range(len(words))]
-    shares = Classifier(learnt).probabilities([" ".join(words), *without])[:, ["bad", "good"].index(answer["label"])]
-    found = [part["push"] for part in answer["parts"] if part["push"] is not None]
-    assert found == pytest.approx([float(shares[0] - share) for share in shares[1:]], abs=1e-6)
+    without = [" ".join(words[:index] + words[index + 1 :]) for index in range(len(words))]
+    probabilities = Classifier(learnt).probabilities([" ".join(words), *without])[
+        :, ["bad", "good"].index(answer["label"])
+    ]
+    pushes = [part["push"] for part in answer["parts"] if part["push"] is not None]
+    assert pushes == pytest.approx(
+        [float(probabilities[0] - without_word) for without_word in probabilities[1:]], abs=1e-6
+    )
 
 
 def test_words_that_the_model_did_not_see_push_nothing(server):
@@ -150,14 +154,14 @@ def test_words_that_the_model_did_not_see_push_nothing(server):
 @pytest.mark.parametrize(
     "text", ["👍🏽 great 👩‍👩‍👧 film", "这部电影很好", "a\u200bb  \n\n great\tfilm", "...!?", "İstanbul’da film"]
 )
-def test_parts_make_up_any_text_again(server, text):
+def test_parts_join_to_the_text(server, text):
     status, answer = server.post("/explain", {"text": text})
     assert status == 200
     assert "".join(part["text"] for part in answer["parts"]) == text
 
 
-def test_requests_at_the_same_time_share_calls_of_the_model(learnt):
-    with running(learnt, "--threads", "1") as server:  # with a thread for each client none would have to wait
+def test_simultaneous_requests_share_model_calls(learnt):
+    with running(learnt, "--threads", "1") as server:  # with one thread per client none would wait
         with ThreadPoolExecutor(16) as clients:
             found = list(clients.map(lambda text: server.post("/predict", {"text": text}), TEXTS * 10))
         assert {status for status, _ in found} == {200}
@@ -167,7 +171,7 @@ def test_requests_at_the_same_time_share_calls_of_the_model(learnt):
         assert [answer["predictions"][0] for _, answer in found[:40]] == alone["predictions"]
 
 
-def test_health_and_metrics_tell_what_was_served(learnt):
+def test_health_and_metrics_report_what_was_served(learnt):
     with running(learnt, "--window", "250") as server:
         assert server.get("/health")["drift"]["verdict"] == "too few texts"
         usual = [row["text"] for row in reviews(250, seed=6)]
@@ -192,7 +196,7 @@ def test_health_and_metrics_tell_what_was_served(learnt):
         assert server.metric("drift_texts") == 250
 
 
-def test_a_token_is_asked_for_where_texts_are_read_and_before_they_are(learnt):
+def test_a_token_is_required_before_any_text_is_read(learnt):
     with running(learnt, SERVE_TOKEN="very secret") as server:
         assert server.post("/predict", {"text": "good"}, Authorization="Bearer very secret")[0] == 200
         assert server.post("/explain", {"text": "good"}, Authorization="Bearer very secret")[0] == 200
@@ -208,7 +212,7 @@ def test_a_token_is_asked_for_where_texts_are_read_and_before_they_are(learnt):
         assert b'type="password"' in server.send("GET", "/")[2]
 
 
-def test_what_does_not_fit_the_queue_is_told_to_come_again(learnt):
+def test_a_request_that_does_not_fit_the_queue_gets_503_and_retry_after(learnt):
     asked = {"/predict": {"texts": TEXTS * 3}, "/explain": {"text": "film " * 60}}
     with running(learnt, "--queue", "129", "--threads", "1") as server:
         with ThreadPoolExecutor(12) as clients:
@@ -222,13 +226,13 @@ def test_what_does_not_fit_the_queue_is_told_to_come_again(learnt):
         for path, rows in (("/predict", 120), ("/explain", 61)):
             headers, body = next(rest for at, status, *rest in found if (at, status) == (path, 503))
             assert headers["retry-after"] == "1"
-            told = f"129 texts wait at most, and there is no room for {rows} more now; come again"
-            assert json.loads(body)["detail"] == told
+            reason = f"at most 129 texts can wait, and there is no room for {rows} more now; try again later"
+            assert json.loads(body)["detail"] == reason
         assert server.post("/predict", {"text": "good"})[0] == 200  # there is room again
 
 
-@pytest.mark.parametrize(("how", "status", "told"), [(signal.SIGTERM, 0, ""), (signal.SIGINT, 130, "stopped\n")])
-def test_a_stopped_server_first_answers_what_it_has_accepted(learnt, how, status, told):
+@pytest.mark.parametrize(("how", "status", "message"), [(signal.SIGTERM, 0, ""), (signal.SIGINT, 130, "stopped\n")])
+def test_a_stopped_server_first_answers_accepted_requests(learnt, how, status, message):
     with running(learnt, "--threads", "1", "--queue", "4096") as server:
         body = {"texts": TEXTS * 3}
         with ThreadPoolExecutor(30) as clients:
@@ -241,13 +245,13 @@ def test_a_stopped_server_first_answers_what_it_has_accepted(learnt, how, status
             ended = server.stop(how)
             found = [answer.result() for answer in answers]
         assert open_now > 3
-        assert ended == (status, told)
+        assert ended == (status, message)
         assert [len(answer["predictions"]) for status, answer in found if status == 200] == [120] * 30
         with pytest.raises(ConnectionRefusedError):
             server.get("/health")
 
 
-def test_a_client_that_sends_half_a_body_does_not_hold_up_a_stop(learnt):
+def test_a_client_that_sends_half_a_body_does_not_delay_a_stop(learnt):
     with running(learnt) as server, socket.create_connection((server.host, server.port)) as client:
         client.sendall(
             b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
@@ -260,7 +264,7 @@ def test_a_client_that_sends_half_a_body_does_not_hold_up_a_stop(learnt):
         answer = http.client.HTTPResponse(client)
         answer.begin()
         assert answer.status == 408
-        assert json.loads(answer.read()) == {"detail": "the body did not come within 5 seconds"}
+        assert json.loads(answer.read()) == {"detail": "the body did not arrive within 5 seconds"}
 
 
 def not_started(*arguments: str, **environment: str) -> tuple[int, str]:
@@ -270,43 +274,43 @@ def not_started(*arguments: str, **environment: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "message"),
+    ("arguments", "environment", "expected"),
     [
         (["--folder", "nowhere"], {}, "error: nowhere/tokenizer.json is missing; expected a folder that"),
         ([], {"SERVE_TOKEN": " "}, "error: SERVE_TOKEN is empty"),
-        ([], {"SERVE_TOKEN": "secret\n"}, "error: SERVE_TOKEN begins or ends with white space"),
-        ([], {"SERVE_TOKEN": " secret"}, "error: SERVE_TOKEN begins or ends with white space"),
-        ([], {"SERVE_TOKEN": "señor"}, "error: SERVE_TOKEN holds what is not printable ASCII"),
-        ([], {"SERVE_TOKEN": "sec\udcffret"}, "error: SERVE_TOKEN holds what is not printable ASCII"),
-        ([], {"SERVE_TOKEN": "two\nlines"}, "error: SERVE_TOKEN holds what is not printable ASCII"),
-        (["--queue", "10"], {}, "error: --queue 10 has no room for one request; it must be at least 129"),
+        ([], {"SERVE_TOKEN": "secret\n"}, "error: SERVE_TOKEN begins or ends with whitespace"),
+        ([], {"SERVE_TOKEN": " secret"}, "error: SERVE_TOKEN begins or ends with whitespace"),
+        ([], {"SERVE_TOKEN": "señor"}, "error: SERVE_TOKEN must be printable ASCII"),
+        ([], {"SERVE_TOKEN": "sec\udcffret"}, "error: SERVE_TOKEN must be printable ASCII"),
+        ([], {"SERVE_TOKEN": "two\nlines"}, "error: SERVE_TOKEN must be printable ASCII"),
+        (["--queue", "10"], {}, "error: --queue 10 has no room for the largest request; it must be at least 129"),
         (["--host", "nowhere.invalid"], {}, "error: cannot listen at nowhere.invalid port 8000"),
     ],
 )
-def test_a_mistake_in_starting_it_ends_in_one_line(learnt, arguments, environment, message):
-    status, told = not_started("--folder", str(learnt), *arguments, **environment)
-    assert (status, told.count("\n")) == (1, 1)
-    assert told.startswith(message)
+def test_a_mistake_at_the_start_ends_in_one_line(learnt, arguments, environment, expected):
+    status, message = not_started("--folder", str(learnt), *arguments, **environment)
+    assert (status, message.count("\n")) == (1, 1)
+    assert message.startswith(expected)
 
 
-def test_a_taken_port_and_an_impossible_setting_are_told(server, learnt):
-    status, told = not_started("--folder", str(learnt), "--port", str(server.port))
+def test_a_taken_port_and_an_impossible_setting_are_reported(server, learnt):
+    status, message = not_started("--folder", str(learnt), "--port", str(server.port))
     assert status == 1
-    assert told.startswith(f"error: cannot listen at 127.0.0.1 port {server.port} (")
-    assert "choose another with --host and --port" in told
+    assert message.startswith(f"error: cannot listen at 127.0.0.1 port {server.port} (")
+    assert "choose another with --host and --port" in message
     assert not_started("--port", "65536")[1].endswith("argument --port: must be 0 to 65535, found 65536\n")
-    status, told = not_started(SERVE_MAX_TEXTS="0")
+    status, message = not_started(SERVE_MAX_TEXTS="0")
     assert status == 2
-    assert told.endswith("argument --max-texts: must be at least 1, found 0\n")
+    assert message.endswith("argument --max-texts: must be at least 1, found 0\n")
 
 
-def test_a_profile_of_other_labels_is_told(learnt, tmp_path):
+def test_a_profile_with_other_labels_is_reported(learnt, tmp_path):
     folder = shutil.copytree(learnt, tmp_path / "export")
     profile = json.loads((folder / "profile.json").read_text())
     (folder / "profile.json").write_text(json.dumps(profile | {"labels": ["x", "y"]}))
-    status, told = not_started("--folder", str(folder))
+    status, message = not_started("--folder", str(folder))
     assert status == 1
-    assert "profile.json is of the labels x, y, the model's are bad, good; export the model again" in told
+    assert "profile.json is for the labels x, y, but the model has bad, good; export the model again" in message
 
 
 def test_an_older_export_without_profile_and_card_is_served_too(learnt, tmp_path):
