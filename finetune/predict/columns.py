@@ -13,11 +13,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from finetune.sources.compressed import readable
+from finetune.sources.csv_rows import csv_rows
 from finetune.sources.tables import (
     BATCH,
     check_columns,
     check_whole,
-    csv_rows,
     json_rows,
     json_text,
     known_format,

@@ -5,7 +5,6 @@ is a word. A batch is a dictionary of columns, each a list of `str` or None.
 """
 
 import contextlib
-import csv
 import itertools
 import json
 import re
@@ -18,9 +17,9 @@ import pyarrow.parquet as pq
 
 from finetune.base.errors import UserError, one_line
 from finetune.sources.compressed import COMPRESSIONS, opened, readable, zip_member
+from finetune.sources.csv_rows import csv_rows
 
 BATCH = 10_000  # rows: large enough that the overhead vanishes, small enough to stay far below 100 MB
-LONGEST_TEXT = 100_000_000  # characters of one CSV field; an open quote would otherwise swallow the file into memory
 ROOM = (
     50  # levels of nested JSON kept free, so that a row which can be read here can be written from deeper in the stack
 )
@@ -33,6 +32,12 @@ SPLIT_OF_FILE = {
     "test": "test",
 }
 SPLIT_FILE = re.compile(rf"^({'|'.join(SPLIT_OF_FILE)})([-_.].*)?$")
+
+
+SEPARATOR_HINTS = {
+    mark: f"; they seem to be separated by {name}: save the table with commas as .csv, or with tabs as .tsv"
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas"))
+}
 
 
 class MissingColumn(UserError):
@@ -96,36 +101,12 @@ def check_columns(where: str, wanted: list[str], found: list[str]):
     """Raises MissingColumn when a wanted column is not among those found (and lists these), UserError when it is there twice."""
     for column in wanted:
         if column not in found:
-            raise MissingColumn(f"{where} has no column {column!r}; its columns are {', '.join(found)}")
+            hint = SEPARATOR_HINTS.get(
+                next((mark for mark in SEPARATOR_HINTS if len(found) == 1 and mark in found[0]), ""), ""
+            )
+            raise MissingColumn(f"{where} has no column {column!r}; its columns are {', '.join(found)}{hint}")
         if found.count(column) > 1:
             raise UserError(f"{where} has {found.count(column)} columns {column!r}; give each a name of its own")
-
-
-def csv_rows(path: Path, separator: str) -> Iterator[list[str]]:
-    """The header, then every row that is not blank, with at most as many fields as the header."""
-    csv.field_size_limit(LONGEST_TEXT)
-    # utf-8-sig also takes the mark that Excel puts in front.
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-        # Strict: a quote that does not close would silently merge the rows that follow it.
-        rows = csv.reader(file, delimiter=separator, strict=True)
-        try:
-            header = next(filter(None, rows), None)
-            if header is None:
-                raise UserError(f"{path} is empty; expected a first line with the names of the columns")
-            yield header
-            for row in filter(None, rows):
-                # Spreadsheets end rows with empty fields.
-                if any(row[len(header) :]):
-                    raise UserError(
-                        f"{path} line {rows.line_num} has {len(row)} fields, expected {len(header)}; "
-                        "put a text that holds the separator in double quotes"
-                    )
-                yield row
-        except csv.Error as error:
-            raise UserError(
-                f"{path} line {rows.line_num} cannot be read ({one_line(error)}); a text that holds double quotes "
-                "must stand in double quotes, each of its own written twice"
-            ) from None
 
 
 def csv_batches(path: Path, columns: list[str], separator: str = ","):

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.sources.quotes import RecentLines, SwallowedRows
+from finetune.sources.swallowed_rows import RecentLines, SwallowedRows
 
 
 def check(tmp_path, content: str, separator: str = ","):
