@@ -25,9 +25,11 @@ from benchmarks.measure import Ratio, median_seconds, table
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.rows.tokens import load_tokenizer
+from finetune.sources.raw_rows import SCHEMA
 from finetune.sources.tables import BATCH
+from finetune.splitting.keys import text_key
+from finetune.splitting.raw import raw_batches, raw_files
 from stages import tokenize
-from stages.download import SCHEMA
 
 ROWS = 40_000  # eight batches of the stage: what it pays once is small beside what it pays for each row
 ROUNDS = 5
@@ -46,14 +48,14 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
 
 def texts_and_labels(rows: int) -> list[tuple[str, str]]:
     """Rows of the project that the stage keeps, repeated; a number in front makes a repeated text a new one."""
-    if not tokenize.raw_files():
+    if not raw_files(tokenize.RAW):
         raise UserError("data/raw holds no rows; run `dvc repro` first")
     labels = json.loads((tokenize.RAW / "source.json").read_text(encoding="utf-8"))["labels"]
     # By key, because the stage keeps one row of each text: both sides must tokenise the same rows.
     known: dict[int, tuple[str, str]] = {}
-    for _, batch in tokenize.raw_batches():
+    for _, batch in raw_batches(tokenize.RAW, tokenize.BATCH):
         for text, label in zip(batch.column("text").to_pylist(), batch.column("label").to_pylist(), strict=True):
-            if label in labels and (key := tokenize.text_key(text)):
+            if label in labels and (key := text_key(text)):
                 known.setdefault(key, (text, label))
     again = ((f"{number} {text}", label) for number in itertools.count(1) for text, label in known.values())
     return list(itertools.islice(itertools.chain(known.values(), again), rows))

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List, Value
+
+from finetune.base.params import Tokenize
+from finetune.rows.tokens import encode, special_tokens, truncate
 
 TOKENIZED = Path("data/tokenized")
 
@@ -20,6 +25,26 @@ def row_features(names: list[str]) -> Features:
             "truncated": Value("bool"),
         }
     )
+
+
+def tokenised_rows(
+    ids: np.ndarray, batch: pa.RecordBatch, labels: np.ndarray, features: Features, tokenizer, settings: Tokenize
+) -> tuple[pa.Table, list[int]]:
+    """Rows as they are stored, and the number of tokens of each before truncation.
+
+    `ids` are the row ids, `batch` holds text and group, `labels` are class ids; all have one entry a row.
+    """
+    special = special_tokens(tokenizer)
+    whole = encode(tokenizer, batch.column("text").to_pylist())
+    columns = [
+        ids,
+        batch.column("text"),
+        labels.astype(np.int64),
+        batch.column("group"),
+        [truncate(tokens, settings.max_length, settings.truncation, special) for tokens in whole],
+        [len(tokens) > settings.max_length for tokens in whole],
+    ]
+    return pa.table(columns, schema=features.arrow_schema), [len(tokens) for tokens in whole]
 
 
 def read_rows(split: str) -> Dataset:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finetune.base.errors import UserError, existing
+from finetune.base.errors import UserError, existing, one_line
 
 # Encoders whose positions start after the padding id: of 514 positions RoBERTa can use 512.
 OFFSET_POSITIONS = {
@@ -39,6 +39,19 @@ def load_tokenizer(folder):
         raise UserError(
             f"the tokenizer of {folder} does not load ({type(error).__name__}: {reason}); its files are damaged or "
             "not of this encoder, fetch them again"
+        ) from None
+
+
+def load_config(folder):
+    """Configuration of a checkpoint's encoder; raises UserError when transformers knows no such model."""
+    from transformers import AutoConfig, __version__
+
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder}/config.json names no model that transformers {__version__} knows "
+            f"({one_line(error)[:100]}…); choose another model in model.uri"
         ) from None
 
 

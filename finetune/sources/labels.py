@@ -7,7 +7,7 @@ from finetune.base.errors import UserError
 from finetune.base.params import Data
 
 
-def label_names(counts: Counter, data: Data) -> dict[str, str]:
+def name_of_each_value(counts: Counter, data: Data) -> dict[str, str]:
     """Name of each raw label in id order: those of `data.labels`, or the values found in sorted order.
 
     Raises UserError when a name would have no row, when there is only one class, or when the values

@@ -1,14 +1,44 @@
-"""Hashes of texts and groups, so that rows can be split without holding their texts."""
+"""Hashes of texts and groups: 21 bytes a row, so that rows can be split without holding their texts."""
 
 import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+
+class RowKeys(NamedTuple):
+    """Everything that splitting needs to know about the rows: four arrays of one length."""
+
+    source: np.ndarray  # int8: the split the row came in; TRAIN where the source has one table
+    label: np.ndarray  # int32: class id, -1 where the row has none of the labels
+    text: np.ndarray  # uint64: hash of the text, 0 where it is empty
+    group: np.ndarray  # uint64: hash of the group; a row without a group gets a hash of its id
+
+
+def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, label_ids: dict[str, int]) -> RowKeys:
+    """Keys of `count` rows, which come in batches of text, label and group, each with the split of its source."""
+    keys = RowKeys(*(np.empty(count, kind) for kind in (np.int8, np.int32, np.uint64, np.uint64)))
+    start = 0
+    for part, batch in batches:
+        rows = slice(start, start + batch.num_rows)
+        texts, labels, groups = (batch.column(name).to_pylist() for name in ("text", "label", "group"))
+        keys.source[rows] = part
+        keys.label[rows] = [label_ids.get(label, -1) for label in labels]
+        keys.text[rows] = [text_key(text) for text in texts]
+        # A row without a group is a group by itself.
+        keys.group[rows] = [hash64(group or f"row {row}") for row, group in enumerate(groups, start)]
+        start += batch.num_rows
+    return keys
 
 
 def text_key(text: str | None) -> int:
     """Hash of a text that ignores case and spacing; 0 where there is no text."""
     normal = " ".join((text or "").casefold().split())
-    return number(normal) if normal else 0
+    return hash64(normal) if normal else 0
 
 
-def number(text: str) -> int:
-    """64-bit hash: among ten million texts two collide with a chance of 3 in a million."""
+def hash64(text: str) -> int:
+    """64-bit hash, never 0. The probability that any two of ten million texts collide is 3 in a million."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") or 1

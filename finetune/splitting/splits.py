@@ -4,25 +4,17 @@ Everything here works on a few numbers a row, so that a data set larger than mem
 """
 
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from finetune.base.errors import UserError
 from finetune.base.params import Split
+from finetune.splitting.keys import RowKeys
 
 SPLIT_NAMES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 LEFT_OUT = -1
-
-
-class RowKeys(NamedTuple):
-    """What splitting needs to know of each row; four arrays of one length."""
-
-    source: np.ndarray  # int8: the split the row came in; TRAIN where the source has one table
-    label: np.ndarray  # int32: class id, -1 where the row has none of the labels
-    text: np.ndarray  # uint64: hash of the text, 0 where it is empty
-    group: np.ndarray  # uint64: hash of the group; a number of its own for a row without one
 
 
 def assign_splits(rows: RowKeys, settings: Split, names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
@@ -94,8 +86,6 @@ def check_counts(labels: np.ndarray, names: list[str], part: int):
 
 def carve_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Positions of the rows to take out, with each class in the same proportion."""
-    from sklearn.model_selection import train_test_split
-
     classes = len(np.unique(labels))
     size = min(max(round(share * len(labels)), classes), len(labels) - classes)
     return train_test_split(np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed)[1]
@@ -106,8 +96,6 @@ def carve_groups(labels: np.ndarray, groups: np.ndarray, share: float, seed: int
 
     The share is made of folds: 0.1 is one fold of ten, 0.15 three of twenty.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     part = Fraction(share).limit_denominator(20)
     part = max(part, Fraction(1, 20))
     count = len(np.unique(groups))

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from finetune.base.errors import UserError
 from finetune.base.params import Split
-from finetune.splitting.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, RowKeys, assign_splits, nested_subset
+from finetune.splitting.keys import RowKeys
+from finetune.splitting.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, assign_splits, nested_subset
 
 NAMES = ["negative", "positive"]
 

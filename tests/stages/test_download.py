@@ -203,7 +203,7 @@ def test_nothing_of_an_earlier_source_stays(project):
 def test_data_where_the_stage_writes_is_refused_and_stays(project):
     project(name="../raw/mine.csv", uri="data/raw/mine.csv")
     with pytest.raises(
-        UserError, match=r"^data/raw/mine\.csv lies in data/raw, which is cleared for what this stage writes"
+        UserError, match=r"^data/raw/mine\.csv lies in data/raw, which this stage clears before it writes"
     ):
         download.main()
     assert Path("data/raw/mine.csv").read_text() == CSV
@@ -213,7 +213,7 @@ def test_a_model_where_the_stage_writes_is_refused_and_stays(project):
     Path("models").mkdir()
     Path("data/local/model").rename("models/base")
     project(model={"uri": "models/base"})
-    with pytest.raises(UserError, match=r"^models/base lies in models/base, which is cleared for"):
+    with pytest.raises(UserError, match=r"^models/base lies in models/base, which this stage clears"):
         download.main()
     assert Path("models/base/model.safetensors").is_file()
 
@@ -222,7 +222,7 @@ def run_stage(largest_file: int = resource.RLIM_INFINITY) -> subprocess.Complete
     """`python -m stages.download`, with a limit on the bytes of a file as a stand-in for a full disk."""
     code = (
         f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file}, {largest_file}));"
-        "runpy.run_module('stages.download', run_name='__main__')"
+        "runpy.run_module('stages.download', run_name='__main__', alter_sys=True)"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 

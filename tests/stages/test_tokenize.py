@@ -131,7 +131,7 @@ def test_the_bytes_are_the_same_on_every_run_and_for_every_batch_size(workdir, t
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_length": 65}, "tokenize.max_length must be at most 64, all that this encoder takes, found 65"),
+        ({"max_length": 65}, "tokenize.max_length must be at most 64, the limit of this encoder, found 65"),
         ({"split": {"train_rows": 1}}, "train has 1 rows and none of them is"),
     ],
 )
@@ -147,7 +147,7 @@ def test_an_encoder_that_transformers_does_not_know_is_refused(workdir, tiny_ber
     shutil.copytree(tiny_bert, base)
     write_raw(workdir, tiny_bert, review_rows(60))
     (base / "config.json").write_text(config)
-    with pytest.raises(UserError, match=r"models/base/config\.json is of no model that transformers \S+ knows"):
+    with pytest.raises(UserError, match=r"models/base/config\.json names no model that transformers \S+ knows"):
         tokenize.main()
 
 

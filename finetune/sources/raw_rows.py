@@ -1,0 +1,26 @@
+"""Raw rows as Parquet: text, label and group, each as the source has it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from finetune.base.params import Data
+
+SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string()), ("group", pa.string())])
+
+
+def write_rows(batches: Iterable[dict], data: Data, path: Path) -> Counter:
+    """Writes the rows as text, label and group (null where missing); returns how often each raw label occurs."""
+    counts: Counter = Counter()
+    with pq.ParquetWriter(path, SCHEMA) as writer, tqdm(desc=f"{path.stem} rows", unit=" rows", disable=None) as bar:
+        for batch in batches:
+            labels = [(label or "").strip() or None for label in batch[data.label]]
+            groups = batch[data.group] if data.group else [None] * len(labels)
+            writer.write_table(pa.table([batch[data.text], labels, groups], schema=SCHEMA))
+            counts.update(labels)
+            bar.update(len(labels))
+    return counts

@@ -1,0 +1,29 @@
+"""The raw rows that `download` wrote, read in the order of their ids."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from finetune.splitting.splits import SPLIT_NAMES, TRAIN
+
+
+def raw_files(folder: Path) -> list[tuple[int, Path]]:
+    """Files of the source, each with the split it stands for; a single table counts as train."""
+    if (folder / "all.parquet").exists():
+        return [(TRAIN, folder / "all.parquet")]
+    files = [(part, folder / f"{name}.parquet") for part, name in enumerate(SPLIT_NAMES)]
+    return [(part, path) for part, path in files if path.exists()]
+
+
+def count_rows(folder: Path) -> int:
+    """Number of raw rows, taken from the files' metadata."""
+    return sum(pq.read_metadata(path).num_rows for _, path in raw_files(folder))
+
+
+def raw_batches(folder: Path, size: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches of at most `size` raw rows in the order of their ids, each with the split of its file."""
+    for part, path in raw_files(folder):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=size):
+            yield part, batch
