@@ -18,7 +18,7 @@ from stages import train
 OUTPUTS = ("models/finetuned", "metrics/train.json", "metrics/plots/train")
 # Checkpoints after every step: the tiny training ends before the first one would be due.
 EAGER = "import finetune.training.checkpoints as r; r.SECONDS = 0; r.SHARE = 1e9"
-LONGER = {"train.epochs": 12, "train.frozen_from": 0.5}
+LONGER = {"train.epochs": 8, "train.frozen_from": 0.5}
 
 
 @pytest.fixture
@@ -96,11 +96,11 @@ def test_a_killed_repro_resumes_from_its_checkpoint_and_ends_with_the_same_bytes
     """SIGKILL to all of `dvc repro` while it trains, early and late, and just before DVC has tracked the model."""
     weights = training.folder / "models/finetuned/model.safetensors"
     kill_when(training, lambda: steps_done(training) >= 1)
-    kill_when(training, lambda: steps_done(training) >= 90)
-    assert steps_done(training) >= 90
+    kill_when(training, lambda: steps_done(training) >= 60)
+    assert steps_done(training) >= 60
     kill_when(training, weights.exists)
     last = training.dvc("repro", "evaluate").stdout
-    assert "resumes from step 144 of 144" in last
+    assert "resumes from step 96 of 96" in last
     assert contents(training) == undisturbed
     assert not list(training.folder.glob("checkpoints/*/*"))
     assert "up to date" in training.dvc("status", "train", "evaluate").stdout
@@ -196,9 +196,9 @@ def test_several_processes_report_a_mistake_once(project):
 
 def test_two_processes_stop_and_resume_together(training):
     training.set_param("train.processes", 2)
-    training.set_param("train.epochs", 4)
+    training.set_param("train.epochs", 2)
     stage = start(training, "python", "-m", "stages.train")
-    wait_for(lambda: steps_done(training) >= 10)
+    wait_for(lambda: steps_done(training) >= 5)
     stage.send_signal(signal.SIGTERM)
     output, _ = stage.communicate(timeout=60)
     assert stage.returncode != 0
