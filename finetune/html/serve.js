@@ -41,9 +41,9 @@ function showClass(answer) {
     const line = element("div", "", label === answer.label ? "first" : "");
     const bar = element("div", element("span", ""), "bar");
     bar.firstChild.style.width = percent(probability);
-    const place = element("dd", bar, "bar-place");
-    place.setAttribute("aria-hidden", "true");
-    line.append(element("dt", label), place, element("dd", percent(probability), "number"));
+    const cell = element("dd", bar, "bar-cell");
+    cell.setAttribute("aria-hidden", "true");
+    line.append(element("dt", label), cell, element("dd", percent(probability), "number"));
     return line;
   }));
   document.getElementById("cut").hidden = !answer.truncated;

@@ -1,4 +1,4 @@
-"""The exported model in a folder of its own, with checksums: the whole folder, or what was there before."""
+"""Publishes to a folder, with checksums; if that fails, the folder keeps its earlier content."""
 
 import hashlib
 import os
@@ -7,24 +7,24 @@ from pathlib import Path
 
 from finetune.base.errors import UserError
 
-SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
-# First line of our list, a comment to `sha256sum`. With the checksum of the lines below it, nobody else writes it by chance.
+SUMS = "SHA256SUMS"  # in the format of `sha256sum --check`
+# First line of our list, a comment for `sha256sum`. It holds the checksum of the lines below it, so no other list passes for ours.
 MARK = "# This list was written by finetune.publish: {}"
 
 
 def parse_destination(path: str) -> Path:
-    """The folder that a path stands for, links followed: a link must not lead into what is to be published."""
+    """The folder at a path, with links resolved: a link must not lead into the exported folder."""
     return Path(os.path.realpath(os.path.expanduser(path)))
 
 
 def publish(export: Path, destination: Path) -> str:
-    """Copies the exported folder to `destination`, in place of an earlier copy; says where it is now.
+    """Copies the exported folder to `destination`, replacing an earlier copy; returns a line that says where it is.
 
-    Raises UserError when something else stands there, also an earlier copy in which somebody added or changed a file.
+    Raises UserError if the folder holds anything else, including an earlier copy with added or changed files.
     """
     if destination == export.resolve() or export.resolve() in destination.parents:
-        raise UserError(f"cannot publish into {export}, which is what is to be published; name a folder elsewhere")
-    # Siblings, because a rename is one step only within a file system. What a killed run left of them is made anew.
+        raise UserError(f"cannot publish into {export}, the folder being published; choose a folder elsewhere")
+    # Siblings, because a rename is atomic only within a file system. Leftovers of a killed run are replaced.
     new, old = (destination.with_name(f".{destination.name}.{word}") for word in ("publishing", "before"))
     if old.exists() and not destination.exists():
         old.rename(destination)  # a run was killed between its two renames
@@ -34,7 +34,8 @@ def publish(export: Path, destination: Path) -> str:
         shutil.rmtree(left, ignore_errors=True)
     try:
         copy_with_sums(export, new)
-        # Python has no call that swaps two folders: between these two there is none, for an instant, and both lie beside it.
+        # Python cannot swap two folders atomically. For an instant between these renames there is no folder at the
+        # destination, but both copies lie beside it.
         if destination.exists():
             destination.rename(old)
         new.rename(destination)
@@ -48,37 +49,37 @@ def publish(export: Path, destination: Path) -> str:
 
 
 def check_destination(destination: Path):
-    """Raises UserError unless the place is free, empty, or an earlier copy with nothing added, changed or taken out."""
+    """Raises UserError unless the destination is missing, empty, or an earlier copy without any change."""
     if not destination.exists() and not destination.is_symlink():
         return
     if destination.is_symlink() or not destination.is_dir():
-        raise UserError(f"{destination} is no folder; name one that is empty or does not exist")
-    # Folders and links too: with the earlier copy, all of them would go.
-    found = {path.relative_to(destination).as_posix(): path for path in destination.rglob("*")}
-    if not found:
+        raise UserError(f"{destination} is not a folder; choose one that is empty or does not exist")
+    # Folders and links too: replacing the earlier copy would delete them all.
+    present = {path.relative_to(destination).as_posix(): path for path in destination.rglob("*")}
+    if not present:
         return
     listed = earlier_sums(destination)
     ours = {SUMS, *listed, *(folder.as_posix() for name in listed for folder in Path(name).parents)}
-    foreign = sorted(name for name, path in found.items() if name not in ours or path.is_symlink())
+    foreign = sorted(name for name, path in present.items() if name not in ours or path.is_symlink())
     changed = [
         name
         for name, sum_ in listed.items()
-        if not found.get(name, destination).is_file() or checksum(found[name]) != sum_
+        if not present.get(name, destination).is_file() or checksum(present[name]) != sum_
     ]
     if not listed or foreign or changed:
-        if SUMS in found and not listed:
-            what = f"holds a {SUMS} that this version did not write, or that was changed since"
+        if SUMS in present and not listed:
+            what = f"holds a {SUMS} that this version did not write or that was edited since"
         elif foreign:
             what = f"holds {foreign[0]}, which was not published there"
         else:
-            what = f"was published, but {changed[0]} is no longer as it was then"
+            what = f"was published, but {changed[0]} has changed since"
         raise UserError(
-            f"{destination} {what}; name a folder that is empty, does not exist, or holds an earlier publication as it was made"
+            f"{destination} {what}; choose a folder that is empty, does not exist, or holds an unmodified earlier publication"
         )
 
 
 def earlier_sums(folder: Path) -> dict[str, str]:
-    """Checksums of an earlier publication in a folder, by path from there; none where the list is not ours, byte for byte."""
+    """Checksums of an earlier publication by relative path; empty unless the list is, byte for byte, one that we wrote."""
     sums = folder / SUMS
     first, _, rest = sums.read_bytes().partition(b"\n") if sums.is_file() else (b"", b"", b"")
     try:
@@ -91,7 +92,7 @@ def earlier_sums(folder: Path) -> dict[str, str]:
 
 
 def mark(lines: str) -> str:
-    """First line of a list of checksums, from the lines that follow it."""
+    """First line of a list of checksums, computed from the lines below it."""
     return MARK.format(hashlib.sha256(lines.encode()).hexdigest())
 
 
@@ -102,18 +103,17 @@ def checksum(file: Path) -> str:
 
 
 def relative_files(folder: Path) -> list[str]:
-    """Paths of all files below a folder, from it, sorted."""
+    """Relative paths of all files below a folder, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
 def copy_with_sums(source: Path, destination: Path):
-    """A copy of a folder on the disk, its checksums among the files."""
-    names = relative_files(source)
+    """Copies a folder, adds the list of checksums, and flushes the files to disk."""
     lines = []
-    for name in names:
+    for name in relative_files(source):
         copy = destination / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, copy)  # whoever may read the folder may read the files
+        shutil.copyfile(source / name, copy)  # without permissions: whoever may read the folder may read its files
         lines.append(f"{checksum(copy)}  {name}\n")
         with copy.open("rb") as file:
             os.fsync(file.fileno())

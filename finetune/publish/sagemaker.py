@@ -1,4 +1,4 @@
-"""The exported model as the `model.tar.gz` that SageMaker's containers unpack: model files, and the code that answers.
+"""The `model.tar.gz` that SageMaker's containers unpack: model files, and the code that serves them.
 
 https://sagemaker.readthedocs.io/en/stable/frameworks/pytorch/using_pytorch.html#model-directory-structure
 """
@@ -14,15 +14,15 @@ from finetune.runtime.classifier import FP32, INT8
 CODE = Path(__file__).parents[1]
 HANDLER = Path(__file__).with_name("sagemaker_handler.py")
 SCRIPT = "inference.py"
-PACKAGES = ("base", "rows", "runtime")  # what the script imports lies in these
+PACKAGES = ("base", "rows", "runtime")  # all that the script imports
 NEEDED = ("numpy", "onnxruntime", "tokenizers")
-LEVEL = 1  # weights hardly get smaller: level 9 takes many times as long for a hundredth less
+LEVEL = 1  # weights hardly compress: level 9 takes many times as long and saves one percent
 
 
 def archive_files(folder: Path) -> dict[str, Path | bytes]:
     """Path inside the archive -> file or content.
 
-    Of the model, only what the script loads: one ONNX file and the tokenizer, a quarter of the folder; and the card.
+    Only the files that the script loads, one ONNX file and the tokenizer (a quarter of the folder), and the card.
     """
     model = INT8 if (folder / INT8).is_file() else FP32
     files: dict[str, Path | bytes] = {str(name): folder / name for name in (model, "tokenizer.json", "README.md")}
@@ -34,10 +34,10 @@ def archive_files(folder: Path) -> dict[str, Path | bytes]:
 
 
 def write_archive(folder: Path, destination: Path):
-    """The archive of an exported folder; the same files give the same bytes, whenever and whoever packs them."""
+    """Writes the archive of an exported folder. The same files always give the same bytes."""
     with (
         destination.open("wb") as file,
-        # gzip would note the file's name and the time, tar each file's owner and time.
+        # By default gzip records the file's name and the time, and tar the owner and time of each file.
         gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):

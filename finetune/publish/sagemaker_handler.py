@@ -1,4 +1,4 @@
-"""What SageMaker's containers call, as `code/inference.py` in the archive that `make publish TO=s3://…` writes.
+"""Handler that SageMaker's containers call: `code/inference.py` in the archive that `make publish TO=s3://…` writes.
 
 The container imports it once, calls `model_fn`, and for each request `input_fn`, `predict_fn` and `output_fn`.
 https://sagemaker.readthedocs.io/en/stable/frameworks/pytorch/using_pytorch.html#serve-a-pytorch-model
@@ -14,14 +14,14 @@ JSON, CSV = "application/json", "text/csv"
 
 
 def model_fn(model_dir: str) -> Classifier:
-    """The model in the folder that the archive was unpacked into."""
+    """The model in the folder of the unpacked archive."""
     return Classifier(model_dir)
 
 
 def input_fn(request_body: str | bytes, request_content_type: str) -> list[str]:
     """Texts of a request: JSON `{"inputs": text or texts}`, or CSV with one text a row and no header.
 
-    Raises ValueError that says what is wrong with any other.
+    Raises ValueError with the reason for any other body.
     """
     kind = (request_content_type or "").partition(";")[0].strip().lower()
     if kind not in (JSON, CSV):
@@ -34,12 +34,12 @@ def input_fn(request_body: str | bytes, request_content_type: str) -> list[str]:
 
 
 def json_texts(body: str) -> list[str]:
-    """Texts under `inputs`; one alone may stand without a list."""
+    """Texts under `inputs`; a single text needs no list."""
     try:
-        found = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"the body is no JSON: {error}") from None
-    texts = found.get("inputs") if isinstance(found, dict) else None
+        raise ValueError(f"the body is not JSON: {error}") from None
+    texts = value.get("inputs") if isinstance(value, dict) else None
     texts = [texts] if isinstance(texts, str) else texts
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError('the body must be {"inputs": "a text"} or {"inputs": ["a text", "another"]}')
@@ -47,35 +47,35 @@ def json_texts(body: str) -> list[str]:
 
 
 def csv_texts(body: str) -> list[str]:
-    """The only field of each row that is not empty."""
+    """The only field of each row; empty rows are skipped."""
     try:
         rows = [row for row in csv.reader(io.StringIO(body, newline=""), strict=True) if row]
     except csv.Error as error:
-        raise ValueError(f"the body is no CSV: {error}") from None
+        raise ValueError(f"the body is not CSV: {error}") from None
     if not rows:
-        raise ValueError("the body holds no text; expected one a row")
+        raise ValueError("the body holds no text; expected one per row")
     for number, row in enumerate(rows, start=1):
         if len(row) != 1:
             raise ValueError(
-                f"row {number} has {len(row)} fields, expected one text; put one that has a comma in quotes"
+                f"row {number} has {len(row)} fields, expected one text; quote a text that contains a comma"
             )
     return [text for (text,) in rows]
 
 
 def predict_fn(texts: list[str], model: Classifier) -> list[dict]:
-    """Label, its calibrated probability and those of all labels, for each text."""
+    """Label of each text, its calibrated probability, and the probabilities of all labels."""
     answers = []
     for row in model.probabilities(texts):
-        shares = {label: round(float(share), 6) for label, share in zip(model.labels, row, strict=True)}
-        label = max(shares, key=shares.__getitem__)
-        answers.append({"label": label, "score": shares[label], "probabilities": shares})
+        probabilities = {label: round(float(value), 6) for label, value in zip(model.labels, row, strict=True)}
+        label = max(probabilities, key=probabilities.__getitem__)
+        answers.append({"label": label, "score": probabilities[label], "probabilities": probabilities})
     return answers
 
 
 def output_fn(prediction: list[dict], accept: str) -> tuple[str, str]:
     """Body and content type: JSON, or CSV with label and probability of each text.
 
-    Raises ValueError when the caller accepts neither.
+    Raises ValueError if the caller accepts neither.
     """
     accepted = [kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")]
     for kind in accepted:

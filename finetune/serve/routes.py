@@ -18,14 +18,8 @@ PROBLEMS = {
     422: "The JSON does not have the expected form",
     503: "Too many texts are waiting; Retry-After says when to try again",
 }
-NAMED = {
-    "/predict",
-    "/explain",
-    "/health",
-    "/metrics",
-    "/",
-    "/card",
-}  # paths counted under their own name in the metrics
+# Paths counted under their own name in the metrics.
+NAMED = {"/predict", "/explain", "/health", "/metrics", "/", "/card"}
 
 
 def model_routes(service: Service, settings: Settings, locked: bool) -> APIRouter:
@@ -34,9 +28,8 @@ def model_routes(service: Service, settings: Settings, locked: bool) -> APIRoute
     problems = {status: {"model": schemas.Problem, "description": text} for status, text in PROBLEMS.items()}
     guarded = []
     if locked:
-        guarded = [
-            Depends(HTTPBearer(auto_error=False))
-        ]  # only documents it; serve/guard.py checks the token before the body is read
+        # Only for the OpenAPI document: serve/guard.py checks the token before the body is read.
+        guarded = [Depends(HTTPBearer(auto_error=False))]
         problems[401] = {"model": schemas.Problem, "description": "The token is missing or wrong"}
     router = APIRouter(responses=problems, dependencies=guarded)
 

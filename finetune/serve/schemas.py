@@ -148,11 +148,11 @@ def problem_line(error: dict) -> str:
 
 def predictions(labels: Sequence[str], readings: Sequence, probabilities) -> list[Prediction]:
     """Predictions from readings and probabilities of shape [texts, classes]."""
-    made = []
+    results = []
     for reading, row in zip(readings, probabilities.tolist(), strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         # Built without validation: these are our own numbers, and there may be many per second.
-        made.append(
+        results.append(
             Prediction.model_construct(
                 label=labels[best],
                 probability=row[best],
@@ -160,4 +160,4 @@ def predictions(labels: Sequence[str], readings: Sequence, probabilities) -> lis
                 truncated=reading.truncated,
             )
         )
-    return made
+    return results

@@ -30,14 +30,14 @@ class Settings(NamedTuple):
 
 OPTIONS = {
     "folder": "exported model to serve",
-    "host": "address to listen on; 0.0.0.0 listens on all of them",
+    "host": "address to listen on; 0.0.0.0 for all addresses of this machine",
     "port": "port to listen on; 0 picks a free one",
-    "max_body": "most bytes in a request body",
-    "max_texts": "most texts in a request",
-    "max_characters": "most characters in a text",
-    "queue": "most texts waiting; further requests get 503",
+    "max_body": "maximum size of a request body in bytes",
+    "max_texts": "maximum number of texts in a request",
+    "max_characters": "maximum number of characters in a text",
+    "queue": "maximum number of waiting texts; further requests get 503",
     "window": "number of recent texts compared with the reference profile",
-    "threads": "batches classified at the same time",
+    "threads": "number of batches classified at the same time",
 }
 
 

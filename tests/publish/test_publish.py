@@ -1,4 +1,4 @@
-"""Publishing for real, on this machine: to a folder, to S3 (moto's server) and to a Hub on loopback."""
+"""Real publishing without a network: to a folder, to S3 (moto's server) and to a Hub on loopback."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from tests.support.loopback import closed_port
 from tests.support.project import Project
 from tests.support.s3_server import bucket_keys, s3_endpoint
 
-# One process exports the tiny project once for all that use it.
+# One test process exports the tiny project once for all tests that use it.
 pytestmark = pytest.mark.xdist_group("exported")
 
 TEXTS = ["the film is great", "a dull and boring story", "一 great film"]
@@ -38,7 +38,7 @@ TEXTS = ["the film is great", "a dull and boring story", "一 great film"]
 
 @pytest.fixture
 def project(exported, tmp_path) -> Project:
-    """A copy of the exported project to change."""
+    """A copy of the exported project that a test may change."""
     return exported.copy(tmp_path / "project")
 
 
@@ -55,18 +55,18 @@ def hub():
 
 
 def publish(project: Project, to, *options: str, **environment: str) -> subprocess.CompletedProcess:
-    """The command, in a process of its own."""
+    """Runs the command in a separate process."""
     return project.run(sys.executable, "-m", "finetune.publish", str(to), *options, check=False, **environment)
 
 
 def succeeded(done: subprocess.CompletedProcess) -> str:
-    """What it printed."""
+    """Stdout of a command that succeeded."""
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def refusal(done: subprocess.CompletedProcess) -> str:
-    """The one line of a command that was refused; clients may have logged their retries before it."""
+    """The one-line error of a command that was refused; clients may have logged retries before it."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -76,24 +76,24 @@ def refusal(done: subprocess.CompletedProcess) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Files below a folder."""
+    """Content of all files below a folder, by relative path."""
     return {name: (folder / name).read_bytes() for name in relative_files(folder)}
 
 
 def hub_settings(hub: Hub, token: str | None = "hf_writer") -> dict[str, str]:
-    """Settings of a client that talks to the Hub on loopback, by LFS."""
+    """Environment of a client that talks to the Hub on loopback, by LFS."""
     settings = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     return settings | ({"HF_TOKEN": token} if token else {})
 
 
-# What is checked before anything goes out.
+# Checks before anything is published.
 
 
-def test_nothing_is_published_that_the_gate_stops(project, tmp_path):
+def test_nothing_is_published_if_the_gate_does_not_hold(project, tmp_path):
     params = project.params()
     project.write_params(params | {"gate": {"test.accuracy": {"min": 0.99}, "test.nothing": {"max": 1}}})
-    told = refusal(publish(project, tmp_path / "out"))
-    assert "the gate does not hold: test.accuracy is 0.8125, wanted at least 0.99; test.nothing is -" in told
+    message = refusal(publish(project, tmp_path / "out"))
+    assert "the gate does not hold: test.accuracy is 0.8125, wanted at least 0.99; test.nothing is -" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -145,31 +145,31 @@ def no_lock(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             changed_byte,
-            "models/export is not the folder that dvc.lock names; bring that back with `dvc checkout --force",
+            "models/export is not the folder that dvc.lock names; restore that with `dvc checkout --force",
         ),
         (missing_file, "models/export is not the folder that dvc.lock names"),
         (added_file, "models/export is not the folder that dvc.lock names"),
-        (missing_folder, "models/export is missing; get it with `dvc pull models/export` from a remote"),
+        (missing_folder, "models/export is missing; get it from a remote with `dvc pull models/export`"),
         (other_name, "the pipeline is not up to date (export: params.yaml export modified); run `dvc repro` first"),
         (other_metrics, "not up to date (export: metrics/test.json modified)"),
         (other_export_metrics, "not up to date (export: metrics/export.json modified)"),
         (metrics_gone, "not up to date (export: metrics/slices.json deleted)"),
         (changed_byte_without_a_cache, "models/export is not the folder that dvc.lock names"),
-        (no_lock, "no dvc.lock here says which models/export is meant"),
+        (no_lock, "there is no dvc.lock that names models/export"),
     ],
 )
-def test_only_what_dvc_lock_names_is_published(project, tmp_path, change, told):
+def test_only_what_dvc_lock_names_is_published(project, tmp_path, change, message):
     change(project.folder)
-    assert told in refusal(publish(project, tmp_path / "out"))
+    assert message in refusal(publish(project, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("to", "told"),
+    ("destination", "message"),
     [
         ("gs://bucket/model", "expected hf://OWNER/NAME, s3://BUCKET/KEY or a folder"),
         ("", "expected hf://OWNER/NAME"),
@@ -183,32 +183,32 @@ def test_only_what_dvc_lock_names_is_published(project, tmp_path, change, told):
     ],
 )
 @pytest.mark.usefixtures("workdir")
-def test_a_place_that_is_none_is_named_before_anything_is_looked_at(monkeypatch, to, told):
-    monkeypatch.setattr(sys, "argv", ["publish", to])
-    with pytest.raises(UserError, match=re.escape(told)):
+def test_an_impossible_destination_is_reported_before_any_check(monkeypatch, destination, message):
+    monkeypatch.setattr(sys, "argv", ["publish", destination])
+    with pytest.raises(UserError, match=re.escape(message)):
         command_line.main()
 
 
-def test_the_exported_folder_is_no_place_for_a_copy_of_itself(exported):
+def test_the_exported_folder_cannot_hold_a_copy_of_itself(exported):
     assert "cannot publish into models/export" in refusal(publish(exported, "models/export/copy"))
 
 
-def test_a_link_into_the_exported_folder_is_no_place_either(project, tmp_path):
+def test_a_link_into_the_exported_folder_is_refused_too(project, tmp_path):
     before = contents(project.folder / "models/export")
     (tmp_path / "link").symlink_to(project.folder / "models/export")
     assert "cannot publish into models/export" in refusal(publish(project, tmp_path / "link" / "sub"))
     assert contents(project.folder / "models/export") == before
     (tmp_path / "round").symlink_to(tmp_path / "round")
-    assert "is no folder" in refusal(publish(project, tmp_path / "round"))
+    assert "is not a folder" in refusal(publish(project, tmp_path / "round"))
 
 
-def test_the_exported_folder_alone_is_enough_as_after_pulling_it(project, tmp_path):
+def test_the_exported_folder_alone_suffices_as_after_pulling_it(project, tmp_path):
     for absent in (".dvc/cache", "models/finetuned", "data"):
         shutil.rmtree(project.folder / absent)
     succeeded(publish(project, tmp_path / "out"))
 
 
-def test_a_running_dvc_command_is_waited_for_by_the_user(project, tmp_path):
+def test_a_running_dvc_command_stops_publishing(project, tmp_path):
     script = "import time; from dvc.repo import Repo, lock_repo\nwith lock_repo(Repo()): print('locked', flush=True); time.sleep(60)"
     holder = subprocess.Popen(
         [sys.executable, "-c", script], cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True
@@ -221,8 +221,8 @@ def test_a_running_dvc_command_is_waited_for_by_the_user(project, tmp_path):
         holder.communicate()
 
 
-def test_metrics_that_a_dvc_command_writes_until_its_lock_is_free_are_those_that_the_gate_judges(project, tmp_path):
-    """Between the start and the lock stands what a `dvc repro` does that is just ending: other metrics, and dvc.lock with them."""
+def test_the_gate_judges_metrics_written_until_dvc_s_lock_is_free(project, tmp_path):
+    """Between the start and the lock, the script does what a finishing `dvc repro` does: it writes metrics and dvc.lock."""
     script = (
         "import contextlib, dvc.repo, json, pathlib, runpy, subprocess, sys\n"
         "real = dvc.repo.lock_repo\n"
@@ -237,12 +237,12 @@ def test_metrics_that_a_dvc_command_writes_until_its_lock_is_free_are_those_that
         f"sys.argv = ['publish', {str(tmp_path / 'out')!r}]\n"
         "runpy.run_module('finetune.publish', run_name='__main__')\n"
     )
-    told = refusal(project.run(sys.executable, "-c", script, check=False))
-    assert "the gate does not hold: test.accuracy is 0.25, wanted at least 0.5" in told
+    message = refusal(project.run(sys.executable, "-c", script, check=False))
+    assert "the gate does not hold: test.accuracy is 0.25, wanted at least 0.5" in message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_stage_that_runs_is_waited_for_by_the_user_but_not_one_that_was_killed(project, tmp_path):
+def test_a_running_stage_stops_publishing_but_a_killed_one_does_not(project, tmp_path):
     pipeline = yaml.safe_load((project.folder / "dvc.yaml").read_text())
     pipeline["stages"]["export"]["cmd"] = "rm -rf models/export; echo started > started; sleep 60"
     (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
@@ -256,23 +256,23 @@ def test_a_stage_that_runs_is_waited_for_by_the_user_but_not_one_that_was_killed
             assert time.monotonic() < deadline
             assert running.poll() is None
             time.sleep(0.1)
-        told = refusal(publish(project, tmp_path / "out"))
-        assert "a stage is running, wait until it is done" in told
-        assert f"(PID {running.pid}): " in told
+        message = refusal(publish(project, tmp_path / "out"))
+        assert "a stage is running; wait until it has finished" in message
+        assert f"(PID {running.pid}): " in message
         assert not (tmp_path / "out").exists()
     finally:
         os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
-    assert str(running.pid) in (project.folder / ".dvc/tmp/rwlock").read_text()  # what DVC left behind
+    assert str(running.pid) in (project.folder / ".dvc/tmp/rwlock").read_text()  # left behind by DVC
     project.run("git", "checkout", "-q", ".")
     shutil.copytree(tmp_path / "export", project.folder / "models/export")
     succeeded(publish(project, tmp_path / "out"))
 
 
-# A folder.
+# To a folder.
 
 
-def test_a_folder_is_published_whole_with_checksums_and_published_again(project, tmp_path):
+def test_a_folder_is_published_with_checksums_and_published_again(project, tmp_path):
     target = tmp_path / "new" / "model"
     assert f"published to {target}" in succeeded(publish(project, target))
     found = contents(target)
@@ -286,7 +286,7 @@ def test_a_folder_is_published_whole_with_checksums_and_published_again(project,
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
     assert Classifier(target).labels == NAMES
 
-    # Another model in its place, and nothing of the old one left.
+    # Another model replaces it, and nothing of the old one remains.
     (project.folder / "models/export/tokenizer_config.json").unlink()
     project.dvc("commit", "--force", "export")
     succeeded(publish(project, target))
@@ -299,23 +299,23 @@ def test_a_folder_is_published_whole_with_checksums_and_published_again(project,
 def test_a_folder_that_holds_something_else_is_left_alone(exported, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
-    succeeded(publish(exported, mine))  # an empty one may be used
+    succeeded(publish(exported, mine))  # an empty folder may be used
     (mine / "thesis.txt").write_text("years of work")
-    told = refusal(publish(exported, mine))
-    assert "holds thesis.txt, which was not published there" in told
+    message = refusal(publish(exported, mine))
+    assert "holds thesis.txt, which was not published there" in message
     other = tmp_path / "other"
     other.mkdir()
     (other / "notes").write_text("x")
     assert "holds notes, which was not published there" in refusal(publish(exported, other))
-    assert "is no folder" in refusal(publish(exported, other / "notes"))
-    told = refusal(publish(exported, other / "notes" / "below"))
-    assert "make that place writable, or name another" in told
+    assert "is not a folder" in refusal(publish(exported, other / "notes"))
+    message = refusal(publish(exported, other / "notes" / "below"))
+    assert "make the destination writable, or choose another" in message
     assert (mine / "thesis.txt").read_text() == "years of work"
     assert contents(other) == {"notes": b"x"}
 
 
 def with_sums_of_its_own(folder: Path):
-    """A folder of the user's, with a list as `sha256sum` writes it."""
+    """Replaces the folder by a user's, with a list that `sha256sum` wrote."""
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
@@ -337,7 +337,7 @@ def with_an_edited_card(folder: Path):
     (folder / "README.md").write_text("edited by hand")
 
 
-def with_a_file_less(folder: Path):
+def with_a_file_missing(folder: Path):
     (folder / "README.md").unlink()
 
 
@@ -347,35 +347,35 @@ def with_an_empty_folder(folder: Path):
 
 @pytest.fixture(scope="module")
 def published(exported, tmp_path_factory):
-    """A publication, not to be changed."""
+    """A publication; tests must not change it."""
     target = tmp_path_factory.mktemp("published") / "model"
     succeeded(publish(exported, target))
     return target
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (with_sums_of_its_own, "holds a SHA256SUMS that this version did not write"),
-        (with_a_file_put_on_the_list, "SHA256SUMS that this version did not write, or that was changed since"),
+        (with_a_file_put_on_the_list, "SHA256SUMS that this version did not write or that was edited since"),
         (with_a_list_in_latin_1, "holds a SHA256SUMS that this version did not write"),
-        (with_an_edited_card, "was published, but README.md is no longer as it was then"),
-        (with_a_file_less, "was published, but README.md is no longer as it was then"),
+        (with_an_edited_card, "was published, but README.md has changed since"),
+        (with_a_file_missing, "was published, but README.md has changed since"),
         (with_an_empty_folder, "holds mine, which was not published there"),
     ],
 )
-def test_only_what_was_published_and_is_as_it_was_is_replaced(published, exported, tmp_path, change, told):
+def test_only_an_unmodified_publication_is_replaced(published, exported, tmp_path, change, message):
     target = tmp_path / "model"
     shutil.copytree(published, target)
     change(target)
     before = sorted(target.rglob("*")), contents(target)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         publish_folder.publish(exported.folder / "models/export", target)
     assert (sorted(target.rglob("*")), contents(target)) == before
 
 
-def test_a_copy_for_which_there_is_no_room_leaves_the_earlier_one(exported, tmp_path):
-    """A limit of the process on the size of a file stands for a full disk: the weights do not fit."""
+def test_a_copy_that_does_not_fit_leaves_the_earlier_one(exported, tmp_path):
+    """A limit on the size of a file simulates a full disk: the weights do not fit."""
     target = tmp_path / "model"
     succeeded(publish(exported, target))
     before = contents(target)
@@ -391,13 +391,13 @@ def test_a_copy_for_which_there_is_no_room_leaves_the_earlier_one(exported, tmp_
         f"sys.argv = ['publish', {str(target)!r}]\n"
         "runpy.run_module('finetune.publish', run_name='__main__')\n"
     )
-    told = refusal(exported.run(sys.executable, "-c", script, check=False))
-    assert "no room for a copy" in told
+    message = refusal(exported.run(sys.executable, "-c", script, check=False))
+    assert "no room for a copy" in message
     assert contents(target) == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_kill_in_the_middle_of_the_copy_leaves_the_earlier_one_and_the_next_run_clears_up(exported, tmp_path):
+def test_a_kill_during_the_copy_leaves_the_earlier_one_and_the_next_run_cleans_up(exported, tmp_path):
     target = tmp_path / "model"
     succeeded(publish(exported, target))
     before = contents(target)
@@ -414,7 +414,7 @@ def test_a_kill_in_the_middle_of_the_copy_leaves_the_earlier_one_and_the_next_ru
     assert exported.run(sys.executable, "-c", script, check=False).returncode == -signal.SIGKILL
     assert contents(target) == before
     assert len(list(tmp_path.iterdir())) == 2
-    # The same between the two renames: the earlier copy lies beside the place.
+    # The same for a kill between the two renames: the earlier copy lies beside the destination.
     target.rename(tmp_path / ".model.before")
     assert exported.run(sys.executable, "-c", script, check=False).returncode == -signal.SIGKILL
     assert contents(target) == before
@@ -422,9 +422,9 @@ def test_a_kill_in_the_middle_of_the_copy_leaves_the_earlier_one_and_the_next_ru
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-# S3, for SageMaker.
+# To S3, for SageMaker.
 
-# Run with the archive's code alone on the path, by the functions with which SageMaker's container serves a request.
+# Runs with only the archive's code on the path, through the functions that SageMaker's container calls for a request.
 CONTAINER = """
 import json, sys
 from types import SimpleNamespace
@@ -434,22 +434,22 @@ answers = []
 transformer = Transformer()
 for kind, accept, body in json.load(sys.stdin):
     asked = SimpleNamespace(get_request_properties=lambda: {"Content-Type": kind, "Accept": accept})
-    told = {"status": 200, "type": None}
+    reply = {"status": 200, "type": None}
     context = SimpleNamespace(
         system_properties={"model_dir": sys.argv[1]},
         request_processor=[asked],
-        set_response_content_type=lambda _, found: told.update(type=found),
-        set_response_status=lambda code, phrase: told.update(status=code, phrase=phrase),
+        set_response_content_type=lambda _, kind: reply.update(type=kind),
+        set_response_status=lambda code, phrase: reply.update(status=code, phrase=phrase),
     )
     (answer,) = transformer.transform([{"body": body.encode()}], context)
-    answers.append([told, answer])
+    answers.append([reply, answer])
 import finetune
 print(json.dumps({"answers": answers, "finetune": finetune.__file__, "heavy": sorted({"torch", "transformers", "pyarrow"} & set(sys.modules))}))
 """
 
 
 def in_container(folder: Path, requests: list[tuple[str, str, str]]) -> dict:
-    """What SageMaker's serving code makes of requests (content type, accept, body), the archive being unpacked in a folder."""
+    """Answers of SageMaker's serving code to requests (content type, accept, body), from the archive unpacked in a folder."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", CONTAINER, str(folder)],
@@ -467,16 +467,16 @@ def in_container(folder: Path, requests: list[tuple[str, str, str]]) -> dict:
 
 @pytest.fixture
 def unpacked(exported, tmp_path, s3):
-    """The archive that was published to S3, unpacked elsewhere."""
-    told = succeeded(publish(exported, "s3://models/film", **s3.environment))
-    assert "published to s3://models/film/model.tar.gz" in told
+    """The archive published to S3, unpacked elsewhere."""
+    printed = succeeded(publish(exported, "s3://models/film", **s3.environment))
+    assert "published to s3://models/film/model.tar.gz" in printed
     (tmp_path / "model.tar.gz").write_bytes(s3.read("models", "film/model.tar.gz"))
     with tarfile.open(tmp_path / "model.tar.gz") as archive:
         archive.extractall(tmp_path / "unpacked", filter="data")
     return tmp_path / "unpacked"
 
 
-def test_the_archive_in_s3_answers_in_sagemaker_s_serving_code(exported, unpacked):
+def test_the_archive_in_s3_works_in_sagemaker_s_serving_code(exported, unpacked):
     classifier = Classifier(exported.folder / "models/export")
     expected = classifier.probabilities(TEXTS)
     json_type, csv_type = "application/json", "text/csv"
@@ -494,12 +494,12 @@ def test_the_archive_in_s3_answers_in_sagemaker_s_serving_code(exported, unpacke
     )
     assert Path(found["finetune"]).is_relative_to(unpacked)
     assert found["heavy"] == []
-    (many_told, many), (csv_told, as_csv), (_, one), *wrong = found["answers"]
-    assert (many_told["status"], many_told["type"], csv_told["type"]) == (200, json_type, csv_type)
+    (many_reply, many), (csv_reply, as_csv), (_, one), *wrong = found["answers"]
+    assert (many_reply["status"], many_reply["type"], csv_reply["type"]) == (200, json_type, csv_type)
     for answer, row in zip(json.loads(many), expected, strict=True):
         assert answer["label"] == NAMES[row.argmax()]
         assert answer["probabilities"] == pytest.approx(dict(zip(NAMES, row.tolist(), strict=True)), abs=1e-6)
-    assert [line.split(",")[0] for line in as_csv.splitlines()] == [NAMES[place] for place in expected.argmax(1)]
+    assert [line.split(",")[0] for line in as_csv.splitlines()] == [NAMES[index] for index in expected.argmax(1)]
     assert json.loads(one) == json.loads(many)[:1]
     reasons = [
         "the content type must be application/json or text/csv, found 'image/png'",
@@ -507,12 +507,12 @@ def test_the_archive_in_s3_answers_in_sagemaker_s_serving_code(exported, unpacke
         "row 1 has 2 fields, expected one text",
         "the answer can be application/json or text/csv, but only 'image/png' is accepted",
     ]
-    for (told, _), reason in zip(wrong, reasons, strict=True):
-        assert told["status"] == 500  # the toolkit's for every error
-        assert reason in told["phrase"]
+    for (reply, _), reason in zip(wrong, reasons, strict=True):
+        assert reply["status"] == 500  # the toolkit's status for every error
+        assert reason in reply["phrase"]
 
 
-def test_the_archive_holds_what_its_script_needs_and_the_model_once(unpacked, exported):
+def test_the_archive_holds_what_its_script_needs_and_one_model_file(unpacked, exported):
     names = relative_files(unpacked)
     model = (
         "onnx/model_int8.onnx"
@@ -532,7 +532,7 @@ def test_the_archive_holds_what_its_script_needs_and_the_model_once(unpacked, ex
     assert set(pins) <= set(listed)
 
 
-def test_the_same_folder_gives_the_same_archive_whenever_it_is_packed(exported, tmp_path, monkeypatch):
+def test_the_same_folder_always_gives_the_same_archive(exported, tmp_path, monkeypatch):
     monkeypatch.chdir(exported.folder)
     write_archive(Path("models/export"), tmp_path / "first.tar.gz")
     for path in Path("models/export").rglob("*"):
@@ -552,16 +552,16 @@ def test_a_key_is_a_folder_unless_it_names_an_archive():
     assert publish_s3.parse_destination("s3://bucket/film/v2.tar.gz") == "s3://bucket/film/v2.tar.gz"
 
 
-def test_an_upload_to_s3_that_is_cut_leaves_the_old_object(exported, s3):
+def test_an_upload_to_s3_that_breaks_leaves_the_old_object(exported, s3):
     s3.write("models", "cut/model.tar.gz", b"the old one")
     with s3.cut_in_the_middle() as cut:
-        told = refusal(
+        message = refusal(
             publish(
                 exported, "s3://models/cut", **s3.environment | {"AWS_ENDPOINT_URL": cut.url, "AWS_MAX_ATTEMPTS": "1"}
             )
         )
     assert cut.broken > 0
-    assert "s3://models/cut/model.tar.gz was not written" in told
+    assert "s3://models/cut/model.tar.gz was not written" in message
     assert s3.read("models", "cut/model.tar.gz") == b"the old one"
 
 
@@ -572,22 +572,20 @@ def test_mistakes_about_s3_end_in_one_line(exported, s3):
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    told = refusal(publish(exported, "s3://models/x", AWS_ENDPOINT_URL=s3.url, **none))
-    assert "there are no credentials for s3://models/x/model.tar.gz" in told
+    message = refusal(publish(exported, "s3://models/x", AWS_ENDPOINT_URL=s3.url, **none))
+    assert "there are no credentials for s3://models/x/model.tar.gz" in message
     gone = s3.environment | {"AWS_ENDPOINT_URL": closed_port(), "AWS_MAX_ATTEMPTS": "1"}
     assert "check the network and publish again" in refusal(publish(exported, "s3://models/x", **gone))
     assert [key for key in bucket_keys(s3, "models") if key.startswith("x")] == []
 
 
-# The Hub.
+# To the Hub.
 
 
-def test_a_repository_on_the_hub_gets_the_folder_in_one_commit_and_loses_what_is_no_longer_part(
-    exported, hub, tmp_path
-):
+def test_a_repository_on_the_hub_gets_the_folder_in_one_commit_and_loses_old_files(exported, hub, tmp_path):
     export = contents(exported.folder / "models/export")
-    told = succeeded(publish(exported, "hf://owner/film", "--private", **hub_settings(hub)))
-    assert f"published to {hub.url}/owner/film/commit/" in told
+    printed = succeeded(publish(exported, "hf://owner/film", "--private", **hub_settings(hub)))
+    assert f"published to {hub.url}/owner/film/commit/" in printed
     assert {name: content for name, content in hub.files("owner/film").items() if name != ".gitattributes"} == export
     assert hub.repositories["owner/film"].private
     assert len([line for line in hub.requests if "/commit/" in line]) == 1
@@ -596,10 +594,10 @@ def test_a_repository_on_the_hub_gets_the_folder_in_one_commit_and_loses_what_is
     hub.requests.clear()
     succeeded(publish(exported, "hf://owner/film", **hub_settings(hub)))
     assert {name: content for name, content in hub.files("owner/film").items() if name != ".gitattributes"} == export
-    # What the Hub has already is not sent again.
+    # Files that the Hub already has are not sent again.
     assert not [line for line in hub.requests if line.startswith("PUT ")]
 
-    # What a user gets from there is what was evaluated.
+    # A user downloads exactly the evaluated model.
     got = exported.run(
         sys.executable,
         "-c",
@@ -611,14 +609,14 @@ def test_a_repository_on_the_hub_gets_the_folder_in_one_commit_and_loses_what_is
     assert (Classifier(got).probabilities(TEXTS) == ours).all()
 
 
-def test_a_branch_gets_the_folder_and_main_stays(exported, hub):
+def test_a_branch_gets_the_folder_and_main_stays_unchanged(exported, hub):
     hub.push("owner/film", {"README.md": b"the old one"})
     succeeded(publish(exported, "hf://owner/film@next", **hub_settings(hub)))
     assert hub.files("owner/film") == {"README.md": b"the old one"}
     assert hub.files("owner/film", "next") == contents(exported.folder / "models/export")
 
 
-def test_an_upload_to_the_hub_that_is_killed_leaves_the_repository_as_it_was(exported, hub):
+def test_a_killed_upload_to_the_hub_leaves_the_repository_unchanged(exported, hub):
     hub.push("owner/film", {"README.md": b"the old one"})
     weights = hashlib.sha256((exported.folder / "models/export/model.safetensors").read_bytes()).hexdigest()
     hub.silent.add(weights)
@@ -639,12 +637,12 @@ def test_an_upload_to_the_hub_that_is_killed_leaves_the_repository_as_it_was(exp
     assert hub.files("owner/film") == contents(exported.folder / "models/export")
 
 
-def test_a_connection_that_breaks_once_is_tried_again_and_a_refused_file_ends_in_one_line(exported, hub):
+def test_a_broken_connection_is_retried_and_a_refused_file_ends_in_one_line(exported, hub):
     hub.push("owner/film", {"README.md": b"the old one"})
     weights = hashlib.sha256((exported.folder / "models/export/model.safetensors").read_bytes()).hexdigest()
     hub.statuses[weights] = 403
-    told = refusal(publish(exported, "hf://owner/film", **hub_settings(hub)))
-    assert "the Hub refused owner/film with status 403" in told
+    message = refusal(publish(exported, "hf://owner/film", **hub_settings(hub)))
+    assert "the Hub refused owner/film with status 403" in message
     assert hub.files("owner/film") == {"README.md": b"the old one"}
     hub.statuses.clear()
     hub.breaks[weights] = 1
@@ -653,7 +651,7 @@ def test_a_connection_that_breaks_once_is_tried_again_and_a_refused_file_ends_in
     assert hub.files("owner/film") == contents(exported.folder / "models/export")
 
 
-def test_mistakes_about_the_hub_end_in_one_line_and_make_nothing(exported, hub):
+def test_mistakes_about_the_hub_end_in_one_line_and_create_nothing(exported, hub):
     without = publish(exported, "hf://owner/film", **hub_settings(hub, token=None))
     assert "a token that may write to owner/film is needed: `hf auth login`, or HF_TOKEN" in refusal(without)
     wrong = publish(exported, "hf://owner/film", **hub_settings(hub, token="hf_reader"))
@@ -667,20 +665,20 @@ def test_mistakes_about_the_hub_end_in_one_line_and_make_nothing(exported, hub):
     assert hub.repositories == {}
 
 
-def test_a_card_that_the_hub_s_validator_refuses_is_told_before_anything_is_made(exported, hub):
-    hub.licenses = {"other"}  # the tiny model's is another
-    told = refusal(publish(exported, "hf://owner/film", **hub_settings(hub)))
-    assert 'the Hub does not accept the model card ("license" must be one of [other])' in told
+def test_a_card_that_the_hub_s_validator_rejects_is_reported_before_anything_is_created(exported, hub):
+    hub.licenses = {"other"}  # not the license of the tiny model
+    message = refusal(publish(exported, "hf://owner/film", **hub_settings(hub)))
+    assert 'the Hub does not accept the model card ("license" must be one of [other])' in message
     assert hub.repositories == {}
 
 
-def test_what_was_made_on_the_hub_before_a_refusal_is_told(exported, hub):
+def test_a_refusal_names_what_was_created_on_the_hub(exported, hub):
     hub.statuses["/commit/main"] = hub.statuses["/commit/next"] = 500
     settings = hub_settings(hub)
-    told = refusal(publish(exported, "hf://owner/film", **settings))
-    assert "the Hub refused owner/film with status 500" in told
-    assert "(the repository owner/film had been made by then and stays, without the model)" in told
+    message = refusal(publish(exported, "hf://owner/film", **settings))
+    assert "the Hub refused owner/film with status 500" in message
+    assert "(the repository owner/film was created and remains, without the model)" in message
     assert set(hub.files("owner/film")) == {".gitattributes"}
-    assert "had been made" not in refusal(publish(exported, "hf://owner/film", **settings))
-    told = refusal(publish(exported, "hf://owner/film@next", **settings))
-    assert "(the branch next had been made by then and stays, without the model)" in told
+    assert "was created" not in refusal(publish(exported, "hf://owner/film", **settings))
+    message = refusal(publish(exported, "hf://owner/film@next", **settings))
+    assert "(the branch next was created and remains, without the model)" in message

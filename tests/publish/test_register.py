@@ -1,4 +1,4 @@
-"""The exported model from another directory, by its path and by its name, through a folder and through S3."""
+"""Getting the exported model from another directory, by path and by name, through a folder and through S3."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.support.export_project import NAMES
 from tests.support.project import Project
 from tests.support.s3_server import bucket_keys, s3_endpoint
 
-# One process exports the tiny project once for all that use it.
+# One test process exports the tiny project once for all tests that use it.
 pytestmark = pytest.mark.xdist_group("exported")
 
 TEXTS = ["the film is great", "a dull story"]
@@ -24,14 +24,14 @@ def s3():
 
 @pytest.fixture
 def elsewhere(tmp_path) -> Project:
-    """An empty folder that is no project, with settings and caches of its own."""
+    """An empty folder outside any project, with separate settings and caches."""
     folder = tmp_path / "away" / "folder"
     folder.mkdir(parents=True)
     return Project(folder)
 
 
 def pushed(exported: Project, folder: Path, url: str, *options: str, **environment: str) -> Project:
-    """A copy of the project, registered and pushed to a remote, without a cache: what is got comes from the remote."""
+    """A copy of the project, registered and pushed to a remote. It has no cache, so downloads come from the remote."""
     project = exported.copy(folder)
     project.dvc("remote", "add", "--default", "store", url)
     for option in options:
@@ -45,7 +45,7 @@ def pushed(exported: Project, folder: Path, url: str, *options: str, **environme
 
 
 def is_the_exported(exported: Project, got: Path):
-    """Byte for byte, and it answers."""
+    """Checks that a folder equals the exported one byte for byte, and that its model gives the same answers."""
     export = exported.folder / "models/export"
     assert relative_files(got) == relative_files(export)
     assert all((got / name).read_bytes() == (export / name).read_bytes() for name in relative_files(export))
@@ -54,7 +54,7 @@ def is_the_exported(exported: Project, got: Path):
     assert (classifier.probabilities(TEXTS) == Classifier(export).probabilities(TEXTS)).all()
 
 
-def test_a_model_pushed_to_a_folder_is_got_by_path_and_by_name(exported, elsewhere, tmp_path):
+def test_a_model_pushed_to_a_folder_can_be_fetched_by_path_and_by_name(exported, elsewhere, tmp_path):
     project = pushed(exported, tmp_path / "project", str(tmp_path / "store"))
     elsewhere.dvc("get", str(project.folder), "models/export")
     is_the_exported(exported, elsewhere.folder / "export")
@@ -62,7 +62,7 @@ def test_a_model_pushed_to_a_folder_is_got_by_path_and_by_name(exported, elsewhe
     is_the_exported(exported, elsewhere.folder / "named")
 
 
-def test_a_version_that_was_registered_stays_when_the_branch_moves_on(exported, elsewhere, tmp_path):
+def test_a_registered_version_stays_when_the_branch_moves_on(exported, elsewhere, tmp_path):
     project = pushed(exported, tmp_path / "project", str(tmp_path / "store"))
     project.dvc("pull")
     (project.folder / "models/export/README.md").write_text("another model")
@@ -75,7 +75,7 @@ def test_a_version_that_was_registered_stays_when_the_branch_moves_on(exported, 
     assert (elsewhere.folder / "export/README.md").read_text() == "another model"
 
 
-def test_a_model_pushed_to_s3_is_got_by_path_and_by_name(exported, elsewhere, tmp_path, s3):
+def test_a_model_pushed_to_s3_can_be_fetched_by_path_and_by_name(exported, elsewhere, tmp_path, s3):
     keys = {name: value for name, value in s3.environment.items() if name != "AWS_ENDPOINT_URL"}
     project = pushed(exported, tmp_path / "project", "s3://models/store", f"endpointurl={s3.url}", **keys)
     assert any(key.startswith("store/files/md5/") for key in bucket_keys(s3, "models"))

@@ -31,8 +31,8 @@ NOT_JSON = "the body is not readable JSON: nested too deeply, a number too long,
 
 @pytest.fixture(scope="module")
 def server(learnt):
-    with running(learnt, "--max-texts", "50", "--max-characters", "1000", "--max-body", "20000") as found:
-        yield found
+    with running(learnt, "--max-texts", "50", "--max-characters", "1000", "--max-body", "20000") as server:
+        yield server
 
 
 def test_one_text_and_many_are_answered_as_the_model_answers_them(server, learnt):
@@ -40,7 +40,7 @@ def test_one_text_and_many_are_answered_as_the_model_answers_them(server, learnt
     status, many = server.post("/predict", {"texts": TEXTS})
     assert status == 200
     found = [prediction["probabilities"] for prediction in many["predictions"]]
-    assert np.array([[shares["bad"], shares["good"]] for shares in found]) == pytest.approx(expected, abs=1e-6)
+    assert np.array([[row["bad"], row["good"]] for row in found]) == pytest.approx(expected, abs=1e-6)
     for prediction in many["predictions"]:
         assert prediction["probability"] == max(prediction["probabilities"].values())
         assert prediction["probabilities"][prediction["label"]] == prediction["probability"]

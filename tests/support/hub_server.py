@@ -1,7 +1,7 @@
-"""A Hub on loopback: the part of the Hugging Face Hub's HTTP interface that its clients use to download and to commit.
+"""A Hub on loopback: the part of the Hugging Face Hub's HTTP API that clients use to download and to commit.
 
-It answers what huggingface_hub 2.4 and datasets 5.2 ask for, with the headers and the error codes that they go by.
-Large files come by Git's LFS protocol; the Hub's newer one, Xet, is not spoken here (HF_HUB_DISABLE_XET=1).
+It answers the requests of huggingface_hub 2.4 and datasets 5.2, with the headers and error codes that they rely on.
+Large files use Git's LFS protocol; the Hub's newer protocol, Xet, is not supported (HF_HUB_DISABLE_XET=1).
 """
 
 import base64
@@ -22,13 +22,13 @@ API = re.compile(
 FILE = re.compile(r"^/((?P<kind>datasets)/)?(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)$")
 WRITE = re.compile(r"^/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit|branch)/(?P<revision>[^/]+)$")
 BATCH = re.compile(r"^/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch$")
-LARGE = 1000  # bytes from which a file goes by LFS
+LARGE = 1000  # bytes above which a file uses LFS
 Files = dict[str, bytes]  # path -> content
 
 
 @dataclass
 class Repository:
-    """A model or data set with its commits; files of a gated one need a token."""
+    """A model or data set with its commits; reading a gated one needs `token`."""
 
     commits: dict[str, Files] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)  # branch or tag -> commit
@@ -37,18 +37,18 @@ class Repository:
 
 
 class Hub:
-    """The server; use it with `with`. `url` is where it listens, `requests` what it was asked for."""
+    """The server, a context manager. `url` is its address; `requests` lists all requests."""
 
     def __init__(self):
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []  # "GET /tiny/bert/resolve/COMMIT/config.json", with " from 10" after a Range
-        self.breaks: dict[str, float] = {}  # end of a path -> how many more downloads break in the middle of the file
-        self.statuses: dict[str, int] = {}  # end of a path -> status that it is answered with
-        self.silent: set[str] = set()  # ends of paths that are never answered
-        self.licenses = {"apache-2.0", "mit", "cc-by-4.0", "other"}  # some of those that the Hub knows
+        self.breaks: dict[str, float] = {}  # end of a path -> number of transfers still to break halfway
+        self.statuses: dict[str, int] = {}  # end of a path -> status of the response
+        self.silent: set[str] = set()  # ends of paths that never get a response
+        self.licenses = {"apache-2.0", "mit", "cc-by-4.0", "other"}  # some licenses that the Hub knows
         self.writer = "hf_writer"  # the token that may write
-        self.objects: dict[str, bytes] = {}  # large files by SHA-256, also of commits that were never made
-        self.waiting = Event()  # set when a silent path was asked for
+        self.objects: dict[str, bytes] = {}  # large files by SHA-256, also those never committed
+        self.waiting = Event()  # set by a request for a silent path
         self.closing = Event()
 
     def __enter__(self) -> "Hub":
@@ -66,9 +66,9 @@ class Hub:
         self.server.server_close()
 
     def push(self, repo: str, files: Files, *refs: str, token: str | None = None) -> str:
-        """Commit with these files, which `main` and the named branches and tags now point to.
+        """Commits these files and points `main` and the named branches and tags to the commit.
 
-        A data set's name starts with `datasets/`, as in its address.
+        The name of a data set starts with `datasets/`, as in its URL.
         """
         repository = self.repositories.setdefault(repo, Repository(token=token))
         tree = sorted((name, oid(content)) for name, content in files.items())
@@ -78,12 +78,12 @@ class Hub:
         return commit
 
     def files(self, repo: str, revision: str = "main") -> Files:
-        """Files of a repository as a reader sees them now."""
+        """Current files of a repository."""
         repository = self.repositories[repo]
         return repository.commits[repository.refs[revision]]
 
     def downloads(self, repo: str) -> set[str]:
-        """Paths of the files that were asked for with GET."""
+        """Paths of the files requested with GET."""
         start = f"GET /{repo}/resolve/"
         return {
             line.removeprefix(start).split(" ")[0].partition("/")[2] for line in self.requests if line.startswith(start)
@@ -92,11 +92,11 @@ class Hub:
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # clients keep their connections open
+    block_on_close = False  # clients keep connections open
     hub: Hub
 
     def handle_error(self, request, client_address):
-        """Silence: a client that hangs up is no news, and what fails here fails the test."""
+        """Logs nothing: clients may hang up, and any real failure also fails the test."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def log_message(self, *_):
-        """Nothing on stderr; `Hub.requests` has it all."""
+        """Logs nothing; `Hub.requests` lists all requests."""
 
     def do_GET(self):
         self.respond()
@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
     do_PUT = do_POST  # noqa: N815, as above
 
     def refused(self, path: str) -> bool:
-        """Whether this path is to fail as the test wants it; then it has."""
+        """Whether the test wants this path to fail; if so, the failure has been sent."""
         hub = self.server.hub
         for end, status in hub.statuses.items():
             if path.endswith(end):
@@ -137,14 +137,14 @@ class Handler(BaseHTTPRequestHandler):
         hub.requests.append(f"{self.command} {path}" + (f" from {start[1]}" if start else ""))
         if self.refused(path):
             return None
-        # The revision is one quoted part of the path, so the parts are found before they are unquoted.
+        # A revision is one quoted part of the path, so match before unquoting.
         match = API.match(url.path) or FILE.match(url.path)
         if not match:
             return self.answer(404, b"no such address")
         parts = {name: unquote(value) for name, value in match.groupdict().items() if value}
         repo = ("datasets/" if parts.get("kind") == "datasets" else "") + parts["repo"]
         if repo not in hub.repositories:
-            # As the Hub does it: whoever shows no token is not told whether a name is private or free.
+            # Like the Hub, do not reveal to clients without a token whether a name is private or free.
             return self.refuse(
                 404 if self.headers.get("Authorization") else 401, "RepoNotFound", "Repository not found"
             )
@@ -164,11 +164,11 @@ class Handler(BaseHTTPRequestHandler):
         return self.json({"id": parts["repo"], "sha": commit, "private": False, "tags": [], "siblings": siblings})
 
     def respond_to_write(self):
-        """Everything that changes something, and the validator of cards."""
+        """Requests that change something, and the validation of cards."""
         hub, path = self.server.hub, urlsplit(self.path).path
         hub.requests.append(f"{self.command} {unquote(path)}")
         if self.command == "PUT" and self.is_to_break():
-            # Hung up on in the middle of the file.
+            # Break the connection in the middle of the file.
             self.rfile.read(int(self.headers["Content-Length"]) // 2)
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
@@ -178,9 +178,9 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if path == "/api/validate-yaml":
             return self.validate(json.loads(body))
-        if path.startswith("/large/"):  # a signed address: no token
+        if path.startswith("/large/"):  # a signed URL needs no token
             name = path.removeprefix("/large/")
-            if hashlib.sha256(body).hexdigest() != name:  # cut short by a client that was killed
+            if hashlib.sha256(body).hexdigest() != name:  # truncated, because the client was killed
                 return self.answer(400, b"")
             hub.objects[name] = body
             return self.answer(200, b"")
@@ -190,20 +190,28 @@ class Handler(BaseHTTPRequestHandler):
                 403 if shown else 401, "", "You don't have the rights" if shown else "Invalid credentials"
             )
         if path == "/api/repos/create":
-            asked = json.loads(body)
-            repo = f"{asked['organization']}/{asked['name']}"
-            there = {"url": f"{hub.url}/{repo}", "name": repo}
-            if repo in hub.repositories:
-                return self.answer(409, json.dumps(there).encode(), {"Content-Type": "application/json"})
-            hub.push(repo, {".gitattributes": b"*.onnx filter=lfs\n"})
-            hub.repositories[repo].private = asked.get("visibility") == "private"
-            return self.json(there)
+            return self.create(json.loads(body))
         if match := BATCH.match(path):
             return self.large_files(json.loads(body)["objects"])
         match = WRITE.match(path)
         if not match:
             return self.answer(404, b"no such address")
-        repository, revision = hub.repositories[match["repo"]], unquote(match["revision"])
+        return self.write(match, body)
+
+    def create(self, asked: dict):
+        """Creates a repository, as the Hub does with a first commit."""
+        hub = self.server.hub
+        repo = f"{asked['organization']}/{asked['name']}"
+        created = {"url": f"{hub.url}/{repo}", "name": repo}
+        if repo in hub.repositories:
+            return self.answer(409, json.dumps(created).encode(), {"Content-Type": "application/json"})
+        hub.push(repo, {".gitattributes": b"*.onnx filter=lfs\n"})
+        hub.repositories[repo].private = asked.get("visibility") == "private"
+        return self.json(created)
+
+    def write(self, match: re.Match, body: bytes):
+        """Creates a branch, announces an upload or makes a commit."""
+        repository, revision = self.server.hub.repositories[match["repo"]], unquote(match["revision"])
         if match["what"] == "branch":
             if revision in repository.refs:
                 return self.answer(409, b"")
@@ -217,13 +225,13 @@ class Handler(BaseHTTPRequestHandler):
         return self.commit(match["repo"], revision, [json.loads(line) for line in body.splitlines()])
 
     def validate(self, asked: dict):
-        """What the Hub says about a card's metadata: nothing, or every mistake."""
+        """Validates the metadata of a card; the response lists every mistake."""
         _, front, _ = asked["content"].split("---\n", 2)
-        found = yaml.safe_load(front)
+        metadata = yaml.safe_load(front)
         mistakes = []
-        if found.get("license", "other") not in self.server.hub.licenses:
+        if metadata.get("license", "other") not in self.server.hub.licenses:
             mistakes.append(f'"license" must be one of [{", ".join(sorted(self.server.hub.licenses))}]')
-        for entry in found.get("model-index", []):
+        for entry in metadata.get("model-index", []):
             for result in entry["results"]:
                 if not {"type", "name"} <= set(result["dataset"]) or "type" not in result["task"]:
                     mistakes.append('"model-index[0].results[0].dataset.type" is required')
@@ -231,21 +239,21 @@ class Handler(BaseHTTPRequestHandler):
                     mistakes.append('"model-index[0].results[0].metrics[0].value" is required')
         if self.headers.get("Accept") == "text/plain":
             return self.answer(400 if mistakes else 200, "\n".join(mistakes).encode(), {"Content-Type": "text/plain"})
-        told = {"errors": [{"message": mistake} for mistake in mistakes], "warnings": []}
-        return self.answer(400 if mistakes else 200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+        answer = {"errors": [{"message": mistake} for mistake in mistakes], "warnings": []}
+        return self.answer(400 if mistakes else 200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def large_files(self, asked: list[dict]):
-        """Where each large file is to be put; nothing for those that are there already."""
+        """Upload address of each large file; none for files already stored."""
         hub, objects = self.server.hub, []
         for entry in asked:
-            found = {"oid": entry["oid"], "size": entry["size"]}
+            item = {"oid": entry["oid"], "size": entry["size"]}
             if entry["oid"] not in hub.objects:
-                found["actions"] = {"upload": {"href": f"{hub.url}/large/{entry['oid']}"}}
-            objects.append(found)
+                item["actions"] = {"upload": {"href": f"{hub.url}/large/{entry['oid']}"}}
+            objects.append(item)
         self.json({"transfer": "basic", "objects": objects})
 
     def commit(self, repo: str, branch: str, lines: list[dict]):
-        """A commit on a branch from its operations, all of them or none."""
+        """Makes a commit on a branch from its operations, all of them or none."""
         hub, repository = self.server.hub, self.server.hub.repositories[repo]
         header, *operations = lines
         parent = header["value"].get("parentCommit")
@@ -267,7 +275,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.json({"success": True, "commitUrl": f"{hub.url}/{repo}/commit/{commit}", "commitOid": commit})
 
     def tree(self, files: Files, folder: str, recursive: bool) -> list[dict]:
-        """Entries below a folder, as the Hub lists them."""
+        """Entries below a folder, in the Hub's format."""
         prefix = f"{folder}/" if folder else ""
         entries = {}
         for name, content in files.items():
@@ -283,7 +291,7 @@ class Handler(BaseHTTPRequestHandler):
         return list(entries.values())
 
     def file(self, repository: Repository, commit: str, path: str, start: int):
-        """One file, from a byte on."""
+        """Sends one file from byte `start`."""
         head = {"X-Repo-Commit": commit}
         if repository.token and self.headers.get("Authorization") != f"Bearer {repository.token}":
             status = 403 if self.headers.get("Authorization") else 401
@@ -310,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         if self.is_to_break():
-            # The middle of the file, however much of it was asked for: who resumes there gets nothing more.
+            # Always at the middle of the whole file: a client that resumes there gets nothing more.
             start = int(re.sub(r"\D", "", self.headers.get("Range", "")) or 0)
             self.wfile.write(content[: max(0, (start + len(content)) // 2 - start)])
             self.wfile.flush()
@@ -320,7 +328,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def is_to_break(self) -> bool:
-        """Whether this download is to break; counts it."""
+        """Whether this transfer is to break; counts it."""
         hub = self.server.hub
         for end, left in hub.breaks.items():
             if unquote(urlsplit(self.path).path).endswith(end) and left > 0:
@@ -330,5 +338,5 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def oid(content: bytes) -> str:
-    """Git's name for a file with this content."""
+    """Git's object id of a file with this content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

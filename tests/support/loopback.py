@@ -1,4 +1,4 @@
-"""A web server and a package index on this machine, so that the network's part is real but stays here."""
+"""A web server and a package index on this machine, for real requests without a network."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ from pathlib import Path
 def served(pages: dict[str, bytes], cut: int = 0):
     """Address of a server that answers with the page of each path, or 404.
 
-    With `cut`, it breaks the connection that many bytes before the end it announced.
+    With `cut`, it breaks the connection that many bytes before the announced end.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -29,7 +29,7 @@ def served(pages: dict[str, bytes], cut: int = 0):
             self.wfile.write(page[: max(0, len(page) - cut)])
 
         def log_message(self, *args):
-            """Says nothing."""
+            """Logs nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -49,7 +49,7 @@ def closed_port() -> str:
 
 
 def wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -> Path:
-    """A valid wheel with the files given by their path inside it."""
+    """A valid wheel with these files, given by their paths inside it."""
     info = f"{name}-{version}.dist-info"
     files = files | {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),

@@ -1,4 +1,4 @@
-"""S3 on loopback: moto's server, and one before it that hangs up in the middle of an upload."""
+"""S3 on loopback: moto's server, and a proxy before it that breaks uploads halfway."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 @dataclass
 class Cut:
-    """A server that passes everything on to S3 but breaks what is uploaded; `broken` counts those."""
+    """A proxy to S3 that breaks every upload; `broken` counts them."""
 
     url: str = ""
     broken: int = 0
@@ -23,7 +23,7 @@ class Cut:
 
 @dataclass
 class S3:
-    """The server, with a bucket `models`; `environment` is all that a client needs."""
+    """The server with its bucket `models`; `environment` holds all settings that a client needs."""
 
     url: str
     environment: dict[str, str] = field(default_factory=dict)
@@ -46,11 +46,11 @@ class S3:
 
     @contextmanager
     def cut_in_the_middle(self) -> Iterator[Cut]:
-        """Address at which every upload breaks when half of it has come."""
+        """Starts a proxy that breaks every upload halfway."""
         cut, behind = Cut(), urlsplit(self.url)
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"  # or a client that asks whether it may send waits for ever
+            protocol_version = "HTTP/1.1"  # else a client that sends `Expect: 100-continue` waits forever
 
             def do_PUT(self):
                 cut.broken += 1
@@ -60,14 +60,14 @@ class S3:
             def do_HEAD(self):
                 connection = HTTPConnection(behind.hostname, behind.port)
                 connection.request("HEAD", self.path, headers=dict(self.headers))
-                found = connection.getresponse()
-                self.send_response(found.status)
+                response = connection.getresponse()
+                self.send_response(response.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 connection.close()
 
             def log_message(self, *args):
-                """Says nothing."""
+                """Logs nothing."""
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -87,7 +87,7 @@ def bucket_keys(s3: S3, bucket: str) -> list[str]:
 
 @contextmanager
 def s3_endpoint() -> Iterator[S3]:
-    """moto's server for the time of the block."""
+    """moto's server during the block."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -1,4 +1,4 @@
-"""The real server as a process of its own, and requests to it."""
+"""The real server in a separate process, and requests to it."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ class Server:
         self.host, self.port = urlsplit(address).hostname, urlsplit(address).port
 
     def send(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict, bytes]:
-        """Status, headers and body of the answer to one request on a connection of its own."""
+        """Status, headers and body of the response to one request, on a new connection."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=SECONDS)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -33,7 +33,7 @@ class Server:
             connection.close()
 
     def post(self, path: str, value, **headers: str):
-        """Status and JSON of the answer to a JSON value."""
+        """Status and JSON of the response to a posted JSON value."""
         body = json.dumps(value).encode()
         status, _, answer = self.send("POST", path, body, **{"Content-Type": "application/json"} | headers)
         return status, json.loads(answer)
@@ -43,19 +43,19 @@ class Server:
         return json.loads(self.send("GET", path)[2])
 
     def metric(self, line: str) -> float:
-        """Value of one line of /metrics, by all that stands before it."""
+        """Value of one line of /metrics, by the text before the value."""
         text = self.send("GET", "/metrics")[2].decode()
         return float(next(found for found in text.splitlines() if found.startswith(f"{line} ")).split()[-1])
 
     def stop(self, how: int = signal.SIGTERM) -> tuple[int, str]:
-        """Exit status after a signal, and what was said on stderr."""
+        """Exit status after a signal, and stderr."""
         self.process.send_signal(how)
-        _, told = self.process.communicate(timeout=SECONDS)
-        return self.process.returncode, told
+        _, error = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, error
 
 
 def command(*arguments: str, **environment: str) -> dict:
-    """What to start a server with; of the environment it sees nothing that this machine may set for servers."""
+    """Arguments of Popen for a server; the SERVE_ variables of this machine are left out."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("SERVE_")}
     return {
         "args": [sys.executable, "-W", "error", "-m", "finetune.serve", *arguments],
@@ -72,10 +72,10 @@ def running(folder: Path, *arguments: str, **environment: str):
     """A server on the folder at a free port, stopped at the end."""
     process = subprocess.Popen(**command("--folder", str(folder), "--port", "0", *arguments, **environment))
     try:
-        told = process.stdout.readline()
-        if not told:
+        line = process.stdout.readline()
+        if not line:
             raise AssertionError(process.communicate(timeout=SECONDS)[1])
-        yield Server(process, told.split(" at ")[1].split()[0])
+        yield Server(process, line.split(" at ")[1].split()[0])
     finally:
         process.kill()
         process.communicate()
