@@ -75,6 +75,24 @@ def refusal(done: subprocess.CompletedProcess) -> str:
     return last.removeprefix("error: ")
 
 
+@pytest.fixture
+def refused_here(monkeypatch):
+    """Function that publishes in this process, which saves starting one, and returns the one-line refusal."""
+
+    def run(project: Project, to) -> str:
+        for name, value in project.environment.items():
+            if name.startswith("DVC_"):
+                monkeypatch.setenv(name, value)
+        monkeypatch.chdir(project.folder)
+        monkeypatch.setattr(sys, "argv", ["publish", str(to)])
+        with pytest.raises(UserError) as caught:
+            command_line.main()
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return run
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Content of all files below a folder, by relative path."""
     return {name: (folder / name).read_bytes() for name in relative_files(folder)}
@@ -162,9 +180,9 @@ def no_lock(folder: Path):
         (no_lock, "there is no dvc.lock that names models/export"),
     ],
 )
-def test_only_what_dvc_lock_names_is_published(project, tmp_path, change, message):
+def test_only_what_dvc_lock_names_is_published(project, refused_here, tmp_path, change, message):
     change(project.folder)
-    assert message in refusal(publish(project, tmp_path / "out"))
+    assert message in refused_here(project, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -189,17 +207,17 @@ def test_an_impossible_destination_is_reported_before_any_check(monkeypatch, des
         command_line.main()
 
 
-def test_the_exported_folder_cannot_hold_a_copy_of_itself(exported):
-    assert "cannot publish into models/export" in refusal(publish(exported, "models/export/copy"))
+def test_the_exported_folder_cannot_hold_a_copy_of_itself(exported, refused_here):
+    assert "cannot publish into models/export" in refused_here(exported, "models/export/copy")
 
 
-def test_a_link_into_the_exported_folder_is_refused_too(project, tmp_path):
+def test_a_link_into_the_exported_folder_is_refused_too(project, refused_here, tmp_path):
     before = contents(project.folder / "models/export")
     (tmp_path / "link").symlink_to(project.folder / "models/export")
-    assert "cannot publish into models/export" in refusal(publish(project, tmp_path / "link" / "sub"))
+    assert "cannot publish into models/export" in refused_here(project, tmp_path / "link" / "sub")
     assert contents(project.folder / "models/export") == before
     (tmp_path / "round").symlink_to(tmp_path / "round")
-    assert "is not a folder" in refusal(publish(project, tmp_path / "round"))
+    assert "is not a folder" in refused_here(project, tmp_path / "round")
 
 
 def test_the_exported_folder_alone_suffices_as_after_pulling_it(project, tmp_path):
@@ -296,19 +314,19 @@ def test_a_folder_is_published_with_checksums_and_published_again(project, tmp_p
     assert [path.name for path in target.parent.iterdir()] == ["model"]
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(exported, tmp_path):
+def test_a_folder_that_holds_something_else_is_left_alone(exported, refused_here, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     succeeded(publish(exported, mine))  # an empty folder may be used
     (mine / "thesis.txt").write_text("years of work")
-    message = refusal(publish(exported, mine))
+    message = refused_here(exported, mine)
     assert "holds thesis.txt, which was not published there" in message
     other = tmp_path / "other"
     other.mkdir()
     (other / "notes").write_text("x")
-    assert "holds notes, which was not published there" in refusal(publish(exported, other))
-    assert "is not a folder" in refusal(publish(exported, other / "notes"))
-    message = refusal(publish(exported, other / "notes" / "below"))
+    assert "holds notes, which was not published there" in refused_here(exported, other)
+    assert "is not a folder" in refused_here(exported, other / "notes")
+    message = refused_here(exported, other / "notes" / "below")
     assert "make the destination writable, or choose another" in message
     assert (mine / "thesis.txt").read_text() == "years of work"
     assert contents(other) == {"notes": b"x"}
