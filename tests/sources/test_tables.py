@@ -162,7 +162,7 @@ def test_parquet_columns_of_other_types_come_as_text(tmp_path, labels, expected)
         ("x.csv", "text,label\ngood, but long,1\n", "x.csv line 2 has 3 fields, expected 2; put a text"),
         ("x.csv", "text,label\na,b\nc,d\ne,f,g\n", "x.csv line 4 has 3 fields, expected 2"),
         ("x.csv", 'text,label\n"a,b\nc,d\n', "x.csv line 2 opens a double quote that is never closed; put a text that"),
-        ("x.csv", 'text,label\n"Up" is good,b\n', "x.csv line 2 cannot be read (',' expected after '\"'); a text that"),
+        ("x.csv", 'text,label\n"Up" is good,b\n', "x.csv line 2 cannot be read (',' expected after '\"'); put a text that"),
         (
             "x.jsonl",
             '{"text": "a", "label": 1}\n{"text": "b"}\n',
