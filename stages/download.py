@@ -9,7 +9,6 @@ writes  data/raw/: a Parquet file for each split that the source has, source.jso
 
 import shutil
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from finetune.base.command import run
@@ -42,7 +41,7 @@ def download_data(data: Data):
         splits, pin = pinned_rows(data, Path(folder))
         fresh_folder(RAW, data.uri)
         counts = {name: write_rows(batches, data, RAW / f"{name}.parquet") for name, batches in splits.items()}
-    labels = name_of_each_value(sum(counts.values(), Counter()), data)
+    labels = name_of_each_value(counts, data)
     rows = {name: count.total() for name, count in counts.items()}
     write_json(RAW / "source.json", {"uri": data.uri, **pin, "rows": rows, "labels": labels})
     print("data/raw: " + ", ".join(f"{count} {name} rows" for name, count in rows.items()))

@@ -62,7 +62,8 @@ def escape_unprintable():
 
 def refuse_arguments(usage: str):
     """Prints `usage` and exits on `--help`; exits with status 2 on any other argument."""
-    module = sys.modules["__main__"].__spec__.name.removesuffix(".__main__")
+    spec = sys.modules["__main__"].__spec__  # None when a debugger runs the file
+    module = spec.name.removesuffix(".__main__") if spec else sys.argv[0]
     argparse.ArgumentParser(
         prog=f"python -m {module}", description=usage, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()

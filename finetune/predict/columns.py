@@ -14,15 +14,15 @@ import pyarrow as pa
 
 from finetune.sources.compressed import readable
 from finetune.sources.csv_rows import csv_rows
+from finetune.sources.parquet_rows import column_texts, parquet_file
 from finetune.sources.tables import (
     BATCH,
     check_columns,
     check_whole,
     json_rows,
     json_text,
+    json_value,
     known_format,
-    parquet_file,
-    parquet_texts,
     read_batches,
 )
 
@@ -74,14 +74,20 @@ def parquet_survey(path: Path, text: str) -> Survey:
     with parquet_file(path) as table:
         schema = table.schema_arrow
     check_columns(path.name, [text, *schema.names], schema.names)
-    return Survey(sum(len(batch[text]) for batch in read_batches(path, [text])), schema)
+    return Survey(
+        sum(len(batch[text]) for batch in read_batches(path, [text])), schema.with_metadata(kept(schema.metadata))
+    )
+
+
+def kept(metadata: dict | None) -> dict | None:
+    """Metadata of a Parquet file without the features of `datasets`, which would lack the new columns."""
+    return {key: value for key, value in metadata.items() if key != b"huggingface"} if metadata else None
 
 
 def json_survey(path: Path, text: str) -> Survey:
     rows, kinds = 0, {}
     for where, row in json_rows(path):
-        check_columns(where, [text], list(row))
-        json_value_text(row[text], text, where)
+        json_value_text(json_value(row, text, where), text, where)
         rows += 1
         for key, value in row.items():
             if key not in kinds:
@@ -137,14 +143,16 @@ def read_columns(path: Path, text: str, schema: pa.Schema, size: int) -> Batches
 
 def parquet_columns(path: Path, text: str) -> Batches:
     with parquet_file(path) as table:
+        (spelt,) = check_columns(path.name, [text], table.schema_arrow.names)
         for batch in table.iter_batches(batch_size=BATCH):
-            yield parquet_texts(batch, text, path.name), pa.Table.from_batches([batch])
+            texts = column_texts(batch.column(spelt), None, f"{path.name}: {text!r}")
+            yield texts, pa.Table.from_batches([batch])
 
 
 def json_columns(path: Path, text: str, schema: pa.Schema) -> Batches:
     rows = json_rows(path)
     while batch := list(itertools.islice(rows, BATCH)):
-        texts = [json_value_text(row[text], text, where) for where, row in batch]
+        texts = [json_value_text(json_value(row, text, where), text, where) for where, row in batch]
         columns = [json_array([row.get(field.name) for _, row in batch], field.type) for field in schema]
         yield texts, pa.table(columns, schema=schema)
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from finetune.base.errors import UserError
+from finetune.base.names import normal_name
 from finetune.predict.answers import CHUNK, answers
 from finetune.predict.columns import read_columns, survey
 from finetune.predict.writer import json_writer, table_writer, written_format
@@ -38,6 +39,7 @@ def answer_columns(labels: list[str], prefix: str) -> list[pa.Field]:
 
 def answer_table(classifier: Classifier, path: Path, output: Path | None, text: str, prefix: str):
     """Writes the table with its answers, to stdout if `output` is None. Raises UserError before it writes anything."""
+    text = normal_name(text) or text
     try:
         rows, schema = survey(path, text)
     except MissingColumn as error:

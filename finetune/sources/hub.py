@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from finetune.base.errors import UserError, one_line
 from finetune.sources.model_folder import NEEDED, weight_files
+from finetune.sources.parquet_rows import class_names, column_texts
 
 BATCH = 1_000
 SPLITS_READ = ("train", "validation", "test")  # others, such as IMDb's `unsupervised`, are not read
@@ -154,18 +155,14 @@ def dataset_splits(repository: Repository):
 
 
 def text_batches(split, columns: list[str]) -> Iterator[dict[str, list[str | None]]]:
-    """Batches of a `datasets.Dataset` with every value as text."""
-    from datasets import ClassLabel
-
-    def text(value, feature) -> str | None:
-        if value is None or (isinstance(feature, ClassLabel) and value < 0):
-            return None
-        if isinstance(feature, ClassLabel):
-            return feature.int2str(value)
-        return str(value).lower() if isinstance(value, bool) else str(value)  # true, as in the tables
-
-    for batch in split.select_columns(columns).iter(BATCH):
-        yield {column: [text(value, split.features[column]) for value in batch[column]] for column in columns}
+    """Batches of a `datasets.Dataset` with every value as text, the same as from its Parquet files on this disk."""
+    for batch in split.select_columns(columns).with_format("arrow").iter(BATCH):
+        yield {
+            column: column_texts(
+                batch.column(column).combine_chunks(), class_names(batch.schema, column), f"the column {column!r}"
+            )
+            for column in columns
+        }
 
 
 def model_snapshot(repository: Repository) -> Path:

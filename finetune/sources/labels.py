@@ -4,36 +4,93 @@ import re
 from collections import Counter
 
 from finetune.base.errors import UserError
+from finetune.base.names import name_form
 from finetune.base.params import Data
 
+MOST_LABELS = 1_000  # a column with more different values is a text, an id or a number to predict
+LONGEST_LABEL = 200  # characters
 
-def name_of_each_value(counts: Counter, data: Data) -> dict[str, str]:
+
+def name_of_each_value(counts: dict[str, Counter], data: Data) -> dict[str, str]:
     """Name of each raw label in id order: those of `data.labels`, or the values found in sorted order.
 
-    Raises UserError when a name would have no row, when there is only one class, or when the values
-    look like no labels.
+    `counts` says how often each raw label occurs in each split. Raises UserError if a name has no row, if there is only one
+    class, if the values do not look like labels, if two of them differ only in form, or if train lacks one.
     """
-    found = [value for value in counts if value is not None]
-    shown = (
+    total = sum(counts.values(), Counter())
+    values = [value for value in total if value is not None]
+    check_values(values, total, data)
+    if data.labels is not None:
+        names = data.labels
+        check_mapping(names, total, data.label)
+    else:
+        # Numbers in their order, so that 10 comes after 9.
+        numeric = all(re.fullmatch(r"-?\d{1,18}", value) for value in values)
+        names = {value: value for value in sorted(sorted(values), key=int if numeric else None)}
+        check_missing_mark(values, total, data.label)
+    if len(set(names.values())) < 2:
+        raise UserError(f"a classifier needs at least two labels; column {data.label!r} holds {shown(total)}")
+    check_train(counts, names)
+    return names
+
+
+def shown(counts: Counter) -> str:
+    """The most frequent values with their counts: "'a' (3), 'b' (1)"."""
+    return (
         ", ".join(f"{value!r} ({count})" for value, count in counts.most_common(10) if value is not None) or "no value"
     )
-    if data.labels is not None:
-        for name in dict.fromkeys(data.labels.values()):
-            values = [value for value, known in data.labels.items() if known == name]
-            if not any(counts[value] for value in values):
-                wanted = " or ".join(map(repr, values))
-                raise UserError(
-                    f"data.labels: no row holds {wanted}, which stands for {name!r}; column {data.label!r} holds {shown}"
-                )
-        names = data.labels
-    else:
-        if len(found) > 1000:
+
+
+def check_values(values: list[str], counts: Counter, data: Data):
+    """Raises UserError if the values look like texts, or if two of them that `data.labels` does not both name differ only in form."""
+    if not counts:
+        raise UserError(f"{data.uri} has no row; expected rows below the names of the columns")
+    if data.labels is None and len(values) > MOST_LABELS:
+        raise UserError(
+            f"column {data.label!r} holds {len(values)} different values, so it seems to be no label; check data.label"
+        )
+    if longest := max((value for value in values if len(value) > LONGEST_LABEL), key=len, default=None):
+        raise UserError(
+            f"column {data.label!r} holds a value of {len(longest)} characters ({longest[:20]}…), so it seems to be no label; "
+            "check data.label"
+        )
+    named, forms = set(data.labels or ()), {}
+    for value in sorted({*values, *named}):
+        other = forms.setdefault(name_form(value), value)
+        if other != value and not {value, other} <= named:
             raise UserError(
-                f"column {data.label!r} holds {len(found)} different values, so it seems to be no label; check data.label"
+                f"column {data.label!r} holds {other!r} ({counts[other]}) and {value!r} ({counts[value]}), which differ only in "
+                "form; name both under data.labels, with one name if they are one label"
             )
-        numeric = all(re.fullmatch(r"-?\d+", value) for value in found)
-        # Numbers in their order, so that 10 comes after 9.
-        names = {value: value for value in sorted(sorted(found), key=int if numeric else None)}
-    if len(set(names.values())) < 2:
-        raise UserError(f"a classifier needs at least two labels; column {data.label!r} holds {shown}")
-    return names
+
+
+def check_mapping(names: dict[str, str], counts: Counter, column: str):
+    """Raises UserError if a name of `data.labels` has no row."""
+    for name in dict.fromkeys(names.values()):
+        values = [value for value, known in names.items() if known == name]
+        if not any(counts[value] for value in values):
+            raise UserError(
+                f"data.labels: no row holds {' or '.join(map(repr, values))}, which stands for {name!r}; "
+                f"column {column!r} holds {shown(counts)}"
+            )
+
+
+def check_missing_mark(values: list[str], counts: Counter, column: str):
+    """Raises UserError for -1 beside labels that count from 0: in many data sets it marks a row without a label."""
+    if {"-1", "0"} <= set(values) and all(value.isdecimal() for value in values if value != "-1"):
+        raise UserError(
+            f"column {column!r} holds -1 in {counts['-1']} rows, which often means that a row has no label; list the labels "
+            "under data.labels, with -1 only if it is one"
+        )
+
+
+def check_train(counts: dict[str, Counter], names: dict[str, str]):
+    """Raises UserError for a label that occurs in a split of the source but not in its train split."""
+    for split in counts:
+        for name in dict.fromkeys(names.values()) if "train" in counts else ():
+            values = [value for value, known in names.items() if known == name]
+            if any(counts[split][value] for value in values) and not any(counts["train"][value] for value in values):
+                raise UserError(
+                    f"{split} has rows of the label {name!r} and train has none, so it cannot be learnt; "
+                    "add rows to train, or leave the label out of data.labels, which drops its rows"
+                )

@@ -1,4 +1,4 @@
-"""Raw rows as Parquet: text, label and group, each as the source has it."""
+"""Raw rows as Parquet: the text as the source has it, label and group in their normal form."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from finetune.base.names import normal_name
 from finetune.base.params import Data
 
 SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string()), ("group", pa.string())])
@@ -18,8 +19,8 @@ def write_rows(batches: Iterable[dict], data: Data, path: Path) -> Counter:
     counts: Counter = Counter()
     with pq.ParquetWriter(path, SCHEMA) as writer, tqdm(desc=f"{path.stem} rows", unit=" rows", disable=None) as bar:
         for batch in batches:
-            labels = [(label or "").strip() or None for label in batch[data.label]]
-            groups = batch[data.group] if data.group else [None] * len(labels)
+            labels = [normal_name(label) for label in batch[data.label]]
+            groups = [normal_name(group) for group in batch[data.group]] if data.group else [None] * len(labels)
             writer.write_table(pa.table([batch[data.text], labels, groups], schema=SCHEMA))
             counts.update(labels)
             bar.update(len(labels))

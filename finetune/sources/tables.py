@@ -4,7 +4,6 @@ Every value comes as the text that stands in the file: a text `007` keeps its ze
 is a word. A batch is a dictionary of columns, each a list of `str` or None.
 """
 
-import contextlib
 import itertools
 import json
 import re
@@ -12,12 +11,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from finetune.base.errors import UserError, one_line
+from finetune.base.names import normal_name
 from finetune.sources.compressed import COMPRESSIONS, opened, readable, zip_member
 from finetune.sources.csv_rows import csv_rows
+from finetune.sources.parquet_rows import class_names, column_texts, parquet_file
 
 BATCH = 10_000  # rows: large enough that the overhead vanishes, small enough to stay far below 100 MB
 ROOM = (
@@ -25,18 +23,22 @@ ROOM = (
 )
 SPLIT_OF_FILE = {
     "train": "train",
+    "training": "train",
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
     "dev": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
     "test": "test",
+    "testing": "test",
 }
-SPLIT_FILE = re.compile(rf"^({'|'.join(SPLIT_OF_FILE)})([-_.].*)?$")
-
-
+SPLIT_FILE = re.compile(rf"^({'|'.join(SPLIT_OF_FILE)})([-_.].*)?$", re.IGNORECASE)
+OTHER_TABLES = (".xlsx", ".xls", ".ods", ".arrow", ".feather", ".orc", ".avro", ".tab", ".db", ".sqlite")
+NO_TABLES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json")  # facts about tables
 SEPARATOR_HINTS = {
     mark: f"; they seem to be separated by {name}: save the table with commas as .csv, or with tabs as .tsv"
-    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas"))
+    for mark, name in ((";", "semicolons"), ("|", "bars"), (",", "commas"))
 }
 
 
@@ -47,23 +49,40 @@ class MissingColumn(UserError):
 def split_files(path: Path) -> dict[str, list[Path]]:
     """Files of each split: {"all": [file]}, or those called train, validation and test in a folder.
 
-    A folder may hold several files a split (`train-00000-of-00002.parquet`), which are read in the order of their names.
+    A folder may hold several files for one split (`train-00000-of-00002.parquet`), which are read in the order of their
+    names. Raises UserError for a table in the folder, or in a folder inside it, that would be ignored.
     """
     if path.is_file():
         return {"all": [path]}
-    files = sorted(file for file in path.iterdir() if file.is_file() and table_format(file) in READERS)
+    if not path.is_dir():
+        raise UserError(f"{path} is neither a file nor a folder; name a table or a folder of tables")
+    files = sorted(file for file in path.rglob("*") if is_table(file.relative_to(path)) and file.is_file())
     splits: dict[str, list[Path]] = {}
     for file in files:
-        if match := SPLIT_FILE.match(file.name):
-            splits.setdefault(SPLIT_OF_FILE[match[1]], []).append(file)
-    if not splits and len(files) == 1:
+        match = SPLIT_FILE.match(file.name)
+        if match and file.parent == path and table_format(file) in READERS:
+            splits.setdefault(SPLIT_OF_FILE[match[1].lower()], []).append(file)
+    if not splits and len(files) == 1 and files[0].parent == path and table_format(files[0]) in READERS:
         return {"all": files}
+    found = ", ".join(str(file.relative_to(path)) for file in files[:10]) or "no table"
     if "train" not in splits:
-        found = ", ".join(file.name for file in files) or "no table"
         raise UserError(
             f"{path} must hold one table, or files called train and, if you like, validation and test; it holds {found}"
         )
+    if ignored := [
+        str(file.relative_to(path)) for file in files if not any(file in known for known in splits.values())
+    ]:
+        raise UserError(
+            f"{path} holds {ignored[0]}, which is not called train, validation or test, or has another format than "
+            f"{', '.join(READERS)}; rename it, or move it away if it is not to be read"
+        )
     return splits
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path, from the folder that is read, looks like a table; hidden files and folders do not."""
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return not hidden and table_format(path) in (*READERS, *OTHER_TABLES) and path.name.lower() not in NO_TABLES
 
 
 def table_format(path: Path) -> str:
@@ -97,16 +116,21 @@ def known_format(path: Path) -> str:
     return ending
 
 
-def check_columns(where: str, wanted: list[str], found: list[str]):
-    """Raises MissingColumn when a wanted column is not among those found (and lists these), UserError when it is there twice."""
+def check_columns(where: str, wanted: list[str], found: list[str]) -> list[str]:
+    """The wanted columns as the table spells them. Raises MissingColumn, listing those found, or UserError if one is there twice.
+
+    Names are compared in their normal form (`finetune.base.names`), so `label` also finds `label `.
+    """
+    spelt = []
     for column in wanted:
-        if column not in found:
-            hint = SEPARATOR_HINTS.get(
-                next((mark for mark in SEPARATOR_HINTS if len(found) == 1 and mark in found[0]), ""), ""
-            )
+        names = [name for name in found if name == column or normal_name(name) == column]
+        if not names:
+            hint = next((hint for mark, hint in SEPARATOR_HINTS.items() if len(found) == 1 and mark in found[0]), "")
             raise MissingColumn(f"{where} has no column {column!r}; its columns are {', '.join(found)}{hint}")
-        if found.count(column) > 1:
-            raise UserError(f"{where} has {found.count(column)} columns {column!r}; give each a name of its own")
+        if len(names) > 1:
+            raise UserError(f"{where} has {len(names)} columns {column!r}; give each a name of its own")
+        spelt += names
+    return spelt
 
 
 def csv_batches(path: Path, columns: list[str], separator: str = ","):
@@ -132,6 +156,7 @@ def tsv_batches(path: Path, columns: list[str]):
 
 def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
     """The object in each line that is not blank, after the words for where it stands; `parsers` go to json.loads."""
+    parsers = {"parse_constant": json_constant} | parsers
     with opened(path, "rt", encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -159,13 +184,24 @@ def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
             yield f"{path.name} line {number}", row
 
 
+def json_constant(name: str) -> float | None:
+    """NaN, with which pandas marks a missing value, is null; the infinities are numbers."""
+    return None if name == "NaN" else float(name)
+
+
 def jsonl_batches(path: Path, columns: list[str]):
     # Numbers stay as they are written.
     rows = json_rows(path, parse_float=str, parse_int=str)
     while batch := list(itertools.islice(rows, BATCH)):
-        for where, row in batch:
-            check_columns(where, columns, list(row))
-        yield {column: [json_text(row[column], column, where) for where, row in batch] for column in columns}
+        yield {
+            column: [json_text(json_value(row, column, where), column, where) for where, row in batch]
+            for column in columns
+        }
+
+
+def json_value(row: dict, column: str, where: str):
+    """Value of a column, whose name may be spelt with blanks or invisible characters. Raises MissingColumn as `check_columns`."""
+    return row[column] if column in row else row[check_columns(where, [column], list(row))[0]]
 
 
 def json_text(value, column: str, where: str) -> str | None:
@@ -188,29 +224,15 @@ def check_whole(text: str, where: str):
         raise UserError(f"{where} holds half a character ({one_line(error)}); mend the text") from None
 
 
-@contextlib.contextmanager
-def parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
-    """An open Parquet file, for `with`; raises UserError for what is none, or is damaged."""
-    try:
-        with opened(path, "rb") as file:
-            yield pq.ParquetFile(file)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is no readable Parquet file ({one_line(error)}); get it again") from None
-
-
-def parquet_texts(batch: pa.RecordBatch, column: str, where: str) -> list[str | None]:
-    """Values of a column of any type that can be told as text; raises UserError for one that cannot."""
-    try:
-        return batch.column(column).cast(pa.string()).to_pylist()
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise UserError(f"{where}: {column!r} must hold text ({one_line(error)})") from None
-
-
 def parquet_batches(path: Path, columns: list[str]):
     with parquet_file(path) as table:
-        check_columns(path.name, columns, table.schema_arrow.names)
-        for batch in table.iter_batches(batch_size=BATCH, columns=columns):
-            yield {column: parquet_texts(batch, column, path.name) for column in columns}
+        spelt = check_columns(path.name, columns, table.schema_arrow.names)
+        names = {column: class_names(table.schema_arrow, column) for column in spelt}
+        for batch in table.iter_batches(batch_size=BATCH, columns=spelt):
+            yield {
+                column: column_texts(batch.column(name), names[name], f"{path.name}: {column!r}")
+                for column, name in zip(columns, spelt, strict=True)
+            }
 
 
 READERS = {

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from finetune.base.names import normal_name
+
 
 class RowKeys(NamedTuple):
     """Everything that splitting needs to know about the rows: four arrays of one length."""
@@ -27,15 +29,15 @@ def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, label_id
         keys.source[rows] = part
         keys.label[rows] = [label_ids.get(label, -1) for label in labels]
         keys.text[rows] = [text_key(text) for text in texts]
-        # A row without a group is a group by itself.
-        keys.group[rows] = [hash64(group or f"row {row}") for row, group in enumerate(groups, start)]
+        # A row without a group is a group by itself. No name of a group has a control character.
+        keys.group[rows] = [hash64(group or f"row\0{row}") for row, group in enumerate(groups, start)]
         start += batch.num_rows
     return keys
 
 
 def text_key(text: str | None) -> int:
-    """Hash of a text that ignores case and spacing; 0 where there is no text."""
-    normal = " ".join((text or "").casefold().split())
+    """Hash of a text that ignores case, spacing and invisible characters; 0 if nothing of it can be seen."""
+    normal = normal_name((text or "").casefold())
     return hash64(normal) if normal else 0
 
 

@@ -272,7 +272,7 @@ def test_a_prefix_separates_new_columns_from_old_ones(scored, workdir):
         ),
         ("text,id,id\na,1,2\n", [], "in.csv has 2 columns 'id'; give each a name of its own"),
         ("", [], "in.csv is empty; expected a first line with the names of the columns"),
-        ("text\n" + "a\n" * 12_000 + '"b\n', [], "in.csv line 12002 cannot be read (unexpected end of data)"),
+        ("text\n" + "a\n" * 12_000 + '"b\n', [], "in.csv line 12002 opens a double quote that is never closed"),
     ],
 )
 def test_a_table_that_cannot_be_scored_is_reported_before_anything_is_written(

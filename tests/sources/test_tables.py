@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from finetune.base.errors import UserError
 from finetune.sources import tables
@@ -162,7 +163,11 @@ def test_parquet_columns_of_other_types_come_as_text(tmp_path, labels, expected)
         ("x.csv", "text,label\ngood, but long,1\n", "x.csv line 2 has 3 fields, expected 2; put a text"),
         ("x.csv", "text,label\na,b\nc,d\ne,f,g\n", "x.csv line 4 has 3 fields, expected 2"),
         ("x.csv", 'text,label\n"a,b\nc,d\n', "x.csv line 2 opens a double quote that is never closed; put a text that"),
-        ("x.csv", 'text,label\n"Up" is good,b\n', "x.csv line 2 cannot be read (',' expected after '\"'); put a text that"),
+        (
+            "x.csv",
+            'text,label\n"Up" is good,b\n',
+            "x.csv line 2 cannot be read (',' expected after '\"'); put a text that",
+        ),
         (
             "x.jsonl",
             '{"text": "a", "label": 1}\n{"text": "b"}\n',
@@ -242,7 +247,13 @@ def test_a_zip_archive_with_a_password_is_told(tmp_path):
     [
         (["train.csv", "test.csv"], {"train": ["train.csv"], "test": ["test.csv"]}),
         (["train.jsonl.gz", "dev.jsonl", "README.md"], {"train": ["train.jsonl.gz"], "validation": ["dev.jsonl"]}),
-        (["train.tsv", "valid.tsv", "other.tsv"], {"train": ["train.tsv"], "validation": ["valid.tsv"]}),
+        (["train.tsv", "valid.tsv"], {"train": ["train.tsv"], "validation": ["valid.tsv"]}),
+        (
+            ["Train.CSV", "Test.csv", "EVAL.csv"],
+            {"train": ["Train.CSV"], "test": ["Test.csv"], "validation": ["EVAL.csv"]},
+        ),
+        (["training.csv", "testing.csv"], {"train": ["training.csv"], "test": ["testing.csv"]}),
+        (["train.csv", ".test.csv.swp", "dataset_info.json"], {"train": ["train.csv"]}),
         (
             ["train-00001-of-00002.parquet", "train-00000-of-00002.parquet", "validation-00000-of-00001.parquet"],
             {
@@ -273,6 +284,70 @@ def test_a_folder_without_rows_to_train_on_is_refused(tmp_path, names, found):
         (tmp_path / name).touch()
     with pytest.raises(UserError, match=rf"must hold one table, or files called train .*; it holds {found}$"):
         split_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "ignored", ["other.csv", "tests.csv", "test.xlsx", "held-out.parquet", "test/part-0.csv", "train_old/x.jsonl.gz"]
+)
+def test_a_table_that_would_be_ignored_is_refused(tmp_path, ignored):
+    for name in ("train.csv", ignored):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=rf"{tmp_path} holds {ignored}, which is not called train, validation or test"):
+        split_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        (
+            "text;label\na;b\n",
+            ["text"],
+            "no column 'text'; its columns are text;label; they seem to be separated by semicolons",
+        ),
+        ("text|label\na|b\n", ["text"], "they seem to be separated by bars: save the table with commas as .csv"),
+        ('label, text\npos, "it is ""fine"""\n', ["text"], "line 2 has a blank between a separator and a double quote"),
+        (
+            'label, text\npos,fine\nneg, "bad, very bad"\n',
+            ["text"],
+            "line 3 has a blank between a separator and a double quote",
+        ),
+        ("text,label,\na,b,c\n", ["text"], "line 2 has 3 fields, expected 2"),
+        ("text,label, label\u200b\na,b,c\n", ["label"], "has 2 columns 'label'; give each a name of its own"),
+    ],
+)
+def test_a_table_that_is_nearly_csv_is_refused_with_the_reason(tmp_path, content, columns, message):
+    with pytest.raises(UserError) as caught:
+        list(read_batches(written(tmp_path / "x.csv", content), columns))
+    assert message in str(caught.value)
+
+
+def test_a_quoted_field_may_begin_with_a_blank_and_a_quote(tmp_path):
+    path = written(tmp_path / "x.csv", 'label,text\npos," ""Up"" is good"\n')
+    assert list(read_batches(path, ["text"])) == [{"text": [' "Up" is good']}]
+
+
+def test_empty_names_at_the_end_of_a_header_are_no_columns(tmp_path):
+    path = written(tmp_path / "x.csv", "\ufeff text ,x,,\nA joy,1,,\nA waste,2\n")
+    assert list(read_batches(path, ["text", "x"])) == [{"text": ["A joy", "A waste"], "x": ["1", "2"]}]
+
+
+def test_nan_is_null_in_every_format(tmp_path):
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "label": [1.0, float("nan"), None]}), tmp_path / "x.parquet")
+    written(
+        tmp_path / "x.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n{"text ": "c", "label": null}\n'
+    )
+    for name in ("x.parquet", "x.jsonl"):
+        assert list(read_batches(tmp_path / name, ["text", "label"])) == [
+            {"text": ["a", "b", "c"], "label": ["1", None, None]}
+        ]
+
+
+def test_class_names_in_a_parquet_file_replace_the_ids_and_minus_one_is_null(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    rows = Dataset.from_dict({"text": ["a", "b", "c"], "label": [1, 0, -1]}, features=features)
+    rows.to_parquet(tmp_path / "x.parquet")
+    assert list(read_batches(tmp_path / "x.parquet", ["label"])) == [{"label": ["pos", "neg", None]}]
 
 
 # The peak of this process alone; getrusage would start from that of the process which runs the tests.
