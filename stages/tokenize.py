@@ -45,7 +45,9 @@ def check_length(settings: Tokenize, tokenizer):
         )
 
 
-def write_splits(split: np.ndarray, labels: np.ndarray, label_names: list[str], tokenizer, settings: Tokenize):
+def write_splits(
+    split: np.ndarray, labels: np.ndarray, label_names: list[str], tokenizer, settings: Tokenize
+) -> np.ndarray:
     """Writes the tokenised rows of each split; returns each row's length before truncation, 0 where it is left out."""
     features = row_features(label_names)
     lengths = np.zeros(len(split), np.int32)
