@@ -1,4 +1,4 @@
-"""Rows of similar length together, so that padding them wastes little; needs no torch."""
+"""Groups rows of similar length, so that padding wastes little; needs no torch."""
 
 import sys
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ import numpy as np
 
 
 def length_order(lengths: Sequence[int], rows: int, tokens: int = sys.maxsize) -> list[np.ndarray]:
-    """Positions of each batch's rows, longest rows first, so that too large a batch fails at once.
+    """Positions of each batch's rows, longest rows first, so that a batch that does not fit in memory fails at once.
 
-    A batch has at most `rows` rows and, unless it is a single row, at most `tokens` tokens with its padding.
+    A batch has at most `rows` rows and, unless it is a single row, at most `tokens` tokens, padding included.
 
-    >>> [places.tolist() for places in length_order([100, 2, 120, 3], rows=8, tokens=256)]
+    >>> [positions.tolist() for positions in length_order([100, 2, 120, 3], rows=8, tokens=256)]
     [[2, 0], [3, 1]]
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
@@ -24,5 +24,5 @@ def length_order(lengths: Sequence[int], rows: int, tokens: int = sys.maxsize) -
 
 
 def rows_within(tokens: int, longest: int) -> int:
-    """Number of rows, padded to the longest of them, that have at most so many tokens together; at least one."""
+    """Number of rows that fit in `tokens` tokens when each is padded to `longest`; at least one."""
     return max(1, tokens // max(1, longest))

@@ -1,4 +1,4 @@
-"""Tokenised rows of one split, as the stages hand them on."""
+"""Tokenised rows of one split, as the stages pass them on."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ TOKENIZED = Path("data/tokenized")
 
 
 def row_features(names: list[str]) -> Features:
-    """Columns of a stored split; label names travel with the column, row ids lead back to the source."""
+    """Columns of a stored split; the label column carries its `names`, and row ids point back to the source."""
     return Features(
         {
-            "row": Value("int64"),  # place in the source, counted through all its splits
+            "row": Value("int64"),  # position in the source, counted through all its splits
             "text": Value("string"),
             "label": ClassLabel(names=names),
             "group": Value("string"),
@@ -32,7 +32,7 @@ def tokenised_rows(
 ) -> tuple[pa.Table, list[int]]:
     """Rows as they are stored, and the number of tokens of each before truncation.
 
-    `ids` are the row ids, `batch` holds text and group, `labels` are class ids; all have one entry a row.
+    `ids` are the row ids, `batch` holds text and group, `labels` are class ids; all have one entry per row.
     """
     special = special_tokens(tokenizer)
     whole = encode(tokenizer, batch.column("text").to_pylist())

@@ -1,11 +1,14 @@
-"""Texts to token ids: whole first, then cut to length, never padded."""
+"""Texts turned into token ids: encoded whole, then cut to length, never padded.
+
+The server imports this module without transformers, so only the functions that load files import it.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from finetune.base.errors import UserError, existing, one_line
 
-# Encoders whose positions start after the padding id: of 514 positions RoBERTa can use 512.
+# Encoders whose positions start after the padding id: RoBERTa can use 512 of its 514 positions.
 OFFSET_POSITIONS = {
     "roberta",
     "xlm-roberta",
@@ -28,17 +31,17 @@ class SpecialTokens(NamedTuple):
 
 
 def load_tokenizer(folder):
-    """Tokenizer of a checkpoint; raises UserError when its files do not load, FileNotFoundError when there is no folder."""
+    """Tokenizer of a checkpoint; raises UserError if its files do not load, FileNotFoundError if there is no folder."""
     from transformers import AutoTokenizer
 
     folder = existing(folder)
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise UserError(
             f"the tokenizer of {folder} does not load ({type(error).__name__}: {reason}); its files are damaged or "
-            "not of this encoder, fetch them again"
+            "belong to another encoder; fetch them again"
         ) from None
 
 
@@ -56,17 +59,16 @@ def load_config(folder):
 
 
 def special_tokens(tokenizer) -> SpecialTokens:
-    """Special tokens around a text, found by encoding one: [CLS] text [SEP] -> (1, 1)."""
+    """Number of special tokens around a text, found by encoding one: [CLS] text [SEP] -> (1, 1)."""
     mask = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
-    before = next((place for place, special in enumerate(mask) if not special), len(mask))
+    before = next((index for index, special in enumerate(mask) if not special), len(mask))
     return SpecialTokens(before, sum(mask) - before)
 
 
 def encode(tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, whole, special tokens included.
+    """Token ids of each text, not truncated, special tokens included.
 
-    The Rust tokenizer is called directly where there is one: without offsets and masks, and the
-    lists made of them, it is 1.7 times faster.
+    If there is a Rust tokenizer, it is called directly: this skips offsets and masks, and is 1.7 times faster.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -80,7 +82,7 @@ def truncate(ids: list[int], max_length: int, mode: str, special: SpecialTokens)
     """Ids cut to `max_length`, special tokens kept.
 
     `head` keeps the start; `head_tail` keeps the first quarter and the last three quarters, because
-    reviews put the verdict last (Sun et al. 2019, "How to Fine-Tune BERT", take 128 and 382 of 510).
+    reviews tend to end with the verdict (Sun et al. 2019, "How to Fine-Tune BERT", take 128 and 382 of 510).
 
     >>> truncate([101, 1, 2, 3, 4, 5, 6, 102], 6, "head", SpecialTokens(1, 1))
     [101, 1, 2, 3, 4, 102]
@@ -96,10 +98,10 @@ def truncate(ids: list[int], max_length: int, mode: str, special: SpecialTokens)
 
 
 def longest_input(config, tokenizer) -> int | None:
-    """Number of tokens an encoder takes at most, special tokens included; None where nothing limits it."""
+    """Largest number of tokens that an encoder takes, special tokens included; None if nothing limits it."""
     positions = getattr(config, "max_position_embeddings", None)
     if positions and config.model_type in OFFSET_POSITIONS:
         positions -= config.pad_token_id + 1
-    # Tokenizers without a limit of their own say 10 to the power of 30.
+    # Tokenizers without a limit report 10 to the power of 30.
     limits = [limit for limit in (positions, tokenizer.model_max_length) if limit and 0 < limit < 10**6]
     return min(limits, default=None)

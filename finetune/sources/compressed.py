@@ -15,7 +15,7 @@ COMPRESSIONS = (*OPENERS, ".zip")
 
 
 def opened(path: Path, mode: str, **text):
-    """File object over the decompressed content, for `with`."""
+    """The decompressed content as an open file, for `with`; `mode` and `text` as in `open`."""
     ending = path.suffix.lower()
     if ending == ".zip":
         return zipfile.Path(path, zip_member(path)).open(mode, **text)
@@ -23,7 +23,7 @@ def opened(path: Path, mode: str, **text):
 
 
 def zip_member(path: Path) -> str:
-    """Name of the only file in a zip archive."""
+    """Name of the only file in a zip archive; raises UserError if there is none, or several, or one that cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
@@ -32,7 +32,7 @@ def zip_member(path: Path) -> str:
     except zipfile.BadZipFile as error:
         raise UserError(f"{path} is damaged or cut short ({one_line(error)}); get it again") from None
     except RuntimeError as error:
-        # A password, or a way of compressing that Python does not know.
+        # It needs a password, or uses a compression that Python does not support.
         raise UserError(f"{path} cannot be unpacked ({one_line(error)}); unpack it yourself") from None
     if len(names) > 1:
         raise UserError(
@@ -45,17 +45,17 @@ def zip_member(path: Path) -> str:
 
 @contextlib.contextmanager
 def readable(path: Path):
-    """Block that reads a table: what a library says about damage or bytes that are not UTF-8 is told in one line."""
+    """Turns a library's errors about damage, or about bytes that are not UTF-8, inside the block into a UserError."""
     try:
         try:
             yield
         except UnicodeDecodeError:
-            # The outer handlers also serve this second reading, which may come to where the file is damaged.
+            # This second reading may reach a damaged part of the file; the outer handlers cover it.
             raise UserError(f"{path} is not UTF-8 (line {first_undecodable_line(path)}); save it as UTF-8") from None
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged or cut short ({one_line(error)}); get it again") from None
     except OSError as error:
-        # gzip and bz2 raise a bare OSError, without a number, for bytes that are not theirs.
+        # gzip and bz2 raise an OSError without an errno for bytes in another format.
         if error.errno is None:
             raise UserError(f"{path} is damaged ({one_line(error)}); get it again") from None
         raise

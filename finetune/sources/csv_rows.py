@@ -69,5 +69,5 @@ def check_row(path: Path, line: int, row: list[str], columns: int, separator: st
     if any(row[columns:]):
         raise UserError(
             f"{path} line {line} has {len(row)} fields, expected {columns}; "
-            "put a text that holds the separator in double quotes"
+            "put a text that contains the separator in double quotes"
         )

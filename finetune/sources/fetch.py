@@ -1,6 +1,6 @@
-"""From a name to files on this disk: a package URL, a path, or any URL that fsspec opens.
+"""A uri turned into files on this disk: a package URL, a path, or any URL that fsspec opens.
 
-The Hub's names (`hf://…`) are in `finetune/sources/hub.py`.
+`finetune/sources/hub.py` handles the Hub's names (`hf://…`).
 """
 
 import difflib
@@ -18,16 +18,15 @@ from packageurl import PackageURL
 
 from finetune.base.errors import FULL, UserError, one_line
 
-# What pip says about each try that failed, and after the last one.
+# Pip's messages about each failed attempt, and after the last one.
 UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
 
 
 def local_path(uri: str, folder: Path) -> Path:
-    """File or folder that `uri` names, fetched into `folder` unless it lies on this disk already.
+    """File or folder that `uri` names, fetched into `folder` unless it is already on this disk.
 
-    `#` stands before a file or folder inside a zip archive.
-
-    Raises UserError when it does not exist, cannot be reached, or arrives damaged.
+    The part after `#` names a file or folder inside a zip archive. Raises UserError when the file does not exist, cannot
+    be reached, or arrives damaged.
     """
     if uri.startswith("pkg:"):
         return wheel_member(uri, folder)
@@ -35,10 +34,10 @@ def local_path(uri: str, folder: Path) -> Path:
         url, _, member = uri.partition("#")
         file = remote_file(url, folder)
         return unzipped(file, member, folder, uri) if member else file
-    # A name such as `C#.csv` may hold the sign that stands before a member.
+    # A file name such as `C#.csv` may contain the sign that marks a member.
     path, _, member = (uri, "", "") if Path(uri).exists() else uri.partition("#")
     if not Path(path).exists():
-        raise UserError(f"{path} does not exist; put the file there or mend the uri in params.yaml")
+        raise UserError(f"{path} does not exist; put the file there or correct the uri in params.yaml")
     return unzipped(Path(path), member, folder, uri) if member else Path(path)
 
 
@@ -63,7 +62,7 @@ def wheel_member(uri: str, folder: Path) -> Path:
 
 def download_wheel(name: str, version: str, folder: Path) -> Path:
     """Wheel of one release, fetched by pip (with pip's own cache, index and proxy settings)."""
-    # A source archive is refused because pip would run its setup code to learn its name.
+    # Source archives are refused: pip would run their setup code to learn their name.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--dest", str(folder), f"{name}=={version}"]
     pip = subprocess.run(command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
@@ -83,20 +82,25 @@ def download_wheel(name: str, version: str, folder: Path) -> Path:
     if re.search("Wheel .* is invalid", pip.stderr):
         raise UserError(f"the wheel of {name} {version} is damaged or cut short; run `dvc repro` again")
     errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR") and line != "ERROR: Exception:"]
-    # pip's own tracebacks tell the problem in their last line.
+    # The last line of one of pip's tracebacks names the problem.
     last = (errors or pip.stderr.splitlines() or ["no message"])[-1]
     raise UserError(f"pip could not download {name} {version}: {last.removeprefix('ERROR: ')}")
 
 
 def unzipped(archive: Path, member: str, folder: Path, uri: str) -> Path:
-    """File or folder `member` taken out of a zip file (a wheel is one) into `folder`."""
+    """File or folder `member` of a zip file (a wheel is one), extracted into `folder`.
+
+    Raises UserError when the archive has no such member, is damaged or cannot be unpacked.
+    """
     if not archive.is_file():
-        raise UserError(f"{archive} is a folder, so it has no #{member}; write {archive}/{member}")
-    place = PurePosixPath(member)
-    if place.is_absolute() or ".." in place.parts:
-        raise UserError(f"{uri}: {member} must be a path inside {archive.name}, without .. or a / in front")
+        raise UserError(
+            f"{archive} is a folder, not a zip file; write {archive}/{member} instead of {archive}#{member}"
+        )
+    inside = PurePosixPath(member)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise UserError(f"{uri}: {member} must be a relative path inside {archive.name}, without ..")
     if archive.suffix.lower() not in (".zip", ".whl") and not zipfile.is_zipfile(archive):
-        raise UserError(f"{archive} is no zip file, so it has no #{member}; leave that out")
+        raise UserError(f"{archive} is not a zip file; remove #{member} from the uri")
     try:
         with zipfile.ZipFile(archive) as zipped:
             names = [name for name in zipped.namelist() if name == member or name.startswith(member.rstrip("/") + "/")]
@@ -104,33 +108,33 @@ def unzipped(archive: Path, member: str, folder: Path, uri: str) -> Path:
                 near = difflib.get_close_matches(member, zipped.namelist(), n=3, cutoff=0.4)
                 hint = f"; did you mean {' or '.join(near)}?" if near else ""
                 raise UserError(f"{uri}: there is no {member} in {archive.name}{hint}")
-            # Names that point out of the folder are made harmless by extractall.
+            # extractall neutralises names that point outside the folder.
             zipped.extractall(folder / "unzipped", names)
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise UserError(f"{archive} is damaged ({one_line(error)}); get it again") from None
     except RuntimeError as error:
-        # A password, or a way of compressing that Python does not know.
+        # It needs a password, or uses a compression that Python does not support.
         raise UserError(f"{archive} cannot be unpacked ({one_line(error)}); unpack it yourself") from None
     return folder / "unzipped" / member
 
 
 def remote_file(uri: str, folder: Path) -> Path:
-    """Copy of the file behind any URL that fsspec opens (s3://, https://, …), with a progress bar."""
-    # What stands behind the ? of a web address is no part of the file's name, which tells its format.
+    """Copy in `folder` of the file at any URL that fsspec opens (s3://, https://, …), made with a progress bar."""
+    # The query of a web address is not part of the file name, whose ending names the format.
     target = folder / PurePosixPath(uri.partition("?")[0] if uri.startswith("http") else uri).name
     bar = {"unit": "B", "unit_scale": True, "disable": None}
     try:
-        # Some file systems connect here already.
+        # Some file systems connect at this point.
         filesystem, path = fsspec.url_to_fs(uri)
         filesystem.get_file(path, str(target), callback=TqdmCallback(tqdm_kwargs=bar))
     except (ImportError, ValueError) as error:
         raise UserError(f"{uri} cannot be opened: {one_line(error)}") from None
     except FileNotFoundError:
-        raise UserError(f"{uri} does not exist; mend the uri in params.yaml") from None
+        raise UserError(f"{uri} does not exist; correct the uri in params.yaml") from None
     except PermissionError:
-        raise UserError(f"{uri} may not be read with the credentials at hand") from None
+        raise UserError(f"{uri}: access denied; check the credentials") from None
     except Exception as error:
-        # Each file system of fsspec brings its own client and that client's own errors; a full disk is none of theirs.
+        # Each file system of fsspec raises the errors of its own client. A full disk is not an error of the source.
         if isinstance(error, OSError) and error.errno in FULL:
             raise
         raise UserError(
@@ -140,11 +144,11 @@ def remote_file(uri: str, folder: Path) -> Path:
 
 
 def check_sha256(path: Path, expected: str | None, key: str) -> str:
-    """SHA-256 of a file; raises UserError when it is not the one that the parameter `key` asks for."""
+    """SHA-256 of a file; raises UserError when it differs from `expected`, the value of the parameter `key`."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected not in (None, found):
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected not in (None, digest):
         raise UserError(
-            f"{path.name} has the SHA-256 {found}, but {key} is {expected}; it is not the file that was asked for"
+            f"{path.name} has the SHA-256 {digest}, but {key} is {expected}; get the expected file or correct {key}"
         )
-    return found
+    return digest

@@ -1,7 +1,6 @@
 """The Hugging Face Hub: `hf://datasets/OWNER/NAME[@REVISION][#CONFIG]` and `hf://OWNER/NAME[@REVISION]`.
 
-A revision (branch, tag or none) is resolved to a commit once; that commit is what gets downloaded
-and recorded.
+A revision (a branch, a tag or none) is resolved to a commit once; that commit is downloaded and recorded.
 """
 
 import re
@@ -10,18 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx2
+from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset_builder
+from datasets.data_files import EmptyDatasetError
+from datasets.exceptions import DatasetsError
+from huggingface_hub import HfApi, constants, errors, snapshot_download
+
 from finetune.base.errors import UserError, one_line
 from finetune.sources.model_folder import NEEDED, weight_files
 from finetune.sources.parquet_rows import class_names, column_texts
 
 BATCH = 1_000
-SPLITS_READ = ("train", "validation", "test")  # others, such as IMDb's `unsupervised`, are not read
-PICKLED = ["pytorch_model*.bin*"]  # weights that are fetched only where there are no safetensors
+SPLITS_READ = ("train", "validation", "test")  # others, such as IMDb's `unsupervised`, are ignored
+PICKLED = ["pytorch_model*.bin*"]  # weights, fetched only if the repository has no safetensors
 URI = re.compile(r"^hf://(?P<datasets>datasets/)?(?P<repo>[^@#/]+/[^@#/]+)(@(?P<revision>[^#]+))?(#(?P<config>.+))?$")
 
 
 class Repository(NamedTuple):
-    """A place on the Hub at one commit."""
+    """A repository on the Hub at one commit."""
 
     repo: str
     commit: str
@@ -29,22 +34,17 @@ class Repository(NamedTuple):
 
 
 def parse_uri(uri: str, datasets: bool) -> re.Match:
-    """Parts of a Hub name; raises UserError when it does not name a data set (or model) as it should."""
+    """Parts of an hf:// name; raises UserError unless it has the form of a data set's name (or of a model's)."""
     match = URI.match(uri)
     if not match or bool(match["datasets"]) != datasets:
         form = "hf://datasets/OWNER/NAME@REVISION#CONFIG" if datasets else "hf://OWNER/NAME@REVISION"
-        raise UserError(f"{uri} must have the form {form} (the last parts may be left out)")
+        raise UserError(f"{uri} must have the form {form}; REVISION and CONFIG are optional")
     return match
 
 
 @contextmanager
 def hub_errors(repo: str):
-    """Errors of the Hub's clients inside the block, told as UserError in one line."""
-    import httpx2
-    from datasets.data_files import EmptyDatasetError
-    from datasets.exceptions import DatasetsError
-    from huggingface_hub import errors
-
+    """Turns errors of the Hub's clients inside the block into a UserError of one line."""
     gated = f"{repo} is gated: accept its terms on the Hub, then give a token (`hf auth login`, or HF_TOKEN)"
     again = "check the network and run `dvc repro` again"
     try:
@@ -56,7 +56,7 @@ def hub_errors(repo: str):
             f"{repo} does not exist on the Hub, or is private and HF_TOKEN may not read it; check the uri"
         ) from None
     except errors.RevisionNotFoundError:
-        raise UserError(f"{repo} has no such revision; check what stands behind the @ of its uri") from None
+        raise UserError(f"{repo} has no such revision; check the part after @ in its uri") from None
     except errors.OfflineModeIsEnabled:
         raise UserError(
             f"HF_HUB_OFFLINE is set, so {repo} cannot be downloaded; unset it and run `dvc repro` again"
@@ -66,10 +66,10 @@ def hub_errors(repo: str):
         fix = (
             "check the token (HF_TOKEN, or `hf auth login`)" if status in (401, 403) else "run `dvc repro` again later"
         )
-        told = f" ({' '.join(error.server_message.split())[:200]})" if error.server_message else ""
-        raise UserError(f"the Hub refused {repo} with status {status}{told}; {fix}") from None
+        reason = f" ({' '.join(error.server_message.split())[:200]})" if error.server_message else ""
+        raise UserError(f"the Hub refused {repo} with status {status}{reason}; {fix}") from None
     except (DatasetsError, EmptyDatasetError) as error:
-        # `datasets` turns a gated repository, and whatever goes wrong while it reads the files, into errors of its own.
+        # `datasets` wraps the error of a gated repository, and every error while it reads files, in its own types.
         if "is a gated dataset" in str(error):
             raise UserError(gated) from None
         if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
@@ -82,38 +82,35 @@ def hub_errors(repo: str):
             f"the connection to the Hub failed while getting {repo} ({one_line(error)[:200]}); {again}"
         ) from None
     except OSError as error:
-        # An error of this machine, such as a full disk, has a number; those that the clients raise have none.
+        # An error of this machine, such as a full disk, has an errno; those that the clients raise have none.
         if error.errno is not None:
             raise
         raise UserError(f"{repo} could not be downloaded ({one_line(error)[:300]}); {again}") from None
 
 
 def resolve(uri: str, datasets: bool) -> Repository:
-    """The repository that `uri` names, at the commit that its revision stands for now."""
-    from huggingface_hub import HfApi, constants
-
+    """The repository that `uri` names, at the commit that its revision points to now."""
     match = parse_uri(uri, datasets)
     with hub_errors(match["repo"]):
         info = HfApi().repo_info(
             match["repo"],
             revision=match["revision"],
             repo_type="dataset" if datasets else "model",
-            timeout=constants.HF_HUB_ETAG_TIMEOUT,  # without one, it would wait for a silent network without end
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,  # without a timeout it would wait forever for a silent server
         )
     return Repository(match["repo"], info.sha, match["config"])
 
 
 def dataset_batches(repository: Repository, columns: list[str]) -> dict[str, Iterator[dict[str, list[str | None]]]]:
-    """Batches of the named columns for each split, as `finetune.tables.read_batches` gives them.
+    """Batches of the named columns for each split, in the form of `finetune.sources.tables.read_batches`.
 
-    Class labels come as their names; -1, the Hub's mark for "no label", as None.
+    Class labels become their names; -1, the Hub's mark for "no label", becomes None. Raises UserError when a column is
+    missing or holds neither text nor labels, or when there is no split train.
     """
-    from datasets import ClassLabel, Value
-
     splits = dataset_splits(repository)
     wanted = {name: splits[name] for name in SPLITS_READ if name in splits}
     if "train" not in wanted:
-        raise UserError(f"{repository.repo} has no split train; it has {', '.join(splits)}")
+        raise UserError(f"{repository.repo} has no split train; its splits are {', '.join(splits)}")
     for split in wanted.values():
         for column in columns:
             if column not in split.column_names:
@@ -127,13 +124,11 @@ def dataset_batches(repository: Repository, columns: list[str]) -> dict[str, Ite
     return {name: text_batches(split, columns) for name, split in wanted.items()}
 
 
-def dataset_splits(repository: Repository):
-    """Every split of a data set as a `datasets.DatasetDict`, from the cache of `datasets` where it has this commit."""
-    from datasets import load_dataset_builder
-
+def dataset_splits(repository: Repository) -> DatasetDict:
+    """Every split of a data set, from the cache of `datasets` if it has this commit."""
     with hub_errors(repository.repo):
         try:
-            # With hf:// in front, a folder of this name on this disk is not taken for the data set.
+            # Without hf:// in front, `datasets` would prefer a local folder of this name.
             builder = load_dataset_builder(
                 f"hf://datasets/{repository.repo}", repository.config, revision=repository.commit
             )
@@ -142,10 +137,10 @@ def dataset_splits(repository: Repository):
                 f"{repository.repo} cannot be read: {one_line(error)}; try @refs/convert/parquet as its revision"
             ) from None
         except ValueError as error:
-            config = "; a configuration is named behind the # of the uri" if "onfig" in str(error) else ""
+            config = "; name a configuration after # in the uri" if "onfig" in str(error) else ""
             raise UserError(f"{repository.repo} cannot be read: {one_line(error)[:300]}{config}") from None
         if builder.name == "cache" or builder.hash != repository.commit:
-            # When files of this commit cannot be had, `datasets` takes whichever commit and configuration it has cached.
+            # If it cannot download this commit, `datasets` silently falls back to any commit and configuration in its cache.
             raise UserError(
                 f"{repository.repo} could not be downloaded at commit {repository.commit[:12]}; "
                 "check the network and run `dvc repro` again"
@@ -166,9 +161,7 @@ def text_batches(split, columns: list[str]) -> Iterator[dict[str, list[str | Non
 
 
 def model_snapshot(repository: Repository) -> Path:
-    """Folder with the needed files of a model at its commit, from the Hub's own cache where it has them."""
-    from huggingface_hub import snapshot_download
-
+    """Folder with the needed files of a model at its commit, from the Hub client's cache if they are there."""
     with hub_errors(repository.repo):
         folder = Path(snapshot_download(repository.repo, revision=repository.commit, allow_patterns=list(NEEDED)))
         if not weight_files(folder):

@@ -1,4 +1,4 @@
-"""Names and ids of the labels, from the raw values of a column."""
+"""Label names in the order of their ids, from the raw values of a column."""
 
 import re
 from collections import Counter
@@ -47,11 +47,11 @@ def check_values(values: list[str], counts: Counter, data: Data):
         raise UserError(f"{data.uri} has no row; expected rows below the names of the columns")
     if data.labels is None and len(values) > MOST_LABELS:
         raise UserError(
-            f"column {data.label!r} holds {len(values)} different values, so it seems to be no label; check data.label"
+            f"column {data.label!r} holds {len(values)} different values, so it is probably not a label; check data.label"
         )
     if longest := max((value for value in values if len(value) > LONGEST_LABEL), key=len, default=None):
         raise UserError(
-            f"column {data.label!r} holds a value of {len(longest)} characters ({longest[:20]}…), so it seems to be no label; "
+            f"column {data.label!r} holds a value of {len(longest)} characters ({longest[:20]}…), so it is probably not a label; "
             "check data.label"
         )
     named, forms = set(data.labels or ()), {}

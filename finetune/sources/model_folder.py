@@ -1,7 +1,9 @@
-"""A pretrained checkpoint as a folder of files: is it whole, and which of its files are needed?"""
+"""A pretrained model's folder: checks that it is complete, and copies the files that are needed."""
 
 import shutil
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from finetune.base.errors import UserError, one_line
 from finetune.base.files import read_json
@@ -36,7 +38,7 @@ def check_checkpoint(folder: Path, uri: str):
         raise UserError(f"{uri} must be a folder with a config, a tokenizer and weights, found a file")
     config = folder / "config.json"
     if not config.is_file():
-        raise UserError(f"{uri} has no config.json, so it is no Hugging Face model folder")
+        raise UserError(f"{uri} has no config.json, so it is not a Hugging Face model folder")
     check_object(config, uri)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise UserError(f"{uri} has no tokenizer; expected one of {', '.join(TOKENIZERS)}")
@@ -49,18 +51,18 @@ def check_checkpoint(folder: Path, uri: str):
 
 
 def check_object(path: Path, uri: str) -> dict:
-    """Content of a JSON file that holds an object; raises UserError when it does not."""
+    """Content of a JSON file that holds an object; raises UserError for anything else."""
     try:
         value = read_json(path)
     except ValueError as error:
-        raise UserError(f"{uri}: {path.name} is no JSON ({one_line(error)}); get the model again") from None
+        raise UserError(f"{uri}: {path.name} is not JSON ({one_line(error)}); get the model again") from None
     if not isinstance(value, dict):
         raise UserError(f"{uri}: {path.name} must hold a JSON object, found a {type(value).__name__}")
     return value
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers would load, shards in order; none where the weights are pickled."""
+    """The safetensors files that transformers would load, shards in order; an empty list if the weights are pickled."""
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     if not (folder / INDEX).is_file():
@@ -70,9 +72,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def check_weights(path: Path, uri: str):
-    """Raises UserError when a weight file is missing or shorter than its own header says."""
-    from safetensors import SafetensorError, safe_open
-
+    """Raises UserError when a weight file is missing or shorter than its header says."""
     try:
         with safe_open(path, framework="np"):
             pass
@@ -81,7 +81,7 @@ def check_weights(path: Path, uri: str):
 
 
 def copy_checkpoint(source: Path, target: Path):
-    """Copy of the files that a model and its tokenizer load from; exports and other formats stay behind."""
+    """Copies the files that a model and its tokenizer load from; leaves out exports and other formats."""
     weights = weight_files(source) or source.glob("pytorch_model*.bin*")
     needed = {file for pattern in NEEDED for file in source.glob(pattern) if file.is_file()}
     for file in sorted({*needed, *weights}):
@@ -90,5 +90,5 @@ def copy_checkpoint(source: Path, target: Path):
         try:
             shutil.copyfile(file, copy)
         except OSError as error:
-            # Where shutil names both files, the first is the source, but a full disk is the trouble of the second.
+            # shutil names the source first, but a full disk concerns the target.
             raise OSError(error.errno, error.strerror, error.filename2 or error.filename) from None

@@ -1,7 +1,6 @@
-"""Tables as people have them (CSV, TSV, JSON Lines, Parquet; plain, gz, bz2, xz or zip), read in batches.
+"""Tables (CSV, TSV, JSON Lines, Parquet; plain, gz, bz2, xz or zip), read in batches.
 
-Every value comes as the text that stands in the file: a text `007` keeps its zeros, the word `null`
-is a word. A batch is a dictionary of columns, each a list of `str` or None.
+Every value is returned as it is written in the file: `007` keeps its zeros, and the word `null` is a word. A batch is a dictionary of columns, each a list of `str` or None.
 """
 
 import itertools
@@ -21,6 +20,8 @@ BATCH = 10_000  # rows: large enough that the overhead vanishes, small enough to
 ROOM = (
     50  # levels of nested JSON kept free, so that a row which can be read here can be written from deeper in the stack
 )
+# Levels of nested JSON kept in reserve, so that a row read here can also be written from deeper in the call stack.
+ROOM = 50
 SPLIT_OF_FILE = {
     "train": "train",
     "training": "train",
@@ -43,11 +44,11 @@ SEPARATOR_HINTS = {
 
 
 class MissingColumn(UserError):
-    """A table without a column that is wanted; the caller knows where the column is named."""
+    """A table lacks a required column; the caller knows which setting names it."""
 
 
 def split_files(path: Path) -> dict[str, list[Path]]:
-    """Files of each split: {"all": [file]}, or those called train, validation and test in a folder.
+    """Files of each split: {"all": [file]}, or in a folder those called train, validation and test.
 
     A folder may hold several files for one split (`train-00000-of-00002.parquet`), which are read in the order of their
     names. Raises UserError for a table in the folder, or in a folder inside it, that would be ignored.
@@ -67,7 +68,7 @@ def split_files(path: Path) -> dict[str, list[Path]]:
     found = ", ".join(str(file.relative_to(path)) for file in files[:10]) or "no table"
     if "train" not in splits:
         raise UserError(
-            f"{path} must hold one table, or files called train and, if you like, validation and test; it holds {found}"
+            f"{path} must hold one table, or files called train and optionally validation and test; it holds {found}"
         )
     if ignored := [
         str(file.relative_to(path)) for file in files if not any(file in known for known in splits.values())
@@ -86,7 +87,7 @@ def is_table(path: Path) -> bool:
 
 
 def table_format(path: Path) -> str:
-    """Ending that tells the format, compression left out: `reviews.csv.gz` -> ".csv"."""
+    """Ending that names the format, without the compression: `reviews.csv.gz` -> ".csv"."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     while suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
@@ -96,8 +97,8 @@ def table_format(path: Path) -> str:
 def read_batches(path: Path, columns: list[str]) -> Iterator[dict[str, list[str | None]]]:
     """The named columns of a table, batch by batch; memory does not grow with the table.
 
-    Raises UserError for a format that is not known, a column that is missing (and lists those there
-    are), text that is not UTF-8, or a file that is damaged.
+    Raises UserError for an unknown format, a missing column (MissingColumn, which lists the columns found), text that
+    is not UTF-8, or a damaged file.
     """
     reader = READERS[known_format(path)]
     with readable(path):
@@ -105,13 +106,13 @@ def read_batches(path: Path, columns: list[str]) -> Iterator[dict[str, list[str 
 
 
 def known_format(path: Path) -> str:
-    """Ending in READERS of a table or of the only file in its archive; raises UserError for any other."""
+    """Format of a table, or of the only file in its archive: a key of READERS. Raises UserError for any other ending."""
     ending = table_format(path)
     if path.suffix.lower() == ".zip":
         ending = Path(zip_member(path)).suffix.lower()
     if ending not in READERS:
         raise UserError(
-            f"{path} has no format that is known; expected one of {', '.join(READERS)}, plain or {', '.join(COMPRESSIONS)}"
+            f"{path} has an unknown format; expected one of {', '.join(READERS)}, plain or {', '.join(COMPRESSIONS)}"
         )
     return ending
 
@@ -128,7 +129,7 @@ def check_columns(where: str, wanted: list[str], found: list[str]) -> list[str]:
             hint = next((hint for mark, hint in SEPARATOR_HINTS.items() if len(found) == 1 and mark in found[0]), "")
             raise MissingColumn(f"{where} has no column {column!r}; its columns are {', '.join(found)}{hint}")
         if len(names) > 1:
-            raise UserError(f"{where} has {len(names)} columns {column!r}; give each a name of its own")
+            raise UserError(f"{where} has {len(names)} columns {column!r}; give each a different name")
         spelt += names
     return spelt
 
@@ -137,16 +138,16 @@ def csv_batches(path: Path, columns: list[str], separator: str = ","):
     rows = csv_rows(path, separator)
     header = next(rows)
     check_columns(path.name, columns, header)
-    places = [header.index(column) for column in columns]
+    positions = [header.index(column) for column in columns]
     while batch := list(itertools.islice(rows, BATCH)):
-        yield transposed(batch, columns, places)
+        yield transposed(batch, columns, positions)
 
 
-def transposed(rows: list[list[str]], columns: list[str], places: list[int]) -> dict[str, list[str | None]]:
-    """Rows as columns; what a short row leaves out is None."""
+def transposed(rows: list[list[str]], columns: list[str], positions: list[int]) -> dict[str, list[str | None]]:
+    """The fields at `positions` as columns; a field that a short row lacks is None."""
     return {
-        column: [row[place] if place < len(row) else None for row in rows]
-        for column, place in zip(columns, places, strict=True)
+        column: [row[position] if position < len(row) else None for row in rows]
+        for column, position in zip(columns, positions, strict=True)
     }
 
 
@@ -166,16 +167,18 @@ def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
                 if line.count("[") + line.count("{") > ROOM:
                     json.loads(f"{'[' * ROOM}{line}{']' * ROOM}", **parsers)
             except json.JSONDecodeError as error:
-                raise UserError(f"{path} line {number} is not JSON ({error.msg}); expected one object a line") from None
+                raise UserError(
+                    f"{path} line {number} is not JSON ({error.msg}); expected one object per line"
+                ) from None
             except ValueError:
-                # Python guards itself against the time that this takes.
+                # Python refuses very long integers, because parsing them takes quadratic time.
                 raise UserError(
                     f"{path} line {number} holds an integer of more than {sys.get_int_max_str_digits()} digits; "
                     "put it in double quotes"
                 ) from None
             except RecursionError:
                 raise UserError(
-                    f"{path} line {number} nests lists or objects too deep to read; keep it to a few hundred levels"
+                    f"{path} line {number} nests lists or objects too deeply to read; keep it to a few hundred levels"
                 ) from None
             if not isinstance(row, dict):
                 raise UserError(
@@ -190,7 +193,7 @@ def json_constant(name: str) -> float | None:
 
 
 def jsonl_batches(path: Path, columns: list[str]):
-    # Numbers stay as they are written.
+    # Numbers keep the form in which they are written.
     rows = json_rows(path, parse_float=str, parse_int=str)
     while batch := list(itertools.islice(rows, BATCH)):
         yield {
@@ -205,7 +208,7 @@ def json_value(row: dict, column: str, where: str):
 
 
 def json_text(value, column: str, where: str) -> str | None:
-    """One JSON value as text; raises UserError for a list, an object or half a character."""
+    """One JSON value as text; raises UserError for a list, an object or an unpaired surrogate."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -217,11 +220,13 @@ def json_text(value, column: str, where: str) -> str | None:
 
 
 def check_whole(text: str, where: str):
-    """Raises UserError for half a character: JSON can write one half of an emoji, \\ud83d, which is no Unicode text."""
+    """Raises UserError for an unpaired surrogate: in JSON, \\ud83d is half an emoji, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{where} holds half a character ({one_line(error)}); mend the text") from None
+        raise UserError(
+            f"{where} contains an unpaired surrogate, such as half an emoji ({one_line(error)}); fix the text"
+        ) from None
 
 
 def parquet_batches(path: Path, columns: list[str]):

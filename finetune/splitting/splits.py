@@ -1,6 +1,6 @@
-"""Which row goes to train, validation or test: by label, by group, and never twice.
+"""Assigns each row to train, validation or test: by label, by group, and never twice.
 
-Everything here works on a few numbers a row, so that a data set larger than memory can be split.
+All functions work on a few numbers per row, so that a data set larger than memory can be split.
 """
 
 from fractions import Fraction
@@ -17,13 +17,13 @@ TRAIN, VALIDATION, TEST = range(3)
 LEFT_OUT = -1
 
 
-def assign_splits(rows: RowKeys, settings: Split, names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
+def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
     """Split of each row (TRAIN, VALIDATION, TEST or LEFT_OUT), and how many rows were dropped and why.
 
-    A test or validation split of the source is kept; what it lacks is taken out of train, stratified
-    by label, with rows of one group together. Of rows with the same text the first stays, in test
-    before validation before train, so that the test rows depend on nothing else. Raises UserError
-    when there are too few rows.
+    A test or validation split of the source is kept; a missing one is taken out of train, stratified by label, with the
+    rows of a group kept together. If several rows have the same text, only the first stays; rows of test come first,
+    then validation, then train, so that the test rows depend on no other split. Raises UserError when there are too
+    few rows.
     """
     split, dropped = dropped_rows(rows)
     if not (split == TRAIN).any():
@@ -36,7 +36,7 @@ def assign_splits(rows: RowKeys, settings: Split, names: list[str]) -> tuple[np.
         if (split == part).any():
             continue
         train = np.flatnonzero(split == TRAIN)
-        check_counts(rows.label[train], names, part)
+        check_counts(rows.label[train], label_names, part)
         share, share_left = wanted / share_left, share_left - wanted
         if grouped:
             carved = carve_groups(rows.label[train], rows.group[train], share, settings.seed)
@@ -48,7 +48,7 @@ def assign_splits(rows: RowKeys, settings: Split, names: list[str]) -> tuple[np.
         if wanted is not None and wanted < len(members):
             chosen = nested_subset(rows.label[members], wanted, settings.seed)
             split[np.setdiff1d(members, members[chosen])] = LEFT_OUT
-    check_classes(split, rows.label, names)
+    check_classes(split, rows.label, label_names)
     return split, dropped
 
 
@@ -59,7 +59,7 @@ def dropped_rows(rows: RowKeys) -> tuple[np.ndarray, dict[str, int]]:
     empty = ~unlabelled & (rows.text == 0)
     split[unlabelled | empty] = LEFT_OUT
     usable = np.flatnonzero(split != LEFT_OUT)
-    # Test first: a text that also stands in train must leave train, not test.
+    # Test first: a text that is also in train must leave train, not test.
     order = usable[np.lexsort((-split[usable], rows.text[usable]))]
     repeated = rows.text[order[1:]] == rows.text[order[:-1]]
     split[order[1:][repeated]] = LEFT_OUT
@@ -73,28 +73,28 @@ def dropped_rows(rows: RowKeys) -> tuple[np.ndarray, dict[str, int]]:
     return split, {why: int(count) for why, count in counts.items()}
 
 
-def check_counts(labels: np.ndarray, names: list[str], part: int):
-    """Raises UserError when a class has too few rows to be split in two."""
-    counts = np.bincount(labels, minlength=len(names))
-    if len(labels) < 3 * len(names) or counts.min() < 2:
-        rare = names[int(counts.argmin())]
+def check_counts(labels: np.ndarray, label_names: list[str], part: int):
+    """Raises UserError when there are too few rows, in all or of one class, to split off `part`."""
+    counts = np.bincount(labels, minlength=len(label_names))
+    if len(labels) < 3 * len(label_names) or counts.min() < 2:
+        rare = label_names[int(counts.argmin())]
         raise UserError(
-            f"too few rows to split off {SPLIT_NAMES[part]}: {len(labels)} rows for {len(names)} labels, "
+            f"too few rows to split off {SPLIT_NAMES[part]}: {len(labels)} rows for {len(label_names)} labels, "
             f"{counts.min()} of them {rare!r}; each label needs at least 3 rows"
         )
 
 
 def carve_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Positions of the rows to take out, with each class in the same proportion."""
+    """Positions of the rows to take out, the same proportion of each class."""
     classes = len(np.unique(labels))
     size = min(max(round(share * len(labels)), classes), len(labels) - classes)
     return train_test_split(np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed)[1]
 
 
 def carve_groups(labels: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Positions of the rows to take out, whole groups only, with each class in about the same proportion.
+    """Positions of the rows to take out: whole groups, and about the same proportion of each class.
 
-    The share is made of folds: 0.1 is one fold of ten, 0.15 three of twenty.
+    The share is a number of folds: 0.1 is one fold of ten, 0.15 is three of twenty.
     """
     part = Fraction(share).limit_denominator(20)
     part = max(part, Fraction(1, 20))
@@ -110,33 +110,33 @@ def carve_groups(labels: np.ndarray, groups: np.ndarray, share: float, seed: int
 
 
 def nested_subset(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Positions of `size` rows in which each class keeps its share; a smaller size gives a part of a larger one.
+    """Positions of `size` rows in which each class keeps its share; a smaller subset is part of every larger one.
 
-    Every row has a place in its shuffled class, as a fraction of that class; taking rows by that
-    fraction takes all classes at the same pace.
+    Each row's rank in its shuffled class is divided by the size of the class. Taking rows in the order of this fraction
+    takes from all classes at the same pace.
     """
     shuffled = np.random.default_rng(seed).permutation(len(labels))
-    place = np.empty(len(labels))
+    fraction = np.empty(len(labels))
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return shuffled[np.argsort(place[shuffled], kind="stable")][:size]
+        fraction[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return shuffled[np.argsort(fraction[shuffled], kind="stable")][:size]
 
 
-def check_classes(split: np.ndarray, labels: np.ndarray, names: list[str]):
-    """Raises UserError when train misses a class, validation or test has no row at all, or test rows of one class alone."""
+def check_classes(split: np.ndarray, labels: np.ndarray, label_names: list[str]):
+    """Raises UserError when a split has no row, train lacks a class, or test has rows of one class only."""
     for part, name in enumerate(SPLIT_NAMES):
-        counts = np.bincount(labels[split == part], minlength=len(names))
+        counts = np.bincount(labels[split == part], minlength=len(label_names))
         if counts.sum() == 0:
             raise UserError(f"no row is left in {name}; add rows or raise its share under split:")
         if part == TRAIN and counts.min() == 0:
-            missing = names[int(counts.argmin())]
+            missing = label_names[int(counts.argmin())]
             raise UserError(
                 f"train has {counts.sum()} rows and none of them is {missing!r}; raise split.train_rows or add rows"
             )
         if part == TEST and np.count_nonzero(counts) == 1:
-            only = names[int(counts.argmax())]
+            only = label_names[int(counts.argmax())]
             raise UserError(
-                f"test has {counts.sum()} rows and all of them are {only!r}, which shows nothing about the other labels; "
+                f"test has {counts.sum()} rows and all of them are {only!r}, so it says nothing about the other labels; "
                 "raise split.test or split.test_rows, or add rows"
             )

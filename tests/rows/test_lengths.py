@@ -1,4 +1,4 @@
-"""Batches of similar length: no more rows or tokens than allowed, and hardly fewer."""
+"""Batches of similar length: never more rows or tokens than allowed, and nearly as many."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ def test_prediction_starts_with_the_longest_rows():
     assert [batch.tolist() for batch in length_order([3, 9, 5, 9], 2)] == [[1, 3], [2, 0]]
 
 
-def test_a_batch_has_no_more_tokens_than_it_may_and_at_least_one_row():
-    """Padded to its longest, in 20 tokens: 30 alone, 9 and 8 are 18, 5 three times is 15, more rows would pass 20 or 3."""
+def test_a_batch_has_at_most_the_allowed_tokens_and_at_least_one_row():
+    """Within 20 tokens and 3 rows, padded: 30 alone; 2 rows of 9 are 18; 3 rows of 5 are 15; the 4 is left over."""
     batches = length_order([5, 30, 8, 5, 9, 5, 4], rows=3, tokens=20)
     assert [batch.tolist() for batch in batches] == [[1], [4, 2], [0, 3, 5], [6]]
 

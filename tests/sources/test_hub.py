@@ -1,4 +1,4 @@
-"""The `hf://` names, through the real clients against a Hub on loopback (tests/hub_server.py)."""
+"""`hf://` names, read through the real clients from a Hub on loopback (tests/support/hub_server.py)."""
 
 import json
 import os
@@ -30,9 +30,9 @@ def hub():
 
 @pytest.fixture
 def download(hub: Hub, workdir: Path) -> Download:
-    """The stage `download` in the current folder, with a cache that starts empty; a process of its own each time.
+    """Runs the stage `download` in the current folder, each time in a new process; the cache starts empty.
 
-    `huggingface_hub` reads its settings once, when it is imported. The test's are the only ones it sees.
+    `huggingface_hub` reads its settings once, when it is imported. It sees only the settings of this test.
     """
     (workdir / "data/local").mkdir(parents=True)
     (workdir / "data/local/reviews.csv").write_bytes(REVIEWS)
@@ -66,7 +66,7 @@ def bert(tiny_bert: Path, workdir: Path) -> Files:
 
 
 def error_line(result: subprocess.CompletedProcess) -> str:
-    """What a run that failed tells its user: the last line on stderr, below what the clients log."""
+    """Message that a failed run shows its user: the last line on stderr, below the log of the clients."""
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     *_, last = result.stderr.splitlines()
@@ -122,14 +122,14 @@ def test_a_revision_is_resolved_to_its_commit_which_is_read_and_recorded(hub, do
     assert source("models/base") == {"uri": model, "commit": commits[text]["models/base"]}
 
 
-def test_an_older_commit_in_the_cache_never_stands_in_for_the_one_asked_for(hub, download, bert):  # noqa: ARG001, the local model
-    """When a commit's files cannot be had, `datasets` takes the newest commit that it has in its cache, with a warning."""
+def test_an_older_commit_in_the_cache_never_replaces_the_one_asked_for(hub, download, bert):  # noqa: ARG001, the local model
+    """If a commit's files cannot be downloaded, `datasets` takes the newest commit in its cache and only warns."""
     hub.push("datasets/tiny/reviews", {"train.csv": REVIEWS})
     succeeded(download("hf://datasets/tiny/reviews"))
     commit = hub.push("datasets/tiny/reviews", {"train.csv": REVIEWS + b"joyful,good\n"})
     hub.statuses[f"{commit}/README.md"] = 403
     result = download("hf://datasets/tiny/reviews")
-    assert "latest cached version" in result.stderr  # what this test is about did happen
+    assert "latest cached version" in result.stderr  # `datasets` did fall back to its cache
     assert error_line(result) == (
         f"tiny/reviews could not be downloaded at commit {commit[:12]}; check the network and run `dvc repro` again"
     )
@@ -150,7 +150,7 @@ def test_class_labels_come_as_names_and_other_values_as_text(hub, download, bert
         Dataset.from_dict(table, features).to_parquet(f"{split}.parquet")
         files[f"data/{split}-00000-of-00001.parquet"] = Path(f"{split}.parquet").read_bytes()
     hub.push("datasets/tiny/reviews", files)
-    # A folder of that name is on this disk, which `datasets` would take first.
+    # `datasets` would prefer this local folder of the same name.
     Path("tiny/reviews").mkdir(parents=True)
     Path("tiny/reviews/train.csv").write_bytes(REVIEWS)
 
@@ -162,7 +162,7 @@ def test_class_labels_come_as_names_and_other_values_as_text(hub, download, bert
     assert source("data/raw")["labels"] == {"negative": "negative", "positive": "positive"}
 
 
-def test_a_configuration_is_named_behind_a_hash(hub, download, bert):  # noqa: ARG001, the local model
+def test_a_configuration_is_named_after_a_hash_sign(hub, download, bert):  # noqa: ARG001, the local model
     card = "---\nconfigs:\n- config_name: plain\n  data_files: plain.csv\n- config_name: flags\n  data_files: flags.csv\n---\n"
     flags = b"text,label\nfresh,true\ndull,false\n"
     hub.push("datasets/tiny/two", {"README.md": card.encode(), "plain.csv": REVIEWS, "flags.csv": flags})
@@ -170,7 +170,7 @@ def test_a_configuration_is_named_behind_a_hash(hub, download, bert):  # noqa: A
     assert rows("train") == [("fresh", "true"), ("dull", "false")]
     assert error_line(download("hf://datasets/tiny/two#flag")) == (
         "tiny/two cannot be read: BuilderConfig 'flag' not found. Available: ['plain', 'flags']; "
-        "a configuration is named behind the # of the uri"
+        "name a configuration after # in the uri"
     )
 
 
@@ -179,9 +179,9 @@ def test_a_configuration_is_named_behind_a_hash(hub, download, bert):  # noqa: A
     [
         ("tiny/none", {}, "tiny/none does not exist on the Hub, or is private and HF_TOKEN may not read it; check the uri"),
         ("tiny/a--b", {}, r"tiny/a--b cannot be read: Cannot have -- .*"),
-        ("tiny/reviews@v9", {"train.csv": REVIEWS}, "tiny/reviews has no such revision; check what stands behind the @ of its uri"),
+        ("tiny/reviews@v9", {"train.csv": REVIEWS}, "tiny/reviews has no such revision; check the part after @ in its uri"),
         ("tiny/reviews", {"train.csv": b"review,label\na,b\n"}, "tiny/reviews has no column 'text'; its columns are review, label"),
-        ("tiny/reviews", {"test.csv": REVIEWS}, "tiny/reviews has no split train; it has test"),
+        ("tiny/reviews", {"test.csv": REVIEWS}, "tiny/reviews has no split train; its splits are test"),
         ("tiny/reviews", {"train.jsonl": b'{"text": ["a"], "label": 1}'}, "tiny/reviews: the column 'text' must hold text or labels, found List.*"),
         ("tiny/reviews", {"README.md": b"#"}, "tiny/reviews cannot be read: .* doesn't contain any data files"),
         ("tiny/reviews", {"train.parquet": b"PAR1"}, "tiny/reviews cannot be read: Parquet file size is 4 bytes.*"),
@@ -194,7 +194,7 @@ def test_a_configuration_is_named_behind_a_hash(hub, download, bert):  # noqa: A
     ],
     ids=["repository", "name", "revision", "column", "split", "list", "empty", "damaged", "script"],
 )  # fmt: skip
-def test_a_data_set_that_cannot_be_had_is_told_in_one_line(hub, download, uri, files, message):
+def test_a_data_set_that_cannot_be_downloaded_is_reported_in_one_line(hub, download, uri, files, message):
     if files:
         hub.push("datasets/tiny/reviews", files)
     assert re.fullmatch(message, error_line(download(f"hf://datasets/{uri}")))
@@ -212,7 +212,7 @@ def test_a_gated_repository_needs_the_right_token(hub, download, bert):
     assert Path("models/base/model.safetensors").read_bytes() == bert["model.safetensors"]
 
 
-def test_a_model_that_cannot_be_had_is_told_in_one_line(hub, download, bert):
+def test_a_model_that_cannot_be_downloaded_is_reported_in_one_line(hub, download, bert):
     hub.push("tiny/bert", {name: content for name, content in bert.items() if name != "model.safetensors"})
     assert error_line(download(model="hf://tiny/none")).startswith("tiny/none does not exist on the Hub")
     assert error_line(download(model="hf://tiny/bert")).startswith("hf://tiny/bert has no weights; expected one of")
@@ -220,7 +220,7 @@ def test_a_model_that_cannot_be_had_is_told_in_one_line(hub, download, bert):
 
 
 def test_a_connection_that_breaks_once_is_resumed_and_the_bytes_are_whole(hub, download, bert):
-    """The client keeps what it has in pieces of 10 MiB: of 22 MiB that break at 11 it asks for 12 more, of less for all."""
+    """The client keeps complete pieces of 10 MiB: if 22 MiB break at 11, it asks for the last 12; if less breaks, for all."""
     import numpy as np
     from safetensors.numpy import save
 
@@ -238,8 +238,8 @@ def test_a_connection_that_breaks_once_is_resumed_and_the_bytes_are_whole(hub, d
 
 
 @pytest.mark.parametrize(("repo", "file"), [("datasets/tiny/reviews", "train.csv"), ("tiny/bert", "model.safetensors")])
-def test_a_connection_that_always_breaks_is_told_in_one_line(hub, download, bert, repo, file):
-    """The client tries five more times, a second apart (here 0.1); the middle of the file is as far as it gets."""
+def test_a_connection_that_always_breaks_is_reported_in_one_line(hub, download, bert, repo, file):
+    """The client tries five more times, a second apart (here 0.1); it never gets past the middle of the file."""
     Path("hasty").mkdir()
     Path("hasty/sitecustomize.py").write_text(
         "import time\nsleep = time.sleep\ntime.sleep = lambda wait: sleep(wait / 10)\n"
@@ -258,7 +258,7 @@ def test_a_connection_that_always_breaks_is_told_in_one_line(hub, download, bert
     )
 
 
-def test_a_hub_that_refuses_or_stays_silent_is_told_in_one_line(hub, download, bert):
+def test_a_hub_that_refuses_or_stays_silent_is_reported_in_one_line(hub, download, bert):
     hub.push("datasets/tiny/reviews", {"train.csv": REVIEWS})
     hub.push("tiny/bert", bert)
     hub.statuses = {"/revision/busy": 503, "/revision/token": 401, "/config.json": 403}
@@ -281,7 +281,7 @@ def test_a_hub_that_refuses_or_stays_silent_is_told_in_one_line(hub, download, b
 
 def test_without_a_hub_or_with_its_client_set_offline_one_line_says_so(download):
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # bound but not listening: whoever connects is refused
+        free.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"
         assert re.fullmatch(
             r"the connection to the Hub failed while getting tiny/reviews \(.*Connection refused\); "
@@ -313,7 +313,7 @@ def test_only_what_a_model_needs_is_downloaded(hub, download, bert):
 
 
 def test_pickled_weights_are_downloaded_where_there_are_no_others(hub, download, bert):
-    """safetensors of another model, in a folder below, are no weights of this one."""
+    """safetensors in a subfolder belong to another model."""
     import torch
     from safetensors.torch import load
     from transformers import AutoModel
@@ -333,12 +333,12 @@ def test_weights_in_several_files_are_all_downloaded(hub, download, bert):
     from safetensors.torch import load, save
 
     weights = list(load(bert.pop("model.safetensors")).items())
-    places, size = {}, len(weights) // 2
+    weight_map, size = {}, len(weights) // 2
     for number, part in enumerate([weights[:size], weights[size:]], start=1):
         shard = f"model-{number:05}-of-00002.safetensors"
         bert[shard] = save(dict(part), {"format": "pt"})
-        places |= {name: shard for name, _ in part}
-    bert["model.safetensors.index.json"] = json.dumps({"metadata": {}, "weight_map": places}).encode()
+        weight_map |= {name: shard for name, _ in part}
+    bert["model.safetensors.index.json"] = json.dumps({"metadata": {}, "weight_map": weight_map}).encode()
     hub.push("tiny/bert", bert | {"pytorch_model.bin": b"not needed"})
     succeeded(download(model="hf://tiny/bert"))
     assert names("models/base") == sorted([*bert, "source.json"])

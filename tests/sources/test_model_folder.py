@@ -1,4 +1,4 @@
-"""A pretrained model's folder: whole or refused, and only what is needed is copied."""
+"""A pretrained model's folder: incomplete ones are refused, and only the needed files are copied."""
 
 import json
 import shutil
@@ -41,17 +41,17 @@ def refusal(folder) -> str:
     return str(caught.value)
 
 
-def test_a_whole_checkpoint_passes(checkpoint):
+def test_a_complete_checkpoint_passes(checkpoint):
     check_checkpoint(checkpoint, "URI")
     assert weight_files(checkpoint) == [checkpoint / "model.safetensors"]
 
 
-def test_a_whole_checkpoint_in_shards_passes(sharded):
+def test_a_complete_checkpoint_in_shards_passes(sharded):
     check_checkpoint(sharded, "URI")
     assert weight_files(sharded) == [sharded / name for name in SHARDS]
 
 
-def test_pickled_weights_pass_where_there_are_no_others(checkpoint):
+def test_pickled_weights_pass_if_there_are_no_others(checkpoint):
     (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
     check_checkpoint(checkpoint, "URI")
     assert weight_files(checkpoint) == []
@@ -60,12 +60,12 @@ def test_pickled_weights_pass_where_there_are_no_others(checkpoint):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("config.json", "URI has no config.json, so it is no Hugging Face model folder"),
+        ("config.json", "URI has no config.json, so it is not a Hugging Face model folder"),
         ("vocab.txt", "URI has no tokenizer; expected one of tokenizer.json, vocab.txt"),
         ("model.safetensors", "URI has no weights; expected one of model.safetensors"),
     ],
 )
-def test_a_part_that_is_missing_is_named(checkpoint, name, message):
+def test_a_missing_part_is_named(checkpoint, name, message):
     (checkpoint / name).unlink()
     assert refusal(checkpoint).startswith(message)
 
@@ -73,39 +73,39 @@ def test_a_part_that_is_missing_is_named(checkpoint, name, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", "URI: config.json is no JSON (Expecting"),
-        ("config.json", b"\xff", "URI: config.json is no JSON ('utf-8' codec"),
+        ("config.json", b"{", "URI: config.json is not JSON (Expecting"),
+        ("config.json", b"\xff", "URI: config.json is not JSON ('utf-8' codec"),
         ("config.json", b"[]", "URI: config.json must hold a JSON object, found a list"),
-        (INDEX, b"{", f"URI: {INDEX} is no JSON ("),
+        (INDEX, b"{", f"URI: {INDEX} is not JSON ("),
         (INDEX, b"{}", f"URI: {INDEX} has no weight_map; get the model again"),
         (SHARDS[0], b"version https://git-lfs.github.com/spec/v1\n", f"URI: {SHARDS[0]} is damaged or missing ("),
     ],
 )
-def test_a_part_that_is_damaged_is_named(sharded, name, content, message):
+def test_a_damaged_part_is_named(sharded, name, content, message):
     (sharded / name).write_bytes(content)
     assert refusal(sharded).startswith(message)
 
 
-def test_weights_that_were_cut_short_are_told(checkpoint):
-    """400 bytes of numbers stand behind the header; the last of them is missing."""
+def test_weights_that_were_cut_short_are_reported(checkpoint):
+    """400 bytes of numbers follow the header; the last byte is missing."""
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert refusal(checkpoint).startswith("URI: model.safetensors is damaged or missing (")
 
 
-def test_a_shard_that_is_missing_is_named(sharded):
+def test_a_missing_shard_is_named(sharded):
     (sharded / SHARDS[1]).unlink()
     assert refusal(sharded).startswith(f"URI: {SHARDS[1]} is damaged or missing (")
 
 
-def test_a_file_is_no_checkpoint(checkpoint):
+def test_a_file_is_not_a_checkpoint(checkpoint):
     assert (
         refusal(checkpoint / "vocab.txt") == "URI must be a folder with a config, a tokenizer and weights, found a file"
     )
 
 
 def copied(source, target) -> list[str]:
-    """Names of the files in the copy, which hold what the source holds."""
+    """Names of the files in the copy, after a check that their bytes equal those of the source."""
     copy_checkpoint(source, target)
     names = sorted(str(file.relative_to(target)) for file in target.rglob("*") if file.is_file())
     assert all((target / name).read_bytes() == (source / name).read_bytes() for name in names)
@@ -141,6 +141,6 @@ def test_every_shard_is_copied(sharded, tmp_path):
     assert copied(sharded, tmp_path / "copy") == sorted(["config.json", INDEX, *SHARDS, "vocab.txt"])
 
 
-def test_pickled_weights_are_copied_where_there_are_no_others(checkpoint, tmp_path):
+def test_pickled_weights_are_copied_if_there_are_no_others(checkpoint, tmp_path):
     (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
     assert copied(checkpoint, tmp_path / "copy") == ["config.json", "pytorch_model.bin", "vocab.txt"]

@@ -1,4 +1,4 @@
-"""Tables: every format and compression gives the same rows, as they are written; damage is told in one line."""
+"""Tables: every format and compression gives the same rows, as they are written; damage is reported in one line."""
 
 import bz2
 import csv
@@ -72,7 +72,7 @@ PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compr
 
 
 def rows(path, columns=COLUMNS) -> list[tuple]:
-    """All rows of a table, checked to come in batches of at most BATCH rows."""
+    """All rows of a table, after a check that each batch has at most BATCH rows."""
     batches = list(read_batches(path, columns))
     assert all(0 < len(batch[columns[0]]) <= tables.BATCH for batch in batches)
     return [row for batch in batches for row in zip(*(batch[column] for column in columns), strict=True)]
@@ -84,7 +84,7 @@ def written(path, content: bytes | str):
 
 
 def refusal(path) -> str:
-    """The one line with which reading a table ends."""
+    """Message of one line with which reading a table fails."""
     with pytest.raises(UserError) as caught:
         rows(path)
     assert "\n" not in str(caught.value)
@@ -94,14 +94,14 @@ def refusal(path) -> str:
 @pytest.mark.parametrize("pack", [*PACK, ".zip"])
 @pytest.mark.parametrize("ending", CONTENT)
 def test_every_format_and_compression_gives_the_rows_as_written(tmp_path, monkeypatch, ending, pack):
-    """Three rows a batch, so that the eight rows need three batches."""
+    """With three rows per batch, the eight rows need three batches."""
     monkeypatch.setattr(tables, "BATCH", 3)
     plain = CONTENT[ending]
     packed = zipped(plain, f"inner{ending}", "__MACOSX/._inner") if pack == ".zip" else PACK[pack](plain)
     assert rows(written(tmp_path / f"Reviews [1]::a{ending.upper()}{pack}", packed)) == ROWS
 
 
-def test_a_zip_archive_may_leave_out_the_format_in_its_own_name(tmp_path):
+def test_the_name_of_a_zip_archive_may_omit_the_format(tmp_path):
     assert rows(written(tmp_path / "reviews.zip", zipped(CONTENT[".tsv"], "folder/in #1.tsv"))) == ROWS
 
 
@@ -127,12 +127,12 @@ def test_a_zip_archive_may_leave_out_the_format_in_its_own_name(tmp_path):
         ("digits.jsonl", f'{{"text": "a", "label": {"9" * 5000}}}\n', [("a", "9" * 5000)]),
     ],
 )
-def test_what_stands_in_a_text_file_is_what_comes_back(tmp_path, name, content, expected):
+def test_a_text_file_is_read_as_it_is_written(tmp_path, name, content, expected):
     assert rows(written(tmp_path / name, content)) == expected
 
 
-def test_a_long_text_comes_whole(tmp_path):
-    """Longer than the 131,072 characters that Python's csv takes when it is not told."""
+def test_a_long_text_is_read_whole(tmp_path):
+    """Longer than 131,072 characters, the default limit of Python's csv module."""
     assert rows(written(tmp_path / "x.csv", f"text,label\n{'x' * 200_000},a\n")) == [("x" * 200_000, "a")]
 
 
@@ -149,7 +149,7 @@ def test_a_long_text_comes_whole(tmp_path):
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array | pa.ChunkedArray) else "",
 )
-def test_parquet_columns_of_other_types_come_as_text(tmp_path, labels, expected):
+def test_parquet_columns_of_other_types_are_read_as_text(tmp_path, labels, expected):
     pq.write_table(pa.table({"text": ["a", "b"], "label": labels}), tmp_path / "x.parquet")
     assert rows(tmp_path / "x.parquet") == list(zip("ab", expected, strict=True))
 
@@ -158,7 +158,7 @@ def test_parquet_columns_of_other_types_come_as_text(tmp_path, labels, expected)
     ("name", "content", "message"),
     [
         ("x.csv", "text,lable\na,b\n", "x.csv has no column 'label'; its columns are text, lable"),
-        ("x.csv", "text,text,label\na,b,c\n", "x.csv has 2 columns 'text'; give each a name of its own"),
+        ("x.csv", "text,text,label\na,b,c\n", "x.csv has 2 columns 'text'; give each a different name"),
         ("x.csv", "", "x.csv is empty; expected a first line with the names"),
         ("x.csv", "text,label\ngood, but long,1\n", "x.csv line 2 has 3 fields, expected 2; put a text"),
         ("x.csv", "text,label\na,b\nc,d\ne,f,g\n", "x.csv line 4 has 3 fields, expected 2"),
@@ -173,40 +173,40 @@ def test_parquet_columns_of_other_types_come_as_text(tmp_path, labels, expected)
             '{"text": "a", "label": 1}\n{"text": "b"}\n',
             "x.jsonl line 2 has no column 'label'; its columns are text",
         ),
-        ("x.jsonl", '\n{"text": \n', "x.jsonl line 2 is not JSON (Expecting value); expected one object a line"),
+        ("x.jsonl", '\n{"text": \n', "x.jsonl line 2 is not JSON (Expecting value); expected one object per line"),
         ("x.json", '[{"text": "a"}]', 'x.json line 1 must be an object such as {"text": …}, found [{"text": "a"}]'),
         ("x.jsonl", '{"text": ["a"], "label": 1}', "x.jsonl line 1: 'text' must be text, found a list"),
         (
             "deep.jsonl",
             f'{{"text": "a", "label": 1}}\n{{"text": {"[" * 100_000}{"]" * 100_000}}}\n',
-            "deep.jsonl line 2 nests lists or objects too deep to read; keep it to a few hundred levels",
+            "deep.jsonl line 2 nests lists or objects too deeply to read; keep it to a few hundred levels",
         ),
-        ("x.jsonl", r'{"text": "\ud83d", "label": 1}', "x.jsonl line 1: 'text' holds half a character"),
-        ("x.parquet", "text,label\n", "x.parquet is no readable Parquet file (Parquet magic bytes not found"),
-        ("x.parquet", "", "x.parquet is no readable Parquet file"),
+        ("x.jsonl", r'{"text": "\ud83d", "label": 1}', "x.jsonl line 1: 'text' contains an unpaired surrogate"),
+        ("x.parquet", "text,label\n", "x.parquet is not a readable Parquet file (Parquet magic bytes not found"),
+        ("x.parquet", "", "x.parquet is not a readable Parquet file"),
         ("x.csv.gz", "text,label\n", "x.csv.gz is damaged (Not a gzipped file (b'te')); get it again"),
         ("x.csv.bz2", "text,label\n", "x.csv.bz2 is damaged (Invalid data stream); get it again"),
         ("x.csv.xz", "text,label\n", "x.csv.xz is damaged or cut short (Input format not supported by decoder)"),
         ("x.zip", "text,label\n", "x.zip is damaged or cut short (File is not a zip file); get it again"),
         ("x.zip", zipped(b"", "a.csv", "b.csv"), "x.zip holds 2 files (a.csv, b.csv); name one by adding #a.csv"),
         ("x.zip", zipped(b""), "x.zip holds no file; expected one table"),
-        ("x.xlsx", "", "x.xlsx has no format that is known; expected one of .csv, .tsv"),
-        ("reviews", "", "reviews has no format that is known"),
+        ("x.xlsx", "", "x.xlsx has an unknown format; expected one of .csv, .tsv"),
+        ("reviews", "", "reviews has an unknown format"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path, name, content, message):
+def test_a_file_that_cannot_be_read_is_reported_in_one_line(tmp_path, name, content, message):
     assert refusal(written(tmp_path / name, content)).startswith(message)
 
 
 @pytest.mark.parametrize("column", [[["a"]], [{"word": "a"}], [b"caf\xe9"]], ids=["list", "struct", "bytes"])
-def test_a_parquet_column_that_holds_no_text_is_refused(tmp_path, column):
+def test_a_parquet_column_without_text_is_refused(tmp_path, column):
     pq.write_table(pa.table({"text": column, "label": ["a"]}), tmp_path / "x.parquet")
     assert refusal(tmp_path / "x.parquet").startswith("x.parquet: 'text' must hold text (")
 
 
 @pytest.mark.parametrize("pack", PACK)
 @pytest.mark.parametrize(("ending", "row"), [(".csv", "a,b\n"), (".jsonl", '{"text": "a", "label": "b"}\n')])
-def test_a_byte_that_is_not_utf_8_is_found_far_behind_the_first_batch(tmp_path, ending, row, pack):
+def test_a_byte_that_is_not_utf_8_is_located_far_after_the_first_batch(tmp_path, ending, row, pack):
     """30,000 good lines (the header of the CSV included), then the é of Latin-1 in the next."""
     lines = ("text,label\n" + row * 29_999 if ending == ".csv" else row * 30_000) + row.replace("a", "é", 1)
     path = written(tmp_path / f"x{ending}{pack}", PACK[pack](lines.encode("latin-1")))
@@ -214,8 +214,8 @@ def test_a_byte_that_is_not_utf_8_is_found_far_behind_the_first_batch(tmp_path, 
 
 
 @pytest.mark.parametrize("ending", [".csv.gz", ".csv.bz2", ".csv.xz", ".jsonl.gz", ".zip", ".parquet", ".parquet.gz"])
-def test_a_file_that_was_cut_short_is_told(tmp_path, ending):
-    """Random numbers, so that compression leaves something to cut off."""
+def test_a_file_that_was_cut_short_is_reported(tmp_path, ending):
+    """Random numbers compress badly, so that enough bytes are left to cut off."""
     chance = random.Random(0)
     texts = [str(chance.random()) for _ in range(3000)]
     file = io.BytesIO()
@@ -228,11 +228,11 @@ def test_a_file_that_was_cut_short_is_told(tmp_path, ending):
     content = file.getvalue() if "parquet" in ending else plain[stem or ".csv"].encode()
     packed = {".zip": lambda value: zipped(value, "x.csv"), ".parquet": bytes, **PACK}[f".{pack}"](content)
     message = refusal(written(tmp_path / f"x{ending}", packed[:-500]))
-    assert message.startswith((f"x{ending} is damaged or cut short", f"x{ending} is no readable Parquet file"))
+    assert message.startswith((f"x{ending} is damaged or cut short", f"x{ending} is not a readable Parquet file"))
     assert message.endswith("; get it again")
 
 
-def test_a_zip_archive_with_a_password_is_told(tmp_path):
+def test_a_zip_archive_with_a_password_is_reported(tmp_path):
     """Bit 0 of the flags says that a member is encrypted: at 6 of its header, at 8 of its directory entry."""
     archive = bytearray(zipped(b"text,label\n", "x.csv"))
     archive[6] |= 1
@@ -271,7 +271,7 @@ def test_a_folder_holds_a_table_or_the_files_of_each_split(tmp_path, names, spli
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("names", "listing"),
     [
         (["test.csv", "dev.csv"], "dev.csv, test.csv"),
         (["a.csv", "b.csv"], "a.csv, b.csv"),
@@ -279,10 +279,10 @@ def test_a_folder_holds_a_table_or_the_files_of_each_split(tmp_path, names, spli
         (["x.pdf"], "no table"),
     ],
 )
-def test_a_folder_without_rows_to_train_on_is_refused(tmp_path, names, found):
+def test_a_folder_without_rows_to_train_on_is_refused(tmp_path, names, listing):
     for name in names:
         (tmp_path / name).touch()
-    with pytest.raises(UserError, match=rf"must hold one table, or files called train .*; it holds {found}$"):
+    with pytest.raises(UserError, match=rf"must hold one table, or files called train .*; it holds {listing}$"):
         split_files(tmp_path)
 
 
@@ -313,7 +313,7 @@ def test_a_table_that_would_be_ignored_is_refused(tmp_path, ignored):
             "line 3 has a blank between a separator and a double quote",
         ),
         ("text,label,\na,b,c\n", ["text"], "line 2 has 3 fields, expected 2"),
-        ("text,label, label\u200b\na,b,c\n", ["label"], "has 2 columns 'label'; give each a name of its own"),
+        ("text,label, label\u200b\na,b,c\n", ["label"], "has 2 columns 'label'; give each a different name"),
     ],
 )
 def test_a_table_that_is_nearly_csv_is_refused_with_the_reason(tmp_path, content, columns, message):
@@ -371,13 +371,13 @@ print(rows, peak, "torch" in sys.modules)
     ],
 )
 def test_memory_does_not_grow_with_the_table(tmp_path, ending, header, row):
-    """300,000 rows of 200 characters are 60 MB, and more as Python's text; a batch of 10,000 is 3 MB."""
+    """300,000 rows of 200 characters are 60 MB, and more as Python strings; a batch of 10,000 is 3 MB."""
     peaks = []
     for count in (20_000, 300_000):
         content = (header + row * count).encode()
         path = written(tmp_path / f"{count}{ending}", gzip.compress(content, 1) if ending.endswith(".gz") else content)
         command = [sys.executable, "-c", PEAK, path]
-        found, peak, torch = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        assert (int(found), torch) == (count, "False")
+        read, peak, torch = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        assert (int(read), torch) == (count, "False")
         peaks.append(int(peak) / 1024)
     assert peaks[1] - peaks[0] < 15  # MB

@@ -10,11 +10,11 @@ from finetune.base.params import Split
 from finetune.splitting.keys import RowKeys
 from finetune.splitting.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, assign_splits, nested_subset
 
-NAMES = ["negative", "positive"]
+LABEL_NAMES = ["negative", "positive"]
 
 
 def row_keys(labels, texts=None, groups=None, source=None) -> RowKeys:
-    """Keys of rows that differ in text and group unless told otherwise."""
+    """Keys of rows; by default no two have the same text or group."""
     count = len(labels)
     return RowKeys(
         np.array(source if source is not None else [TRAIN] * count, np.int8),
@@ -31,7 +31,7 @@ def split_settings(**changes) -> Split:
 def test_shares_and_class_proportions_are_kept():
     """100 rows, 30 of them negative: a tenth of each is 3 negative and 7 positive."""
     labels = [0] * 30 + [1] * 70
-    split, dropped = assign_splits(row_keys(labels), split_settings(), NAMES)
+    split, dropped = assign_splits(row_keys(labels), split_settings(), LABEL_NAMES)
     assert [np.bincount(np.array(labels)[split == part]).tolist() for part in (TRAIN, VALIDATION, TEST)] == [
         [24, 56],
         [3, 7],
@@ -44,7 +44,7 @@ def test_rows_that_cannot_be_used_are_counted_by_reason():
     """Of 23 rows one has no label, two are empty, one repeats a text; an empty row without a label counts once."""
     labels = [0, 1] * 10 + [-1, 0, 1]
     texts = [*range(1, 20), 1, 30, 0, 0]
-    split, dropped = assign_splits(row_keys(labels, texts), split_settings(validation=0.2, test=0.2), NAMES)
+    split, dropped = assign_splits(row_keys(labels, texts), split_settings(validation=0.2, test=0.2), LABEL_NAMES)
     assert dropped == {"empty": 2, "duplicate": 1, "unlabelled": 1, "group": 0}
     assert np.flatnonzero(split == LEFT_OUT).tolist() == [19, 20, 21, 22]
 
@@ -53,7 +53,7 @@ def test_the_test_split_of_the_source_is_kept_and_a_text_in_both_leaves_train():
     labels = [0, 1] * 20
     texts = [*range(1, 31), *range(1, 11)]
     source = [TRAIN] * 30 + [TEST] * 10
-    split, dropped = assign_splits(row_keys(labels, texts, source=source), split_settings(), NAMES)
+    split, dropped = assign_splits(row_keys(labels, texts, source=source), split_settings(), LABEL_NAMES)
     assert (split[30:] == TEST).all()
     assert (split[:10] == LEFT_OUT).all()
     assert dropped["duplicate"] == 10
@@ -64,14 +64,14 @@ def test_a_group_in_the_source_s_test_split_leaves_train():
     labels = [0, 1] * 20
     groups = [*range(30), *range(10)]
     source = [TRAIN] * 30 + [TEST] * 10
-    split, dropped = assign_splits(row_keys(labels, groups=groups, source=source), split_settings(), NAMES)
+    split, dropped = assign_splits(row_keys(labels, groups=groups, source=source), split_settings(), LABEL_NAMES)
     assert dropped["group"] == 10
     assert (split[:10] == LEFT_OUT).all()
 
 
 def test_a_test_split_without_labels_counts_as_none():
     labels = [0, 1] * 20 + [-1] * 10
-    split, _ = assign_splits(row_keys(labels, source=[TRAIN] * 40 + [TEST] * 10), split_settings(), NAMES)
+    split, _ = assign_splits(row_keys(labels, source=[TRAIN] * 40 + [TEST] * 10), split_settings(), LABEL_NAMES)
     assert (split[40:] == LEFT_OUT).all()
     assert (split[:40] == TEST).sum() == 4
 
@@ -79,17 +79,17 @@ def test_a_test_split_without_labels_counts_as_none():
 def test_a_test_split_of_one_label_alone_is_refused():
     """Its ROC curve has no points, and a model that always answers this label would look perfect."""
     labels = [0, 1] * 20 + [1] * 10
-    with pytest.raises(UserError, match="test has 10 rows and all of them are 'positive', which shows nothing"):
-        assign_splits(row_keys(labels, source=[TRAIN] * 40 + [TEST] * 10), split_settings(), NAMES)
+    with pytest.raises(UserError, match="test has 10 rows and all of them are 'positive', so it says nothing"):
+        assign_splits(row_keys(labels, source=[TRAIN] * 40 + [TEST] * 10), split_settings(), LABEL_NAMES)
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), groups=st.integers(25, 60), share=st.sampled_from([0.1, 0.15, 0.2]))
-def test_no_text_and_no_group_stands_in_two_splits(seed, groups, share):
+def test_no_text_and_no_group_is_in_two_splits(seed, groups, share):
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, 400)
     rows = row_keys(labels, texts=random.integers(1, 300, 400), groups=random.integers(0, groups, 400))
-    split, _ = assign_splits(rows, split_settings(test=share, validation=share, seed=seed), NAMES)
+    split, _ = assign_splits(rows, split_settings(test=share, validation=share, seed=seed), LABEL_NAMES)
     kept = split != LEFT_OUT
     for column in (rows.text, rows.group):
         assert all(len(set(split[kept & (column == value)])) <= 1 for value in np.unique(column))
@@ -101,7 +101,7 @@ def test_no_text_and_no_group_stands_in_two_splits(seed, groups, share):
 def test_test_rows_do_not_depend_on_train_rows_and_subsets_are_nested(seed, train_rows):
     labels = np.random.default_rng(seed).integers(0, 2, 300)
     parts = [
-        assign_splits(row_keys(labels), split_settings(train_rows=count, seed=seed), NAMES)[0]
+        assign_splits(row_keys(labels), split_settings(train_rows=count, seed=seed), LABEL_NAMES)[0]
         for count in (train_rows, train_rows + 30, None)
     ]
     small, large, whole = parts
@@ -122,7 +122,7 @@ def test_a_subset_keeps_the_class_proportions():
 
 def test_another_seed_gives_another_split():
     rows = row_keys([0, 1] * 100)
-    splits = [assign_splits(rows, split_settings(seed=seed), NAMES)[0] for seed in (1, 2)]
+    splits = [assign_splits(rows, split_settings(seed=seed), LABEL_NAMES)[0] for seed in (1, 2)]
     assert (splits[0] != splits[1]).any()
 
 
@@ -138,11 +138,11 @@ def test_another_seed_gives_another_split():
 )
 def test_too_few_rows_are_refused(labels, changes, message):
     with pytest.raises(UserError, match=message):
-        assign_splits(row_keys(labels), split_settings(**changes), NAMES)
+        assign_splits(row_keys(labels), split_settings(**changes), LABEL_NAMES)
 
 
 def test_too_few_groups_are_refused():
     with pytest.raises(
         UserError, match=r"too few rows to split by group: 4 groups .* needs 10 of each; set data.group to null"
     ):
-        assign_splits(row_keys([0, 1] * 50, groups=[0, 1, 2, 3] * 25), split_settings(), NAMES)
+        assign_splits(row_keys([0, 1] * 50, groups=[0, 1, 2, 3] * 25), split_settings(), LABEL_NAMES)

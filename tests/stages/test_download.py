@@ -1,4 +1,4 @@
-"""The download stage: raw rows, their labels, where they came from; one line for what a user can mend."""
+"""The stage `download`: raw rows, their labels and their origin; one line for each mistake a user can fix."""
 
 import copy
 import hashlib
@@ -24,7 +24,7 @@ NONE = {"sha256": None, "labels": None, "group": None}
 
 @pytest.fixture
 def project(workdir):
-    """A project with a local table and model; call it with other values of data and model to set."""
+    """Writes a project with a local table and model; keywords change the parameters of `data` and `model`."""
     model = workdir / "data/local/model"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
@@ -65,8 +65,8 @@ def written() -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in files}
 
 
-def test_rows_are_kept_as_they_are_and_their_labels_trimmed(project):
-    """The row labelled weird, which data.labels does not know, and the one without a label are for tokenize to count."""
+def test_rows_are_kept_as_they_are_except_that_labels_are_trimmed(project):
+    """`tokenize` counts the row labelled weird, which data.labels lacks, and the row without a label."""
     project(labels={"bad": "negative", "good": "positive"}, group="film")
     download.main()
     assert raw() == [
@@ -88,7 +88,7 @@ def test_rows_are_kept_as_they_are_and_their_labels_trimmed(project):
     }
 
 
-def test_a_folder_gives_a_file_for_each_split(project):
+def test_a_folder_becomes_a_file_for_each_split(project):
     project(labels_of("a", "b"), "mine/train.csv")
     project(labels_of("b"), "mine/dev.csv", uri="data/local/mine")
     download.main()
@@ -142,7 +142,7 @@ def test_several_raw_values_may_share_a_name(project):
         (
             labels_of(*map(str, range(1001))),
             {},
-            "column 'label' holds 1001 different values, so it seems to be no label",
+            "column 'label' holds 1001 different values, so it is probably not a label",
         ),
         (CSV, {"label": "sentiment"}, "reviews.csv has no column 'sentiment'; its columns are text, label, film"),
         (CSV, {"group": "movie"}, "reviews.csv has no column 'movie'; its columns are text, label, film"),
@@ -158,7 +158,7 @@ def test_several_raw_values_may_share_a_name(project):
         (CSV, {"model": {"sha256": "0" * 64}}, "model.safetensors has the SHA-256 "),
     ],
 )
-def test_a_source_that_cannot_be_used_is_told_in_one_line(project, table, settings, message):
+def test_a_source_that_cannot_be_used_is_reported_in_one_line(project, table, settings, message):
     project(table, **settings)
     with pytest.raises(UserError) as caught:
         download.main()
@@ -166,7 +166,7 @@ def test_a_source_that_cannot_be_used_is_told_in_one_line(project, table, settin
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_without_the_file_of_its_checksum_is_refused(project):
+def test_a_model_without_the_file_that_its_checksum_is_of_is_refused(project):
     Path("data/local/model/model.safetensors").rename("data/local/model/pytorch_model.bin")
     project(model={"sha256": "0" * 64})
     with pytest.raises(
@@ -190,7 +190,7 @@ def test_a_second_run_writes_the_same_bytes(project):
     assert written() == first
 
 
-def test_nothing_of_an_earlier_source_stays(project):
+def test_no_file_of_an_earlier_source_remains(project):
     project()
     download.main()
     Path("models/base/model.safetensors.index.json").write_text("{}")
@@ -200,7 +200,7 @@ def test_nothing_of_an_earlier_source_stays(project):
     assert not Path("models/base/model.safetensors.index.json").exists()
 
 
-def test_data_where_the_stage_writes_is_refused_and_stays(project):
+def test_data_in_the_output_folder_is_refused_and_kept(project):
     project(name="../raw/mine.csv", uri="data/raw/mine.csv")
     with pytest.raises(
         UserError, match=r"^data/raw/mine\.csv lies in data/raw, which this stage clears before it writes"
@@ -209,7 +209,7 @@ def test_data_where_the_stage_writes_is_refused_and_stays(project):
     assert Path("data/raw/mine.csv").read_text() == CSV
 
 
-def test_a_model_where_the_stage_writes_is_refused_and_stays(project):
+def test_a_model_in_the_output_folder_is_refused_and_kept(project):
     Path("models").mkdir()
     Path("data/local/model").rename("models/base")
     project(model={"uri": "models/base"})
@@ -219,7 +219,7 @@ def test_a_model_where_the_stage_writes_is_refused_and_stays(project):
 
 
 def run_stage(largest_file: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess:
-    """`python -m stages.download`, with a limit on the bytes of a file as a stand-in for a full disk."""
+    """`python -m stages.download`, with a limit on the size of a file in place of a full disk."""
     code = (
         f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file}, {largest_file}));"
         "runpy.run_module('stages.download', run_name='__main__', alter_sys=True)"
@@ -227,7 +227,7 @@ def run_stage(largest_file: int = resource.RLIM_INFINITY) -> subprocess.Complete
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_the_stage_ends_with_one_line_where_its_output_cannot_be_written(project):
+def test_the_stage_ends_with_one_line_if_its_output_cannot_be_written(project):
     project()
     Path("data/raw").write_text("in the way")
     stage = run_stage()
@@ -235,11 +235,11 @@ def test_the_stage_ends_with_one_line_where_its_output_cannot_be_written(project
     assert stage.stderr == "error: data/raw must be a folder, found a file; move it away and run `dvc repro` again\n"
 
 
-@pytest.mark.parametrize(("limit", "place"), [(500, "an output"), (3000, "models/base/model.safetensors")])
-def test_the_stage_ends_with_one_line_where_there_is_no_room(project, limit, place):
-    """The rows take some 1,500 bytes, the weights 4,000."""
+@pytest.mark.parametrize(("limit", "file"), [(500, "an output"), (3000, "models/base/model.safetensors")])
+def test_the_stage_ends_with_one_line_if_the_disk_is_full(project, limit, file):
+    """The rows take about 1,500 bytes, the weights 4,000."""
     project()
     stage = run_stage(largest_file=limit)
     assert stage.returncode == 1
-    assert stage.stderr.startswith(f"error: no room to write {place} (")
+    assert stage.stderr.startswith(f"error: no room to write {file} (")
     assert stage.stderr.count("\n") == 1

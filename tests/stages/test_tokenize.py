@@ -1,4 +1,4 @@
-"""The stage that cleans, splits and tokenises."""
+"""The stage `tokenize`: it cleans, splits and tokenises the rows."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def review_rows(count: int, **options) -> list[tuple]:
     return [(row["text"], row["label"], row["film"]) for row in reviews(count, **options)]
 
 
-def test_rows_are_stored_unpadded_with_their_place_in_the_source(workdir, tiny_bert):
+def test_rows_are_stored_unpadded_with_their_position_in_the_source(workdir, tiny_bert):
     rows = review_rows(120)
     write_raw(workdir, tiny_bert, rows)
     tokenize.main()
@@ -56,8 +56,8 @@ def test_rows_are_stored_unpadded_with_their_place_in_the_source(workdir, tiny_b
         assert split["row"][:] == sorted(split["row"])
 
 
-def test_dropped_rows_are_counted_and_told_and_ids_still_lead_back(workdir, tiny_bert, capsys):
-    """Case and spacing make no new text; texts that are numbers are texts."""
+def test_dropped_rows_are_counted_and_reported_and_ids_still_point_to_the_source(workdir, tiny_bert, capsys):
+    """Texts that differ only in case and spacing are duplicates; numbers are texts."""
     odd = [
         ("", "good", None),
         ("  \n ", "bad", None),
@@ -74,10 +74,10 @@ def test_dropped_rows_are_counted_and_told_and_ids_still_lead_back(workdir, tiny
     assert "; dropped 3 empty, 1 duplicate, 2 unlabelled\n" in capsys.readouterr().out
     assert sum(metrics["rows"].values()) == len(rows) - 6 == sum(metrics["labels"].values())
     texts = {row["row"]: row["text"] for name in ("train", "validation", "test") for row in read_rows(name)}
-    assert texts == {place: text for place, (text, *_) in enumerate(rows) if place not in (0, 1, 2, 3, 4, 8)}
+    assert texts == {row: text for row, (text, *_) in enumerate(rows) if row not in (0, 1, 2, 3, 4, 8)}
 
 
-def test_truncation_is_counted_and_lengths_are_those_before_it(workdir, tiny_bert):
+def test_truncation_is_counted_and_lengths_are_measured_before_it(workdir, tiny_bert):
     """30 texts of 4 words make 6 tokens, 10 of 18 words make 20; a quarter is cut to 8."""
     short = [
         (f"the film {word} {other}", label, None)
@@ -151,7 +151,7 @@ def test_an_encoder_that_transformers_does_not_know_is_refused(workdir, tiny_ber
         tokenize.main()
 
 
-# Not ru_maxrss: a process starts with that of its parent, so that it would tell how large pytest is.
+# Not ru_maxrss: a process inherits it from its parent, so it would show the size of pytest.
 PEAKS = """
 import os, re, sys
 from pathlib import Path
@@ -164,18 +164,18 @@ for folder in sys.argv[1:]:
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's peak memory as Linux tells it")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory that Linux reports")
 def test_no_text_and_no_token_of_past_batches_is_held(workdir, tiny_bert):
-    """Growth of the peak memory from 20,000 to 100,000 rows, in one process that has paid for imports and a batch.
+    """Growth of the peak memory from 20,000 to 100,000 rows, in one process whose imports and first batch are done.
 
     Splitting takes 21 bytes a row, and 90 more while it sorts. A row of this test has a text of 560 bytes
-    and 66 tokens: held, they would add 600 bytes as `str`, 560 in Arrow, 590 as a list of ids, 264 as int32.
+    and 66 tokens: if they were held, they would add 600 bytes as `str`, 560 in Arrow, 590 as a list of ids, 264 as int32.
     """
     counts = (20_000, 100_000)
     for count in counts:
         (workdir / str(count)).mkdir()
         long = "the story of an actor " * 12 + "x" * 280  # one unknown token: many bytes, little work
-        rows = [(f"film number {place} {long}", ("good", "bad")[place % 2], None) for place in range(count)]
+        rows = [(f"film number {row} {long}", ("good", "bad")[row % 2], None) for row in range(count)]
         write_raw(workdir / str(count), tiny_bert, rows, max_length=64)
     folders = [str(workdir / str(count)) for count in counts]
     done = subprocess.run([sys.executable, "-c", PEAKS, *folders], check=True, capture_output=True, text=True)
