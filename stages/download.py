@@ -2,8 +2,8 @@
 
     python -m stages.download
 
-reads   data/local/ (where `data.uri` or `model.uri` points there)
-writes  data/raw/: a Parquet file for each split that the source has, source.json
+reads   data/local/ (if `data.uri` or `model.uri` points there)
+writes  data/raw/: a Parquet file for each split of the source, source.json
         models/base/: config, tokenizer, weights
 """
 

@@ -1,4 +1,4 @@
-"""Clean, split and tokenise the rows, once; nothing is padded.
+"""Clean, split and tokenise the rows once, without padding.
 
     python -m stages.tokenize
 
@@ -51,10 +51,8 @@ def write_splits(
     """Writes the tokenised rows of each split; returns each row's length before truncation, 0 where it is left out."""
     features = row_features(label_names)
     lengths = np.zeros(len(split), np.int32)
-    writers = {
-        part: pq.ParquetWriter(TOKENIZED / f"{name}.parquet", features.arrow_schema)
-        for part, name in enumerate(SPLIT_NAMES)
-    }
+    paths = [TOKENIZED / f"{name}.parquet" for name in SPLIT_NAMES]
+    writers = [pq.ParquetWriter(path, features.arrow_schema) for path in paths]
     start = 0
     with tqdm(desc="tokenize", total=len(split), unit=" rows", disable=None) as bar:
         for _, batch in raw_batches(RAW, BATCH):
@@ -62,11 +60,11 @@ def write_splits(
             kept = rows[split[rows] >= 0]
             chosen = batch.take(pa.array(kept - start))
             table, lengths[kept] = tokenised_rows(kept, chosen, labels[kept], features, tokenizer, settings)
-            for part, writer in writers.items():
+            for part, writer in enumerate(writers):
                 writer.write_table(table.filter(pa.array(split[kept] == part)))
             start += batch.num_rows
             bar.update(batch.num_rows)
-    for writer in writers.values():
+    for writer in writers:
         writer.close()
     return lengths
 

@@ -1,1 +1,1 @@
-"""From any source to Parquet files and a model folder; `download` reruns for it."""
+"""Turns any source into Parquet files and a model folder; `download` reruns for it."""

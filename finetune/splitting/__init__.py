@@ -1,1 +1,1 @@
-"""Which row goes to which split; `tokenize` reruns for it."""
+"""Assigns each row to a split; `tokenize` reruns for it."""

@@ -10,7 +10,7 @@ from finetune.splitting.splits import SPLIT_NAMES, TRAIN
 
 
 def raw_files(folder: Path) -> list[tuple[int, Path]]:
-    """Files of the source, each with the split it stands for; a single table counts as train."""
+    """Files of the source, each with its split; a single table counts as train."""
     if (folder / "all.parquet").exists():
         return [(TRAIN, folder / "all.parquet")]
     files = [(part, folder / f"{name}.parquet") for part, name in enumerate(SPLIT_NAMES)]

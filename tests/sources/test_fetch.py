@@ -172,7 +172,7 @@ def test_an_interrupted_download_is_reported(folder):
 
 
 def test_a_full_disk_is_not_reported_as_a_bad_connection(folder):
-    """A limit of 1,000 bytes a file stands in for the full disk."""
+    """A limit of 1,000 bytes per file simulates the full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with served({"/reviews.csv": CSV * 1000}) as address:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))

@@ -9,9 +9,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
 import yaml
+from datasets import ClassLabel, Dataset, Features, Value
+from transformers import AutoModel
 
 from tests.conftest import ROOT
 from tests.support.hub_server import Files, Hub
@@ -141,8 +147,6 @@ def test_an_older_commit_in_the_cache_never_replaces_the_one_asked_for(hub, down
 
 def test_class_labels_come_as_names_and_other_values_as_text(hub, download, bert):  # noqa: ARG001, the local model
     """-1 is the Hub's mark for "no label". Only train, validation and test are read."""
-    from datasets import ClassLabel, Dataset, Features, Value
-
     features = Features({"text": Value("int32"), "label": ClassLabel(names=["negative", "positive"])})
     files = {}
     for split, labels in {"train": [1, 0, -1], "test": [0], "unsupervised": [-1, -1]}.items():
@@ -221,10 +225,9 @@ def test_a_model_that_cannot_be_downloaded_is_reported_in_one_line(hub, download
 
 def test_a_connection_that_breaks_once_is_resumed_and_the_bytes_are_whole(hub, download, bert):
     """The client keeps complete pieces of 10 MiB: if 22 MiB break at 11, it asks for the last 12; if less breaks, for all."""
-    import numpy as np
-    from safetensors.numpy import save
-
-    weights = save({"weight": np.random.default_rng(0).integers(256, size=22 * 2**20, dtype=np.uint8)})
+    weights = safetensors.numpy.save(
+        {"weight": np.random.default_rng(0).integers(256, size=22 * 2**20, dtype=np.uint8)}
+    )
     table = b"text,label\n" + b"".join(b"review %d,%s\n" % (row, b"good" if row % 2 else b"bad") for row in range(1000))
     data = hub.push("datasets/tiny/reviews", {"train.csv": table})
     hub.push("tiny/bert", bert | {"model.safetensors": weights})
@@ -314,11 +317,7 @@ def test_only_what_a_model_needs_is_downloaded(hub, download, bert):
 
 def test_pickled_weights_are_downloaded_where_there_are_no_others(hub, download, bert):
     """safetensors in a subfolder belong to another model."""
-    import torch
-    from safetensors.torch import load
-    from transformers import AutoModel
-
-    weights = load(bert.pop("model.safetensors"))
+    weights = safetensors.torch.load(bert.pop("model.safetensors"))
     torch.save(weights, "pytorch_model.bin")
     bert["pytorch_model.bin"] = Path("pytorch_model.bin").read_bytes()
     hub.push("tiny/bert", bert | {"other/model.safetensors": b"not needed", "training_args.bin": b"not needed"})
@@ -330,13 +329,11 @@ def test_pickled_weights_are_downloaded_where_there_are_no_others(hub, download,
 
 
 def test_weights_in_several_files_are_all_downloaded(hub, download, bert):
-    from safetensors.torch import load, save
-
-    weights = list(load(bert.pop("model.safetensors")).items())
+    weights = list(safetensors.torch.load(bert.pop("model.safetensors")).items())
     weight_map, size = {}, len(weights) // 2
     for number, part in enumerate([weights[:size], weights[size:]], start=1):
         shard = f"model-{number:05}-of-00002.safetensors"
-        bert[shard] = save(dict(part), {"format": "pt"})
+        bert[shard] = safetensors.torch.save(dict(part), {"format": "pt"})
         weight_map |= {name: shard for name, _ in part}
     bert["model.safetensors.index.json"] = json.dumps({"metadata": {}, "weight_map": weight_map}).encode()
     hub.push("tiny/bert", bert | {"pytorch_model.bin": b"not needed"})

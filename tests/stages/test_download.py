@@ -219,7 +219,7 @@ def test_a_model_in_the_output_folder_is_refused_and_kept(project):
 
 
 def run_stage(largest_file: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess:
-    """`python -m stages.download`, with a limit on the size of a file in place of a full disk."""
+    """`python -m stages.download`, with a limit on the size of a file to simulate a full disk."""
     code = (
         f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file}, {largest_file}));"
         "runpy.run_module('stages.download', run_name='__main__', alter_sys=True)"
