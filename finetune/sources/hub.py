@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx2
-from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset_builder
+from datasets import ClassLabel, DatasetDict, Value, load_dataset_builder
 from datasets.data_files import EmptyDatasetError
 from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi, constants, errors, snapshot_download

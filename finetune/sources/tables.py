@@ -1,6 +1,7 @@
 """Tables (CSV, TSV, JSON Lines, Parquet; plain, gz, bz2, xz or zip), read in batches.
 
-Every value is returned as it is written in the file: `007` keeps its zeros, and the word `null` is a word. A batch is a dictionary of columns, each a list of `str` or None.
+Every value is returned as it is written in the file: `007` keeps its zeros, and the word `null` is a word. A
+batch is a dictionary of columns, each a list of `str` or None.
 """
 
 import itertools
@@ -16,10 +17,7 @@ from finetune.sources.compressed import COMPRESSIONS, opened, readable, zip_memb
 from finetune.sources.csv_rows import csv_rows
 from finetune.sources.parquet_rows import class_names, column_texts, parquet_file
 
-BATCH = 10_000  # rows: large enough that the overhead vanishes, small enough to stay far below 100 MB
-ROOM = (
-    50  # levels of nested JSON kept free, so that a row which can be read here can be written from deeper in the stack
-)
+BATCH = 10_000  # rows; large enough that overhead is negligible, small enough to stay far below 100 MB
 # Levels of nested JSON kept in reserve, so that a row read here can also be written from deeper in the call stack.
 ROOM = 50
 SPLIT_OF_FILE = {
