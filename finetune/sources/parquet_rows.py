@@ -20,7 +20,7 @@ def parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
         with opened(path, "rb") as file:
             yield pq.ParquetFile(file)
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is no readable Parquet file ({one_line(error)}); get it again") from None
+        raise UserError(f"{path} is not a readable Parquet file ({one_line(error)}); get it again") from None
 
 
 def class_names(schema: pa.Schema, column: str) -> list[str] | None:
