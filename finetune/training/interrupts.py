@@ -35,10 +35,10 @@ class Interrupts:
             signal.signal(number, handler)
 
     def asked(self) -> bool:
-        """Whether to stop: after a signal, or without the parent process, because a killed `dvc repro` tracks no outputs."""
+        """Whether to stop: a signal came, or the parent process ended (a killed `dvc repro` would not track the outputs)."""
         return self.received is not None or os.getppid() != self.parent
 
     def stopped(self, step: int, steps: int) -> Stopped:
-        """The error that ends the stage, for after its checkpoint was written."""
+        """Error that ends the stage once its checkpoint is written."""
         number = self.received or signal.SIGTERM
         return Stopped(f"stopped after step {step} of {steps}; `dvc repro` resumes from there", 128 + number)
