@@ -1,18 +1,13 @@
-"""What to look at in the data: texts that nearly stand in two splits, and labels that are probably wrong.
-
-Both are listed for a person to check; no row is removed.
-"""
+"""Texts that are nearly the same in two splits: listed for a person to check; no row is removed."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
-from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
-from finetune.baselines.regression import class_probabilities, fitted_regression, majority
-from finetune.baselines.tfidf import has_spaces, term_weights
+from finetune.baselines.tfidf import has_spaces
 from finetune.scoring.intervals import SEED
 
 # Five characters are about a word with its space; in Chinese, where a character says more, three.
@@ -24,8 +19,6 @@ ERROR_WEIGHTS = (0.1, 0.9)
 MARGIN = 0.05
 CANDIDATES = 20  # looked at for a row: among thousands of texts from one template, one is enough to tell
 BLOCK = 10_000  # shingles hashed at a time: 5 MB
-FOLDS = 5
-STRENGTH = 10  # what the TF-IDF baseline often chooses; choosing it again would take longer than all folds
 
 
 class Pair(NamedTuple):
@@ -97,54 +90,3 @@ def near_duplicates(splits: dict[str, Sequence[str]], threshold: float) -> Itera
                     index.insert(place, sketch, check_duplication=False)
                 bar.update()
             before[split] = index
-
-
-def folds(labels: np.ndarray, groups: Sequence[str | None]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to fit on and rows held out, up to five times; labels in proportion, rows of one group together."""
-    # A row without a group is one of its own.
-    of_row = np.array([f"row {row}" if group is None else f"group {group}" for row, group in enumerate(groups)])
-    smallest = int(np.bincount(labels)[np.unique(labels)].min())
-    options = {"shuffle": True, "random_state": SEED}
-    if smallest < 2:
-        return KFold(min(FOLDS, len(labels)), **options).split(labels)
-    count = min(FOLDS, smallest, len(np.unique(of_row)))
-    if count < 2:
-        return iter(())
-    if len(np.unique(of_row)) < len(of_row):
-        return StratifiedGroupKFold(count, **options).split(labels, labels, of_row)
-    return StratifiedKFold(count, **options).split(labels, labels)
-
-
-def held_out_probabilities(
-    texts: Sequence[str], labels: np.ndarray, groups: Sequence[str | None], classes: int
-) -> np.ndarray | None:
-    """Probabilities of shape [rows, classes], each row's from a model that has not seen it; None where all are one group.
-
-    TF-IDF and logistic regression, as the baseline. The word weights come from all rows, labels do not enter them.
-    """
-    features = term_weights(texts).fit_transform(texts)
-    parts = list(folds(labels, groups))
-    found = np.zeros((len(labels), classes))
-    for fitted, held in parts:
-        if len(np.unique(labels[fitted])) < 2:
-            found[held] = majority(labels[fitted], len(held), classes)
-        else:
-            model = fitted_regression(features[fitted], labels[fitted], STRENGTH)
-            found[held] = class_probabilities(model, features[held], classes)
-    return found if parts else None
-
-
-def suspicious_labels(labels: np.ndarray, probabilities: np.ndarray | None) -> np.ndarray:
-    """Rows whose label is probably wrong, the most doubtful first; confident learning, Northcutt et al. 2021.
-
-    A row is suspicious when the model is as sure of another class as it usually is where that class is
-    the label. The probabilities must be of rows the model was not fitted on.
-    """
-    from cleanlab.filter import find_label_issues
-
-    if probabilities is None or len(np.unique(labels)) < 2:
-        return np.array([], int)
-    # More processes would each import this one's modules, to share work of a tenth of a second.
-    return find_label_issues(
-        labels, probabilities, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
-    ).astype(int)

@@ -37,3 +37,25 @@ def write_plots(folder: Path, labels: np.ndarray, shares: np.ndarray, scaled: np
         ["coverage", "accuracy", "low", "high"],
         selective_curve(surest_first(labels, shares)),
     )
+
+
+def write_accuracy(folder: Path, scores: dict):
+    """Accuracy of the model with its interval; the baselines' stand in a file of their own."""
+    write_csv(
+        folder / "accuracy.csv",
+        ["classifier", "accuracy", "low", "high"],
+        [["fine-tuned", scores["accuracy"], *scores["interval"].values()]],
+    )
+
+
+def write_slices(folder: Path, slices: dict[str, dict[str, dict]]):
+    """Accuracy of every slice, single groups included."""
+    write_csv(
+        folder / "slices.csv",
+        ["kind", "slice", "rows", "accuracy", "low", "high"],
+        (
+            [kind, name, entry["rows"], entry["accuracy"], *entry["interval"].values()]
+            for kind, entries in slices.items()
+            for name, entry in entries.items()
+        ),
+    )

@@ -3,8 +3,17 @@
 import numpy as np
 from datasets import Dataset
 
-from finetune.evaluation.near_duplicates import near_duplicates, suspicious_labels
+from finetune.evaluation.near_duplicates import near_duplicates
+from finetune.evaluation.suspicious_labels import suspicious_labels
 from finetune.rows.stored import label_names
+
+# CSV files for review and their columns.
+COLUMNS = {
+    "mistakes": ["row", "confidence", "label", "predicted", "text"],
+    "behaviour": ["edit", "row", "label_before", "label_after", "before", "after"],
+    "near_duplicates": ["split", "row", "other_split", "other_row", "similarity", "text", "other_text"],
+    "suspicious_labels": ["split", "row", "label", "suggested", "confidence", "text"],
+}
 
 
 def mistake_rows(rows: Dataset, shares: np.ndarray, count: int) -> list[list]:

@@ -72,6 +72,13 @@ def slices_of(rows: Dataset, right: np.ndarray, settings: Slices) -> dict[str, d
     return slice_scores(right, kinds, settings.min_rows)
 
 
+def slice_metrics(scores: dict[str, dict[str, dict]], min_rows: int) -> dict:
+    """Content of metrics/slices.json: the scores by kind, single groups left out, and the worst slice."""
+    worst = worst_slice(scores, min_rows)
+    listed = {kind: entries for kind, entries in scores.items() if kind != "group"}
+    return listed | ({"worst": worst} if worst else {})
+
+
 def worst_slice(scores: dict[str, dict[str, dict]], min_rows: int) -> dict | None:
     """The slice with the lowest accuracy among all of at least `min_rows` rows, or None where there is none.
 

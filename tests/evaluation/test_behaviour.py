@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.evaluation.behaviour import (
-    all_edits,
-    case,
-    contractions,
-    failed_rows,
-    failure_entry,
-    negation,
-    neutral,
-    typos,
-)
+from finetune.evaluation.behaviour import all_edits, failed_rows, failure_entry
+from finetune.evaluation.edits import case, contractions, negation, neutral, typos
 from finetune.evaluation.words import SPACELESS
 
 CHINESE = "这部电影不好看，剧情太长了。"

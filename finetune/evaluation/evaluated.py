@@ -1,0 +1,70 @@
+"""Everything that is measured of the fine-tuned model: scores, slices, behaviour, and the rows to review."""
+
+from typing import NamedTuple
+
+import numpy as np
+from datasets import Dataset
+from scipy.special import softmax
+
+from finetune.base.params import Evaluate
+from finetune.encoder.prediction import logits
+from finetune.evaluation.behaviour import behaviour_of
+from finetune.evaluation.calibration import fitted_temperature
+from finetune.evaluation.headline import headline_scores
+from finetune.evaluation.review_lists import doubtful_rows, duplicate_rows, mistake_rows
+from finetune.evaluation.slices import slice_metrics, slices_of
+from finetune.evaluation.suspicious_labels import held_out_probabilities
+from finetune.rows.stored import label_names
+
+
+class Evaluated(NamedTuple):
+    """The model on the test rows; logits and probabilities have the shape [rows, classes].
+
+    `slices` holds the scores of all slices, `metrics` the content of each metrics file, `tables` the rows of each table for review.
+    """
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+    calibrated: np.ndarray
+    slices: dict[str, dict]
+    metrics: dict[str, dict]
+    tables: dict[str, list]
+
+
+def score(
+    model, tokenizer, splits: dict[str, Dataset], truncation: str, baseline: np.ndarray, settings: Evaluate
+) -> Evaluated:
+    """Everything that is measured of the model on the splits train, validation and test.
+
+    `truncation` is how the rows were cut, `baseline` the best baseline's probabilities of the test rows.
+    """
+    train, validation, test = splits.values()
+    names, labels = label_names(test), np.asarray(test["label"][:])
+    scored = {
+        name: logits(model, splits[name]["input_ids"][:], tokenizer.pad_token_id, desc=name)
+        for name in ("validation", "test")
+    }
+    temperature = fitted_temperature(np.asarray(validation["label"][:]), scored["validation"])
+    probabilities = softmax(scored["test"].astype(np.float64), axis=-1)
+    calibrated = {name: softmax((rows / temperature).astype(np.float64), axis=-1) for name, rows in scored.items()}
+    predicted = probabilities.argmax(1)
+
+    slices = slices_of(test, predicted == labels, settings.slices)
+    rates, failures = behaviour_of(model, tokenizer, test, predicted, truncation, settings.behaviour)
+    # The model was trained on the training rows and believes their labels, also the wrong ones.
+    held_out = held_out_probabilities(train["text"][:], np.asarray(train["label"][:]), train["group"][:], len(names))
+    suspicious, suspicious_list = doubtful_rows(splits, {"train": held_out, **calibrated})
+    duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
+    metrics = {
+        "test": headline_scores(labels, scored["test"], temperature, baseline, names, settings.bins),
+        "slices": slice_metrics(slices, settings.slices.min_rows),
+        "behaviour": rates,
+        "checks": {"near_duplicates": duplicates, "suspicious_labels": suspicious},
+    }
+    tables = {
+        "mistakes": mistake_rows(test, probabilities, settings.mistakes),
+        "behaviour": failures,
+        "near_duplicates": duplicate_list,
+        "suspicious_labels": suspicious_list,
+    }
+    return Evaluated(scored["test"], probabilities, calibrated["test"], slices, metrics, tables)
