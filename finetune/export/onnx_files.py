@@ -5,12 +5,15 @@ import copy
 import json
 import logging
 import warnings
+from pathlib import Path
 
 import onnx
 import torch
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
 from finetune.base.errors import UserError
+from finetune.rows.tokens import special_tokens
+from finetune.runtime.classifier import FP32, INT8
 
 OPSET = 20  # the first with a Gelu of its own; every onnxruntime since 1.17 reads it
 INT8_BLOCK = 64  # weights that share a scale: 32 were slower, with 128 an answer depended on the rows beside it
@@ -41,6 +44,25 @@ class Calibrated(torch.nn.Module):
     def forward(self, input_ids, attention_mask):
         logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
         return logits, torch.softmax(logits / self.temperature, -1)
+
+
+def write_onnx(folder: Path, model, tokenizer, temperature: float, truncation: str, label_names: list[str]):
+    """Both ONNX files into an exported folder, each with all that a caller must know in its metadata."""
+    whole = fp32_onnx(
+        model.cpu(),
+        temperature,
+        {
+            "labels": label_names,
+            "temperature": temperature,
+            "max_length": tokenizer.model_max_length,
+            "truncation": truncation,
+            "special_tokens": special_tokens(tokenizer),
+            "pad_id": tokenizer.pad_token_id,
+        },
+    )
+    (folder / FP32).parent.mkdir(exist_ok=True)
+    onnx.save(whole, folder / FP32)
+    onnx.save(int8_onnx(whole), folder / INT8)
 
 
 def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ from finetune.base.errors import UserError, one_line
 from finetune.rows.lengths import length_order
 from finetune.rows.tokens import SpecialTokens, truncate
 
-EXPORTED = Path("models/export")
+EXPORTED = Path("models/export")  # as `dvc repro export` writes it
 FP32 = Path("onnx/model.onnx")  # where the Hub's own exports lie, so that other tools find them
 INT8 = Path("onnx/model_int8.onnx")
 BATCH_TOKENS = 256  # fewer waste cores, more fall out of the cache; a longer text is a batch of its own

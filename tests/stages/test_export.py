@@ -12,6 +12,7 @@ import torch
 from finetune.base.errors import UserError
 from finetune.encoder.models import save, trained_classifier
 from finetune.encoder.prediction import logits
+from finetune.export.proof import agreement, int8_verdict
 from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from stages import export
@@ -98,7 +99,7 @@ def test_int8_is_kept_while_accuracy_falls_no_further_than_allowed(max_drop, kep
     labels = np.array([0, 0, 1, 1])
     evaluated = np.array([[2.0, 0], [1, 0], [0, 1], [0, 2]])
     found = np.array([[2.0, 0], [1, 0], [0, 1], [1, 0]])
-    assert export.int8_verdict(labels, evaluated, found, max_drop) == {
+    assert int8_verdict(labels, evaluated, found, max_drop) == {
         "accuracy": 0.75,
         "change": -0.25,
         "agreement": 0.75,
@@ -109,13 +110,13 @@ def test_int8_is_kept_while_accuracy_falls_no_further_than_allowed(max_drop, kep
 
 def test_int8_that_is_more_often_right_is_kept():
     labels = np.array([0, 1])
-    verdict = export.int8_verdict(labels, np.array([[0.0, 1], [0, 1]]), np.array([[1.0, 0], [0, 1]]), 0)
+    verdict = int8_verdict(labels, np.array([[0.0, 1], [0, 1]]), np.array([[1.0, 0], [0, 1]]), 0)
     assert (verdict["kept"], verdict["change"], verdict["agreement"]) == (True, 0.5, 0.5)
 
 
 def test_agreement_and_difference_are_those_of_the_rows():
     """Differences 0.1 and 0.2; the second row changes its label."""
-    found = export.compare(np.array([[0.7, 0.3], [0.6, 0.4]]), np.array([[0.6, 0.4], [0.4, 0.6]]))
+    found = agreement(np.array([[0.7, 0.3], [0.6, 0.4]]), np.array([[0.6, 0.4], [0.4, 0.6]]))
     assert found == {"max_difference": pytest.approx(0.2), "agreement": 0.5}
 
 
