@@ -14,16 +14,16 @@ from finetune.rows.tokens import encode, special_tokens, truncate
 from finetune.scoring.intervals import SEED, share_interval
 
 
-def edited_rows(texts: Sequence[str], places: Iterable[int], edit: Edit, limit: int) -> dict[int, str]:
-    """Edited texts by their row, of the first `limit` of `places` that the edit changes; the same on every call."""
-    found = {}
-    for place in places:
-        if len(found) >= limit:
+def edited_rows(texts: Sequence[str], positions: Iterable[int], edit: Edit, limit: int) -> dict[int, str]:
+    """Edited texts by their row, of the first `limit` of `positions` that the edit changes; the same on every call."""
+    edited_texts = {}
+    for position in positions:
+        if len(edited_texts) >= limit:
             break
-        edited = edit(texts[place], random.Random(f"{SEED} {place}"))
-        if edited != texts[place]:
-            found[int(place)] = edited
-    return found
+        edited = edit(texts[position], random.Random(f"{SEED} {position}"))
+        if edited != texts[position]:
+            edited_texts[int(position)] = edited
+    return edited_texts
 
 
 def all_edits(
@@ -35,10 +35,10 @@ def all_edits(
     """
     order = np.random.default_rng(SEED).permutation(len(texts))
     edits = {"typos": typos, "case": case, "contractions": contractions, "neutral": neutral(sentences)}
-    found = {name: edited_rows(texts, order, edit, limit) for name, edit in edits.items()}
+    edited = {name: edited_rows(texts, order, edit, limit) for name, edit in edits.items()}
     if negation_flips:
-        found["negation"] = edited_rows(texts, order[right[order]], negation, limit)
-    return {name: rows for name, rows in found.items() if rows}
+        edited["negation"] = edited_rows(texts, order[right[order]], negation, limit)
+    return {name: rows for name, rows in edited.items() if rows}
 
 
 def failed_rows(name: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -63,18 +63,18 @@ def behaviour_of(
     special, length, before = special_tokens(tokenizer), tokenizer.model_max_length, rows["input_ids"][:]
     rates, failures = {}, []
     for edit, edited in edits.items():
-        places = np.array(list(edited))
+        positions = np.array(list(edited))
         tokens = [truncate(one, length, truncation, special) for one in encode(tokenizer, list(edited.values()))]
-        after = predicted[places]
+        after = predicted[positions]
         # To some models some edits are none: an uncased one sees the same tokens.
-        seen = [row for row, place in enumerate(places.tolist()) if tokens[row] != before[place]]
+        seen = [row for row, position in enumerate(positions.tolist()) if tokens[row] != before[position]]
         if seen:
             edited_tokens = [tokens[row] for row in seen]
             after[seen] = logits(model, edited_tokens, tokenizer.pad_token_id, desc=edit).argmax(1)
-        failed = failed_rows(edit, predicted[places], after)
+        failed = failed_rows(edit, predicted[positions], after)
         rates[edit] = failure_entry(failed)
         failures += [
-            [edit, ids[place], names[predicted[place]], names[label], texts[place], edited[place]]
-            for place, label in zip(places[failed].tolist(), after[failed], strict=True)
+            [edit, ids[position], names[predicted[position]], names[label], texts[position], edited[position]]
+            for position, label in zip(positions[failed].tolist(), after[failed], strict=True)
         ]
     return rates, failures

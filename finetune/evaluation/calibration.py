@@ -13,7 +13,7 @@ TEMPERATURES = (0.1, 10.0)
 KEPT = (90, 80, 50)  # percent of the rows
 
 
-def fitted_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     """Number to divide logits by so that the log loss on these rows is least; Guo et al. 2017.
 
     Over 1 where the model is too sure of itself. It changes no prediction, only how sure it is.

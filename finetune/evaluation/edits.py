@@ -90,12 +90,15 @@ def typos(text: str, chance: random.Random) -> str:
     without spaces are left alone, where a swap can make another word.
     """
     words = [match.span() for match in re.finditer(rf"{LETTERS}{{4,}}", text)]
-    places = [[place for place in range(start + 1, end - 2) if text[place] != text[place + 1]] for start, end in words]
-    places = [found for found in places if found]
+    positions = [
+        [position for position in range(start + 1, end - 2) if text[position] != text[position + 1]]
+        for start, end in words
+    ]
+    positions = [word for word in positions if word]
     letters = list(text)
-    for found in chance.sample(places, min(len(places), max(1, len(places) // WORDS_PER_TYPO))):
-        place = chance.choice(found)
-        letters[place], letters[place + 1] = letters[place + 1], letters[place]
+    for word in chance.sample(positions, min(len(positions), max(1, len(positions) // WORDS_PER_TYPO))):
+        position = chance.choice(word)
+        letters[position], letters[position + 1] = letters[position + 1], letters[position]
     return "".join(letters)
 
 
@@ -105,11 +108,11 @@ def case(text: str, _: random.Random) -> str:
     return lower if lower != text else text.upper()
 
 
-def same_case(found: str, replacement: str) -> str:
+def same_case(original: str, replacement: str) -> str:
     """Replacement with the capitals of what it replaces: "IS NOT" -> "ISN'T", "Is not" -> "Isn't"."""
-    if found.isupper():
+    if original.isupper():
         return replacement.upper()
-    return replacement[0].upper() + replacement[1:] if found[0].isupper() else replacement
+    return replacement[0].upper() + replacement[1:] if original[0].isupper() else replacement
 
 
 def contractions(text: str, _: random.Random) -> str:
@@ -144,10 +147,10 @@ def negation(text: str, _: random.Random) -> str:
     near the start and no other negation: otherwise the "not" may stand beside the point.
     """
     plain = plain_apostrophes(text)
-    found = list(FORMS.finditer(plain))
-    if len(plain.split()) > LONGEST_NEGATED or len(found) != 1 or CLAUSES.search(plain.strip()):
+    forms = list(FORMS.finditer(plain))
+    if len(plain.split()) > LONGEST_NEGATED or len(forms) != 1 or CLAUSES.search(plain.strip()):
         return text
-    match = found[0]
+    match = forms[0]
     before, form, after = plain[: match.start()], match[0], plain[match.end() :]
     subject = before.split()
     # Without a subject it is an order ("Don't miss it") or half a sentence.

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from finetune.base.params import Evaluate
 from finetune.encoder.prediction import logits
 from finetune.evaluation.behaviour import behaviour_of
-from finetune.evaluation.calibration import fitted_temperature
+from finetune.evaluation.calibration import fit_temperature
 from finetune.evaluation.headline import headline_scores
 from finetune.evaluation.review_lists import doubtful_rows, duplicate_rows, mistake_rows
 from finetune.evaluation.slices import slice_metrics, slices_of
@@ -44,7 +44,7 @@ def score(
         name: logits(model, splits[name]["input_ids"][:], tokenizer.pad_token_id, desc=name)
         for name in ("validation", "test")
     }
-    temperature = fitted_temperature(np.asarray(validation["label"][:]), scored["validation"])
+    temperature = fit_temperature(np.asarray(validation["label"][:]), scored["validation"])
     probabilities = softmax(scored["test"].astype(np.float64), axis=-1)
     calibrated = {name: softmax((rows / temperature).astype(np.float64), axis=-1) for name, rows in scored.items()}
     predicted = probabilities.argmax(1)

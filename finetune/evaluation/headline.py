@@ -12,28 +12,31 @@ from finetune.scoring.scores import score_block
 
 
 def headline_scores(
-    labels: np.ndarray, found: np.ndarray, temperature: float, best_baseline: np.ndarray, names: list[str], bins: int
+    labels: np.ndarray,
+    logits: np.ndarray,
+    temperature: float,
+    best_baseline: np.ndarray,
+    label_names: list[str],
+    bin_count: int,
 ) -> dict:
     """Score block with the gain over the best baseline, scores of the probabilities before and after scaling.
 
-    `found` are logits, `best_baseline` probabilities; both of shape [rows, classes].
+    `logits` and the probabilities `best_baseline` have the shape [rows, classes].
     """
-    shares, scaled = (
-        softmax(found.astype(np.float64), axis=-1),
-        softmax((found / temperature).astype(np.float64), axis=-1),
-    )
-    predicted = shares.argmax(1)
-    block = score_block(labels, predicted, names)
+    probabilities = softmax(logits.astype(np.float64), axis=-1)
+    calibrated = softmax((logits / temperature).astype(np.float64), axis=-1)
+    predicted = probabilities.argmax(1)
+    block = score_block(labels, predicted, label_names)
     return {
         **block,
         "gain": paired_gain(predicted == labels, best_baseline.argmax(1) == labels),
-        **probability_scores(labels, shares, confidence_bins(labels, shares, bins)),
-        "roc_auc": np.mean([roc_auc_score(truth, score) for truth, score in one_vs_rest(labels, shares)]),
+        **probability_scores(labels, probabilities, confidence_bins(labels, probabilities, bin_count)),
+        "roc_auc": np.mean([roc_auc_score(truth, score) for truth, score in one_vs_rest(labels, probabilities)]),
         # One interval of the accuracy, not two that differ in the third digit.
-        "intervals": score_intervals(labels, shares, bins) | {"accuracy": block["interval"]},
+        "intervals": score_intervals(labels, probabilities, bin_count) | {"accuracy": block["interval"]},
         "calibration": {
             "temperature": temperature,
-            **probability_scores(labels, scaled, confidence_bins(labels, scaled, bins)),
+            **probability_scores(labels, calibrated, confidence_bins(labels, calibrated, bin_count)),
         },
-        "selective": selective_accuracy(surest_first(labels, shares)),
+        "selective": selective_accuracy(surest_first(labels, probabilities)),
     }

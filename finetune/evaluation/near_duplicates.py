@@ -22,12 +22,12 @@ BLOCK = 10_000  # shingles hashed at a time: 5 MB
 
 
 class Pair(NamedTuple):
-    """Two nearly equal texts, by split and place."""
+    """Two nearly equal texts, by split and position."""
 
     split: str
-    place: int
+    position: int
     other_split: str
-    other_place: int
+    other_position: int
     similarity: float
 
 
@@ -78,15 +78,15 @@ def near_duplicates(splits: dict[str, Sequence[str]], threshold: float) -> Itera
     with tqdm(desc="near-duplicates", total=sum(map(len, splits.values())), unit=" rows", disable=None) as bar:
         for split, texts in splits.items():
             index = MinHashLSH(threshold - MARGIN, PERMUTATIONS, weights=ERROR_WEIGHTS)
-            for place, text in enumerate(texts):
+            for position, text in enumerate(texts):
                 sketch = min_hash(text, size, empty)
                 for other_split, other_index in before.items():
                     candidates = sorted(other_index.query(sketch))[:CANDIDATES]
-                    found = [(similarity(text, splits[other_split][other], size), -other) for other in candidates]
-                    best, other = max(found, default=(0, 0))
+                    scores = [(similarity(text, splits[other_split][other], size), -other) for other in candidates]
+                    best, other = max(scores, default=(0, 0))
                     if best >= threshold:
-                        yield Pair(split, place, other_split, -other, best)
+                        yield Pair(split, position, other_split, -other, best)
                 if split != list(splits)[-1]:
-                    index.insert(place, sketch, check_duplication=False)
+                    index.insert(position, sketch, check_duplication=False)
                 bar.update()
             before[split] = index

@@ -9,33 +9,42 @@ from finetune.evaluation.calibration import selective_curve, surest_first
 from finetune.scoring.curves import confidence_bins, precision_recall, roc
 
 
-def write_plots(folder: Path, labels: np.ndarray, shares: np.ndarray, scaled: np.ndarray, names: list[str], count: int):
-    """Data of the plots that dvc.yaml declares; `scaled` are the probabilities after temperature scaling."""
-    pairs = sorted(zip(labels, shares.argmax(1), strict=True))  # sorted, they take hardly any room in Git
+def write_plots(
+    folder: Path,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    calibrated: np.ndarray,
+    label_names: list[str],
+    bin_count: int,
+):
+    """Data of the plots that dvc.yaml declares; `calibrated` are the probabilities after temperature scaling."""
+    pairs = sorted(zip(labels, probabilities.argmax(1), strict=True))  # sorted, they take hardly any room in Git
     write_csv(
-        folder / "confusion.csv", ["actual", "predicted"], ([names[actual], names[found]] for actual, found in pairs)
+        folder / "confusion.csv",
+        ["actual", "predicted"],
+        ([label_names[actual], label_names[predicted]] for actual, predicted in pairs),
     )
-    write_csv(folder / "roc.csv", ["false_positive_rate", "fine-tuned"], roc(labels, shares))
-    write_csv(folder / "precision_recall.csv", ["recall", "fine-tuned"], precision_recall(labels, shares))
-    bins = confidence_bins(labels, shares, count)
+    write_csv(folder / "roc.csv", ["false_positive_rate", "fine-tuned"], roc(labels, probabilities))
+    write_csv(folder / "precision_recall.csv", ["recall", "fine-tuned"], precision_recall(labels, probabilities))
+    bins = confidence_bins(labels, probabilities, bin_count)
     filled = bins[bins[:, 2:].sum(1) > 0]
     write_csv(
         folder / "reliability.csv",
         ["confidence", "accuracy", "calibrated"],
         ([mean, right, mean] for mean, right, *_ in filled),
     )
-    after = confidence_bins(labels, scaled, count)
+    after = confidence_bins(labels, calibrated, bin_count)
     write_csv(folder / "reliability_scaled.csv", ["confidence", "accuracy"], after[after[:, 2:].sum(1) > 0, :2])
     middles = (np.arange(len(bins)) + 0.5) / len(bins)
     write_csv(
         folder / "confidence.csv",
         ["confidence", "right", "wrong"],
-        np.column_stack([middles, bins[:, 2:]])[middles > 1 / len(names)],
+        np.column_stack([middles, bins[:, 2:]])[middles > 1 / len(label_names)],
     )
     write_csv(
         folder / "selective.csv",
         ["coverage", "accuracy", "low", "high"],
-        selective_curve(surest_first(labels, shares)),
+        selective_curve(surest_first(labels, probabilities)),
     )
 
 

@@ -39,23 +39,23 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def macro_scores(counts: np.ndarray, labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, np.ndarray]:
     """Macro precision, recall and F1 of each resample, over the classes that occur in it."""
     of_class = np.eye(classes)
-    actual, found = counts @ of_class[labels], counts @ of_class[predicted]
+    actual, answered = counts @ of_class[labels], counts @ of_class[predicted]
     both = counts @ (of_class[labels] * of_class[predicted])
     occurs = actual > 0
     return {
         name: (values * occurs).sum(1) / occurs.sum(1)
         for name, values in (
-            ("precision", ratio(both, found)),
+            ("precision", ratio(both, answered)),
             ("recall", ratio(both, actual)),
-            ("f1", ratio(2 * both, found + actual)),
+            ("f1", ratio(2 * both, answered + actual)),
         )
     }
 
 
-def calibration_errors(counts: np.ndarray, right: np.ndarray, confidence: np.ndarray, bins: int) -> np.ndarray:
+def calibration_errors(counts: np.ndarray, right: np.ndarray, confidence: np.ndarray, bin_count: int) -> np.ndarray:
     """Expected calibration error of each resample: sum over bins of |sum of confidence - right|, over the rows."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    distance = counts @ (np.eye(bins)[place] * (confidence - right)[:, None])
+    bin_index = np.minimum((confidence * bin_count).astype(int), bin_count - 1)
+    distance = counts @ (np.eye(bin_count)[bin_index] * (confidence - right)[:, None])
     return np.abs(distance).sum(1) / len(right)
 
 
@@ -81,7 +81,7 @@ def mean_area(areas: np.ndarray) -> np.ndarray:
 
 
 def scores(
-    labels: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, bins: int, mean: Callable = mean_area
+    labels: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, bin_count: int, mean: Callable = mean_area
 ) -> dict[str, np.ndarray]:
     """Every headline score of each resample in `counts` [resamples, rows]; `mean` averages the areas over the classes."""
     classes = probabilities.shape[1]
@@ -97,18 +97,18 @@ def scores(
         **macro_scores(counts, labels, predicted, classes),
         "log_loss": means[:, 1],
         "brier": means[:, 2],
-        "ece": calibration_errors(counts, right, confidence, bins),
+        "ece": calibration_errors(counts, right, confidence, bin_count),
         "roc_auc": mean(np.array(curves)) if curves else np.full(len(counts), np.nan),
     }
 
 
-def resampled_scores(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, np.ndarray]:
+def resampled_scores(labels: np.ndarray, probabilities: np.ndarray, bin_count: int) -> dict[str, np.ndarray]:
     """Every headline score of every resample, each of shape [resamples]."""
-    blocks = [scores(labels, probabilities, counts, bins) for counts in row_counts(len(labels))]
+    blocks = [scores(labels, probabilities, counts, bin_count) for counts in row_counts(len(labels))]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def score_intervals(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, dict[str, float]]:
+def score_intervals(labels: np.ndarray, probabilities: np.ndarray, bin_count: int) -> dict[str, dict[str, float]]:
     """Percentile bootstrap interval {low, high} of each headline score; Efron & Tibshirani 1993.
 
     A resample in which a score cannot be told (no row of a class, no area under its curve) is left out.
@@ -116,17 +116,20 @@ def score_intervals(labels: np.ndarray, probabilities: np.ndarray, bins: int) ->
     chance. Its interval is therefore the basic one, which takes that excess off again.
     """
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    found = {}
-    for name, values in resampled_scores(labels, probabilities, bins).items():
+    intervals = {}
+    for name, values in resampled_scores(labels, probabilities, bin_count).items():
         known = values[np.isfinite(values)]
         low, high = np.quantile(known, ends) if len(known) else (np.nan, np.nan)
         if low == high and name in SHARES:
             # No resample differs, because all or none of the rows are right. That proves little for few rows.
             low, high = share_interval(round(low * len(labels)), len(labels)).values()
-        found[name] = {"low": float(low), "high": float(high)}
+        intervals[name] = {"low": float(low), "high": float(high)}
     estimate = calibration_errors(
-        np.ones((1, len(labels))), probabilities.argmax(1) == labels, probabilities.max(1), bins
+        np.ones((1, len(labels))), probabilities.argmax(1) == labels, probabilities.max(1), bin_count
     )[0]
-    ece = found["ece"]
-    found["ece"] = {"low": float(max(0, 2 * estimate - ece["high"])), "high": float(max(0, 2 * estimate - ece["low"]))}
-    return found
+    ece = intervals["ece"]
+    intervals["ece"] = {
+        "low": float(max(0, 2 * estimate - ece["high"])),
+        "high": float(max(0, 2 * estimate - ece["low"])),
+    }
+    return intervals

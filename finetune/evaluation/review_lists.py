@@ -16,15 +16,16 @@ COLUMNS = {
 }
 
 
-def mistake_rows(rows: Dataset, shares: np.ndarray, count: int) -> list[list]:
+def mistake_rows(rows: Dataset, probabilities: np.ndarray, count: int) -> list[list]:
     """Wrong rows, the most confident first: row id, confidence, true label, predicted label, text."""
-    names, labels, predicted = label_names(rows), np.asarray(rows["label"][:]), shares.argmax(1)
-    confidence = shares.max(1)
+    names, labels, predicted = label_names(rows), np.asarray(rows["label"][:]), probabilities.argmax(1)
+    confidence = probabilities.max(1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     ids, texts = rows["row"][:], rows["text"][:]
     return [
-        [ids[place], confidence[place], names[labels[place]], names[predicted[place]], texts[place]] for place in wrong
+        [ids[position], confidence[position], names[labels[position]], names[predicted[position]], texts[position]]
+        for position in wrong
     ]
 
 
@@ -33,28 +34,37 @@ def duplicate_rows(splits: dict[str, Dataset], similarity: float) -> tuple[dict[
     texts = {name: rows["text"][:] for name, rows in splits.items()}
     ids = {name: rows["row"][:] for name, rows in splits.items()}
     counts = {"train_validation": 0, "train_test": 0, "validation_test": 0}
-    found = []
+    listed = []
     for pair in near_duplicates(texts, similarity):
         counts[f"{pair.other_split}_{pair.split}"] += 1
-        ours, theirs = (pair.split, pair.place), (pair.other_split, pair.other_place)
-        found.append(
+        ours, theirs = (pair.split, pair.position), (pair.other_split, pair.other_position)
+        listed.append(
             [ours[0], ids[ours[0]][ours[1]], theirs[0], ids[theirs[0]][theirs[1]], pair.similarity]
-            + [texts[split][place] for split, place in (ours, theirs)]
+            + [texts[split][position] for split, position in (ours, theirs)]
         )
-    return counts, sorted(found, key=lambda row: (row[0], row[2], -row[4], row[1]))
+    return counts, sorted(listed, key=lambda row: (row[0], row[2], -row[4], row[1]))
 
 
-def doubtful_rows(splits: dict[str, Dataset], shares: dict[str, np.ndarray]) -> tuple[dict[str, int], list[list]]:
+def doubtful_rows(
+    splits: dict[str, Dataset], probabilities: dict[str, np.ndarray]
+) -> tuple[dict[str, int], list[list]]:
     """How many labels of each split are probably wrong, and each such row: the most doubtful of a split first."""
-    counts, found = {}, []
+    counts, listed = {}, []
     for name, rows in splits.items():
         names, labels = label_names(rows), np.asarray(rows["label"][:])
-        places = suspicious_labels(labels, shares[name])
-        counts[name] = len(places)
-        for place in places.tolist():
-            suggested = int(shares[name][place].argmax())
-            row = rows[place]
-            found.append(
-                [name, row["row"], names[labels[place]], names[suggested], shares[name][place, suggested], row["text"]]
+        positions = suspicious_labels(labels, probabilities[name])
+        counts[name] = len(positions)
+        for position in positions.tolist():
+            suggested = int(probabilities[name][position].argmax())
+            row = rows[position]
+            listed.append(
+                [
+                    name,
+                    row["row"],
+                    names[labels[position]],
+                    names[suggested],
+                    probabilities[name][position, suggested],
+                    row["text"],
+                ]
             )
-    return counts, found
+    return counts, listed

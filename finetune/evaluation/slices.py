@@ -37,8 +37,8 @@ def slice_names(
     }
     if negations:
         pattern = any_of(negations)
-        found = [bool(pattern.search(plain_apostrophes(text))) for text in texts]
-        kinds["negation"] = (["with", "without"], np.where(found, "with", "without"))
+        negated = [bool(pattern.search(plain_apostrophes(text))) for text in texts]
+        kinds["negation"] = (["with", "without"], np.where(negated, "with", "without"))
     kinds["label"] = (list(dict.fromkeys(labels)), np.array(labels, object))
     known = sorted({group for group in groups if group is not None})
     return kinds | {"group": (known, np.array(groups, object))}

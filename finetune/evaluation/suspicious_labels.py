@@ -39,14 +39,14 @@ def held_out_probabilities(
     """
     features = term_weights(texts).fit_transform(texts)
     parts = list(folds(labels, groups))
-    found = np.zeros((len(labels), classes))
+    probabilities = np.zeros((len(labels), classes))
     for fitted, held in parts:
         if len(np.unique(labels[fitted])) < 2:
-            found[held] = majority(labels[fitted], len(held), classes)
+            probabilities[held] = majority(labels[fitted], len(held), classes)
         else:
             model = fitted_regression(features[fitted], labels[fitted], STRENGTH)
-            found[held] = class_probabilities(model, features[held], classes)
-    return found if parts else None
+            probabilities[held] = class_probabilities(model, features[held], classes)
+    return probabilities if parts else None
 
 
 def suspicious_labels(labels: np.ndarray, probabilities: np.ndarray | None) -> np.ndarray:

@@ -94,10 +94,12 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
             input_names=["input_ids", "attention_mask"],
             output_names=["logits", "probabilities"],
         )
-    found = program.model_proto
-    without_traces(found)
-    onnx.helper.set_model_props(found, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
-    return found
+    model_proto = program.model_proto
+    without_traces(model_proto)
+    onnx.helper.set_model_props(
+        model_proto, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
+    )
+    return model_proto
 
 
 def without_traces(model: onnx.ModelProto):

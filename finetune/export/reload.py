@@ -36,16 +36,16 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
             dtype=torch.float32,
             model_kwargs={"attn_implementation": attention()},
         )
-    found = np.empty((len(texts), len(names)))
+    probabilities = np.empty((len(texts), len(names)))
     with fast_fp32(), tqdm(desc="reload", total=len(texts), unit=" rows", disable=None) as bar:
-        for places in length_order([len(text) for text in texts], BATCH):
-            for place, answer in zip(
-                places, classify([texts[place] for place in places], batch_size=BATCH), strict=True
+        for positions in length_order([len(text) for text in texts], BATCH):
+            for position, answer in zip(
+                positions, classify([texts[position] for position in positions], batch_size=BATCH), strict=True
             ):
                 scores = {entry["label"]: entry["score"] for entry in answer}
-                found[place] = [scores[name] for name in names]
-            bar.update(len(places))
-    return found
+                probabilities[position] = [scores[name] for name in names]
+            bar.update(len(positions))
+    return probabilities
 
 
 def reloaded_probabilities(folder: Path) -> np.ndarray:
@@ -60,12 +60,12 @@ def reloaded_probabilities(folder: Path) -> np.ndarray:
 def folder_probabilities(folder: str) -> np.ndarray:
     """Probabilities of shape [test rows, classes] of the folder, in this process."""
     rows = read_rows("test")
-    found = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
+    probabilities = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
     # The pipeline can only cut a text's end off. Texts cut in another way go to the model as ids.
     cut = np.flatnonzero(rows["truncated"][:])
     if read_json(TOKENIZED / "source.json")["truncation"] != "head" and len(cut):
         ids = rows.select(cut)["input_ids"][:]
-        found[cut] = softmax(
+        probabilities[cut] = softmax(
             logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id).astype(np.float64), axis=-1
         )
-    return found
+    return probabilities

@@ -79,8 +79,10 @@ class Classifier:
     def answer(self, ids: Sequence[Sequence[int]], output: str = "probabilities") -> np.ndarray:
         """`logits` or calibrated `probabilities` of rows of token ids, float32 of shape [rows, classes]."""
         answers = np.empty((len(ids), len(self.labels)), np.float32)
-        for places in length_order([len(row) for row in ids], rows=len(ids), tokens=BATCH_TOKENS):
-            answers[places] = self.session.run([output], padded([ids[place] for place in places], self.pad_id))[0]
+        for positions in length_order([len(row) for row in ids], rows=len(ids), tokens=BATCH_TOKENS):
+            answers[positions] = self.session.run(
+                [output], padded([ids[position] for position in positions], self.pad_id)
+            )[0]
         return answers
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:

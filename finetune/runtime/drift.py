@@ -38,12 +38,12 @@ def profile(labels: list[str], readings: Sequence[Reading], probabilities: np.nd
 
     A value that equals an edge belongs below it.
     """
-    found = features(readings, probabilities)
+    values_of = features(readings, probabilities)
     tenths = np.arange(1, BINS) / BINS
     edges = {
         "label": np.arange(len(labels) - 1) + 0.5,
-        "confidence": np.unique(np.quantile(found["confidence"], tenths, method="lower")),
-        "length": np.unique(np.quantile(found["length"], tenths, method="lower")),
+        "confidence": np.unique(np.quantile(values_of["confidence"], tenths, method="lower")),
+        "length": np.unique(np.quantile(values_of["length"], tenths, method="lower")),
         "unknown": np.array(UNKNOWN),
     }
     tokens = sum(reading.length for reading in readings)
@@ -51,13 +51,13 @@ def profile(labels: list[str], readings: Sequence[Reading], probabilities: np.nd
         "texts": len(readings),
         "labels": labels,
         "mean": {
-            "confidence": found["confidence"].mean(),
-            "length": found["length"].mean(),
+            "confidence": values_of["confidence"].mean(),
+            "length": values_of["length"].mean(),
             "unknown": sum(reading.unknown for reading in readings) / max(tokens, 1),
         },
         "features": {
             name: {"edges": edges[name].tolist(), "counts": counts(values, edges[name]).tolist()}
-            for name, values in found.items()
+            for name, values in values_of.items()
         },
     }
 
@@ -76,21 +76,21 @@ def distance(one: Sequence[int], other: Sequence[int]) -> float:
     p, q = (np.asarray(counted, float) / sum(counted) for counted in (one, other))
     middle = (p + q) / 2
 
-    def bits(shares: np.ndarray) -> float:
-        there = shares > 0
-        return float((shares[there] * np.log2(shares[there] / middle[there])).sum())
+    def bits(probabilities: np.ndarray) -> float:
+        filled = probabilities > 0
+        return float((probabilities[filled] * np.log2(probabilities[filled] / middle[filled])).sum())
 
     return math.sqrt(max(0.0, (bits(p) + bits(q)) / 2))
 
 
-def noise(bins: int, reference: int, texts: int) -> float:
+def noise(bin_count: int, reference: int, texts: int) -> float:
     """The distance that two samples of the same texts stay below, but for a chance of FALSE_ALARM.
 
-    For samples of n and m, 8 ln 2 d^2 / (1/n + 1/m) follows a chi-squared distribution with bins - 1 degrees of
+    For samples of n and m, 8 ln 2 d^2 / (1/n + 1/m) follows a chi-squared distribution with bin_count - 1 degrees of
     freedom: the second-order expansion of the divergence is Pearson's statistic. Its quantile is Wilson and Hilferty's
     (1931); the distance comes out within 4% of that with the exact one.
     """
-    freedom = max(bins - 1, 1)
+    freedom = max(bin_count - 1, 1)
     z = statistics.NormalDist().inv_cdf(1 - FALSE_ALARM)
     quantile = freedom * (1 - 2 / (9 * freedom) + z * math.sqrt(2 / (9 * freedom))) ** 3
     return math.sqrt(quantile * (1 / reference + 1 / texts) / (8 * math.log(2)))
@@ -103,34 +103,34 @@ class Window:
         self.reference = reference
         self.fewest = min(FEWEST, size)
         self.features: dict[str, dict] = reference["features"]
-        self.places: deque[tuple[int, ...]] = deque(maxlen=size)
+        self.bins: deque[tuple[int, ...]] = deque(maxlen=size)
         self.counts = {name: Counter() for name in self.features}
 
     def add(self, readings: Sequence[Reading], probabilities: np.ndarray):
         """Texts that were answered; as many of the oldest are forgotten."""
-        found = features(readings, probabilities)
-        bins = [np.searchsorted(self.features[name]["edges"], found[name]).tolist() for name in self.features]
-        for places in zip(*bins, strict=True):
-            if len(self.places) == self.places.maxlen:
-                for name, place in zip(self.features, self.places[0], strict=True):
-                    self.counts[name][place] -= 1
-            self.places.append(places)
-            for name, place in zip(self.features, places, strict=True):
-                self.counts[name][place] += 1
+        values_of = features(readings, probabilities)
+        columns = [np.searchsorted(self.features[name]["edges"], values_of[name]).tolist() for name in self.features]
+        for bins in zip(*columns, strict=True):
+            if len(self.bins) == self.bins.maxlen:
+                for name, bin in zip(self.features, self.bins[0], strict=True):
+                    self.counts[name][bin] -= 1
+            self.bins.append(bins)
+            for name, bin in zip(self.features, bins, strict=True):
+                self.counts[name][bin] += 1
 
     def distance(self, name: str) -> float:
         """Distance of one feature from the reference; 0 without texts."""
         expected = self.features[name]["counts"]
-        return distance(expected, [self.counts[name][bin] for bin in range(len(expected))]) if self.places else 0.0
+        return distance(expected, [self.counts[name][bin] for bin in range(len(expected))]) if self.bins else 0.0
 
     def limit(self, name: str) -> float:
         """Distance above which a feature has drifted, with as many texts as there are."""
         expected = self.features[name]["counts"]
         used = sum(bool(count or self.counts[name][bin]) for bin, count in enumerate(expected))
-        return min(1.0, max(SMALL, noise(used, sum(expected), max(len(self.places), 1))))
+        return min(1.0, max(SMALL, noise(used, sum(expected), max(len(self.bins), 1))))
 
     def verdict(self) -> str:
         """ "too few texts", "none" or "drift"."""
-        if len(self.places) < self.fewest:
+        if len(self.bins) < self.fewest:
             return "too few texts"
         return "drift" if any(self.distance(name) > self.limit(name) for name in self.features) else "none"

@@ -26,12 +26,12 @@ class Reader:
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """A reading of each text; it is tokenised once, and whole."""
-        found = []
+        readings = []
         for whole in self.classifier.whole(texts):
             cut = self.classifier.cut(whole)
             unknown = 0 if self.unknown is None else whole.count(self.unknown)
-            found.append(Reading(cut, len(whole) - self.special, unknown, len(cut) < len(whole)))
-        return found
+            readings.append(Reading(cut, len(whole) - self.special, unknown, len(cut) < len(whole)))
+        return readings
 
 
 def unknown_id(classifier: Classifier) -> int | None:

@@ -8,7 +8,7 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_recall_fscore_
 
 from finetune.evaluation.calibration import (
     TEMPERATURES,
-    fitted_temperature,
+    fit_temperature,
     probability_scores,
     selective_accuracy,
     selective_curve,
@@ -23,33 +23,36 @@ def noisy(rows: int, classes: int, scale: float = 1.0) -> tuple[np.ndarray, np.n
     """Labels drawn from the probabilities of random logits, and those logits times `scale`."""
     random = np.random.default_rng(1)
     logits = random.normal(size=(rows, classes)) * 2
-    shares = softmax(logits.astype(np.float64), axis=-1)
-    labels = (shares.cumsum(1) < random.random((rows, 1))).sum(1)
+    probabilities = softmax(logits.astype(np.float64), axis=-1)
+    labels = (probabilities.cumsum(1) < random.random((rows, 1))).sum(1)
     return labels, (logits * scale).astype(np.float32)
 
 
 def test_a_temperature_by_hand():
     """Four rows with logits (0, 2), three of them class 1: calibrated at probability 3/4, where logits differ by ln 3."""
     logits = np.array([[0, 2]] * 4, np.float32)
-    assert fitted_temperature(np.array([1, 1, 1, 0]), logits) == pytest.approx(2 / np.log(3), rel=1e-4)
+    assert fit_temperature(np.array([1, 1, 1, 0]), logits) == pytest.approx(2 / np.log(3), rel=1e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_a_temperature_undoes_a_scaling_and_keeps_every_prediction(classes):
     labels, logits = noisy(4000, classes, scale=3)
-    temperature = fitted_temperature(labels, logits)
+    temperature = fit_temperature(labels, logits)
     assert temperature == pytest.approx(3, rel=0.1)
     before, after = (
         softmax(logits.astype(np.float64), axis=-1),
         softmax((logits / temperature).astype(np.float64), axis=-1),
     )
     assert (before.argmax(1) == after.argmax(1)).all()
-    scores = [probability_scores(labels, shares, confidence_bins(labels, shares, 10)) for shares in (before, after)]
+    scores = [
+        probability_scores(labels, probabilities, confidence_bins(labels, probabilities, 10))
+        for probabilities in (before, after)
+    ]
     assert all(scores[1][name] < scores[0][name] for name in ("log_loss", "brier", "ece"))
 
 
 def test_rows_that_are_all_right_give_the_smallest_temperature_not_an_endless_search():
-    assert fitted_temperature(np.array([0, 1]), np.array([[3, 0], [0, 3]], np.float32)) == pytest.approx(
+    assert fit_temperature(np.array([0, 1]), np.array([[3, 0], [0, 3]], np.float32)) == pytest.approx(
         TEMPERATURES[0], rel=1e-2
     )
 
@@ -88,13 +91,13 @@ def test_areas_count_pairs_and_half_of_ties():
 @pytest.mark.parametrize("classes", [2, 4])
 def test_every_resampled_score_is_the_one_scikit_learn_gives_for_those_rows(classes):
     labels, logits = noisy(60, classes)
-    shares = softmax(logits.astype(np.float64), axis=-1)
-    found = resampled_scores(labels, shares, 7)
+    probabilities = softmax(logits.astype(np.float64), axis=-1)
+    found = resampled_scores(labels, probabilities, 7)
     counts = next(row_counts(60))
     assert (counts.sum(1) == 60).all()
     for sample in (0, 1, 2):
         chosen = np.repeat(np.arange(60), counts[sample].astype(int))
-        truth, chances = labels[chosen], shares[chosen]
+        truth, chances = labels[chosen], probabilities[chosen]
         precision, recall, f1, _ = precision_recall_fscore_support(
             truth, chances.argmax(1), labels=range(classes), average="macro", zero_division=0
         )
@@ -118,22 +121,22 @@ def test_every_resampled_score_is_the_one_scikit_learn_gives_for_those_rows(clas
 
 def test_the_intervals_hold_the_scores_and_agree_with_scipy_s():
     labels, logits = noisy(400, 3)
-    shares = softmax(logits.astype(np.float64), axis=-1)
-    found = score_intervals(labels, shares, 10)
-    assert found == score_intervals(labels, shares, 10)
-    scores = probability_scores(labels, shares, confidence_bins(labels, shares, 10))
+    probabilities = softmax(logits.astype(np.float64), axis=-1)
+    found = score_intervals(labels, probabilities, 10)
+    assert found == score_intervals(labels, probabilities, 10)
+    scores = probability_scores(labels, probabilities, confidence_bins(labels, probabilities, 10))
     for name, value in scores.items():
         assert found[name]["low"] <= value <= found[name]["high"], name
-    right = (shares.argmax(1) == labels).astype(float)
+    right = (probabilities.argmax(1) == labels).astype(float)
     scipy = bootstrap((right,), np.mean, method="percentile", rng=np.random.default_rng(7)).confidence_interval
     assert found["accuracy"]["low"] == pytest.approx(scipy.low, abs=0.01)
     assert found["accuracy"]["high"] == pytest.approx(scipy.high, abs=0.01)
 
 
 def test_few_rows_and_a_class_without_rows_have_intervals_too():
-    labels, shares = (
+    labels, probabilities = (
         np.array([0, 0, 1] * 4),
         softmax(np.random.default_rng(0).normal(size=(12, 3)).astype(np.float64), axis=-1),
     )
-    found = score_intervals(labels, shares, 15)
+    found = score_intervals(labels, probabilities, 15)
     assert all(0 <= interval["low"] <= interval["high"] for interval in found.values())

@@ -49,5 +49,5 @@ def test_labels_that_were_swapped_are_suspected_first():
 
 @pytest.mark.parametrize("labels", [[0] * 20, [1] * 20, [0] * 19 + [1], [0, 2] * 10])
 def test_few_rows_and_missing_classes_raise_no_warning(labels):
-    shares = np.random.default_rng(0).dirichlet(np.ones(3), 20)
-    assert set(suspicious_labels(np.array(labels), shares)) <= set(range(20))
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 20)
+    assert set(suspicious_labels(np.array(labels), probabilities)) <= set(range(20))

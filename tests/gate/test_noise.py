@@ -110,7 +110,7 @@ def test_the_scores_of_one_resample_are_those_of_scikit_learn():
     shares[1] = shares[0]
     labels, times = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 2]), np.array([1, 2, 1, 3, 0, 1, 1, 0, 1, 0])
     drawn = np.repeat(np.arange(10), times)
-    found = {name: value[0] for name, value in scores(labels, shares, times[None].astype(float), bins=5).items()}
+    found = {name: value[0] for name, value in scores(labels, shares, times[None].astype(float), bin_count=5).items()}
     truth, guess = labels[drawn], shares[drawn].argmax(1)
     options = {"average": "macro", "zero_division": 0, "labels": [0, 1, 2]}
     assert found["accuracy"] == pytest.approx((truth == guess).mean())

@@ -106,8 +106,8 @@ def test_old_texts_are_forgotten(classifier, reference):
 def test_the_profile_counts_labels_tenths_and_unknown_tokens():
     """Ten texts of 1 to 9 and 20 tokens: an edge after each length but the last; one unknown token of 20 is 5%."""
     readings = [Reading([], length, 0, False) for length in range(1, 10)] + [Reading([], 20, 1, False)]
-    shares = np.array([[0.9, 0.1]] * 7 + [[0.2, 0.8]] * 3)
-    found = profile(["a", "b"], readings, shares)
+    probabilities = np.array([[0.9, 0.1]] * 7 + [[0.2, 0.8]] * 3)
+    found = profile(["a", "b"], readings, probabilities)
     assert found["features"]["label"]["counts"] == [7, 3]
     assert found["features"]["length"] == {"edges": list(range(1, 10)), "counts": [1] * 10}
     assert found["features"]["unknown"]["counts"] == [9, 1, 0]
@@ -145,12 +145,12 @@ def test_the_noise_bound_is_the_chi_squared_quantile(bins):
     assert noise(bins, 1279, 1000) == pytest.approx(math.sqrt(exact), rel=0.04)
 
 
-@pytest.mark.parametrize("shares", [[0.1] * 10, [0.58, 0.42], [0.99, 0.007, 0.003]])
-def test_samples_of_the_same_shares_stay_below_the_noise_bound(shares, monkeypatch):
+@pytest.mark.parametrize("probabilities", [[0.1] * 10, [0.58, 0.42], [0.99, 0.007, 0.003]])
+def test_samples_of_the_same_shares_stay_below_the_noise_bound(probabilities, monkeypatch):
     """With a false alarm in 100 instead of 10,000, so that 4,000 draws can tell: 40 are expected, 20 more is 3 sigma."""
     monkeypatch.setattr(drift, "FALSE_ALARM", 0.01)
     chance = np.random.default_rng(0)
-    ones, others = chance.multinomial(1279, shares, 4000), chance.multinomial(1000, shares, 4000)
+    ones, others = chance.multinomial(1279, probabilities, 4000), chance.multinomial(1000, probabilities, 4000)
     alarms = sum(
         distance(one, other) > noise(int(((one + other) > 0).sum()), 1279, 1000)
         for one, other in zip(ones, others, strict=True)

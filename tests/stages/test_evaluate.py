@@ -35,7 +35,7 @@ def tokenized(workdir, tiny_bert):
     every = reviews(100)
     start = 0
     for split, count, classes in (("train", 60, 3), ("validation", 20, 3), ("test", 20, 2)):
-        part = [row | {"label": NAMES[place % classes]} for place, row in enumerate(every[start : start + count])]
+        part = [row | {"label": NAMES[position % classes]} for position, row in enumerate(every[start : start + count])]
         if split == "test":
             part[0]["text"] = every[0]["text"] + " the"  # the first training row, and a word
         rows = tokenised(tokenizer, part, NAMES)
@@ -50,8 +50,8 @@ def tokenized(workdir, tiny_bert):
     tokenizer.model_max_length = LENGTH
     save(fresh_classifier(tiny_bert, NAMES, seed=3), tokenizer, workdir / "models/finetuned")
     test = read_rows("test")
-    shares = pa.array([[0.5, 0.3, 0.2]] * len(test))
-    pq.write_table(pa.table({"row": test["row"][:], "majority": shares}), "data/predictions/baseline.parquet")
+    probabilities = pa.array([[0.5, 0.3, 0.2]] * len(test))
+    pq.write_table(pa.table({"row": test["row"][:], "majority": probabilities}), "data/predictions/baseline.parquet")
     Path("metrics").mkdir()
     Path("metrics/baseline.json").write_text(json.dumps({"best": "majority"}))
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
@@ -140,7 +140,7 @@ def test_slices_of_rows_name_labels_and_groups(tokenized):  # noqa: ARG001, it i
     from finetune.base.params import Slices
 
     rows = read_rows("test")
-    groups = [f"film {place % 3}" if place < 18 else None for place in range(len(rows))]
+    groups = [f"film {position % 3}" if position < 18 else None for position in range(len(rows))]
     rows = rows.remove_columns("group").add_column("group", groups)
     found = slices_of(rows, np.ones(len(rows), bool), Slices(min_rows=6, negations=["no"]))
     assert {name: entry["rows"] for name, entry in found["group"].items()} == {f"film {n}": 6 for n in range(3)}

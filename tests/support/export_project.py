@@ -93,7 +93,9 @@ METRICS = {
 def write_evaluated(folder: Path, checkpoint: Path):
     """A working folder as `evaluate` leaves it: three classes with Chinese names, texts cut at head and tail."""
     tokenizer = load_tokenizer(checkpoint)
-    rows = tokenised(tokenizer, [row | {"label": NAMES[place % 3]} for place, row in enumerate(reviews(40))], NAMES)
+    rows = tokenised(
+        tokenizer, [row | {"label": NAMES[position % 3]} for position, row in enumerate(reviews(40))], NAMES
+    )
     special = special_tokens(tokenizer)
     cut = [truncate(ids, 12, "head_tail", special) for ids in rows["input_ids"]]
     columns = {name: rows[name][:] for name in rows.column_names} | {
