@@ -103,7 +103,7 @@ class Window:
         self.reference = reference
         self.fewest = min(FEWEST, size)
         self.features: dict[str, dict] = reference["features"]
-        self.bins: deque[tuple[int, ...]] = deque(maxlen=size)
+        self.places: deque[tuple[int, ...]] = deque(maxlen=size)
         self.counts = {name: Counter() for name in self.features}
 
     def add(self, readings: Sequence[Reading], probabilities: np.ndarray):
@@ -111,26 +111,26 @@ class Window:
         values_of = features(readings, probabilities)
         columns = [np.searchsorted(self.features[name]["edges"], values_of[name]).tolist() for name in self.features]
         for bins in zip(*columns, strict=True):
-            if len(self.bins) == self.bins.maxlen:
-                for name, bin in zip(self.features, self.bins[0], strict=True):
+            if len(self.places) == self.places.maxlen:
+                for name, bin in zip(self.features, self.places[0], strict=True):
                     self.counts[name][bin] -= 1
-            self.bins.append(bins)
+            self.places.append(bins)
             for name, bin in zip(self.features, bins, strict=True):
                 self.counts[name][bin] += 1
 
     def distance(self, name: str) -> float:
         """Distance of one feature from the reference; 0 without texts."""
         expected = self.features[name]["counts"]
-        return distance(expected, [self.counts[name][bin] for bin in range(len(expected))]) if self.bins else 0.0
+        return distance(expected, [self.counts[name][bin] for bin in range(len(expected))]) if self.places else 0.0
 
     def limit(self, name: str) -> float:
         """Distance above which a feature has drifted, with as many texts as there are."""
         expected = self.features[name]["counts"]
         used = sum(bool(count or self.counts[name][bin]) for bin, count in enumerate(expected))
-        return min(1.0, max(SMALL, noise(used, sum(expected), max(len(self.bins), 1))))
+        return min(1.0, max(SMALL, noise(used, sum(expected), max(len(self.places), 1))))
 
     def verdict(self) -> str:
         """ "too few texts", "none" or "drift"."""
-        if len(self.bins) < self.fewest:
+        if len(self.places) < self.fewest:
             return "too few texts"
         return "drift" if any(self.distance(name) > self.limit(name) for name in self.features) else "none"
