@@ -1,1 +1,1 @@
-"""What the test rows say about the fine-tuned model; `evaluate` reruns for it."""
+"""Scores and failures of the fine-tuned model on the test rows; `evaluate` reruns for it."""

@@ -29,9 +29,9 @@ def edited_rows(texts: Sequence[str], positions: Iterable[int], edit: Edit, limi
 def all_edits(
     texts: Sequence[str], right: np.ndarray, limit: int, sentences: Sequence[str], negation_flips: bool
 ) -> dict[str, dict[int, str]]:
-    """Edited texts by edit and row; the rows are drawn by a seed, at most `limit` an edit.
+    """Edited texts by edit and row: at most `limit` rows for each edit, drawn with a fixed seed.
 
-    Negation takes rows that the model got right: where it was wrong, the flipped label is right by accident.
+    Negation takes only rows that the model got right: after a wrong answer, a flipped label would be right by accident.
     """
     order = np.random.default_rng(SEED).permutation(len(texts))
     edits = {"typos": typos, "case": case, "contractions": contractions, "neutral": neutral(sentences)}
@@ -42,7 +42,7 @@ def all_edits(
 
 
 def failed_rows(name: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Rows that fail an edit: the predicted label changes, or for negation stays."""
+    """Rows that fail an edit: the predicted label changes, or for negation stays the same."""
     return before == after if name == "negation" else before != after
 
 
@@ -55,7 +55,7 @@ def failure_entry(failed: np.ndarray) -> dict:
 def behaviour_of(
     model, tokenizer, rows: Dataset, predicted: np.ndarray, truncation: str, settings: Behaviour
 ) -> tuple[dict[str, dict], list[list]]:
-    """Failure rates by edit; and of each failed row the edit, row id, labels and texts before and after."""
+    """Failure rates by edit, and for each failed row the edit, row id, labels and texts before and after."""
     names, texts, ids = label_names(rows), rows["text"][:], rows["row"][:]
     right = predicted == np.asarray(rows["label"][:])
     flips = settings.negation_flips and len(names) == 2
@@ -66,7 +66,7 @@ def behaviour_of(
         positions = np.array(list(edited))
         tokens = [truncate(one, length, truncation, special) for one in encode(tokenizer, list(edited.values()))]
         after = predicted[positions]
-        # To some models some edits are none: an uncased one sees the same tokens.
+        # Some edits change nothing for some models: an uncased one gets the same tokens.
         seen = [row for row, position in enumerate(positions.tolist()) if tokens[row] != before[position]]
         if seen:
             edited_tokens = [tokens[row] for row in seen]

@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: their scores, a temperature that mends them, and what confidence is worth."""
+"""Calibration: scores of probabilities, the temperature that corrects them, and accuracy by confidence."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -8,15 +8,15 @@ from sklearn.metrics import brier_score_loss, log_loss
 from finetune.scoring.curves import GRID, expected_calibration_error
 from finetune.scoring.intervals import accuracy_entry
 
-# A temperature at an end says that validation cannot tell: every row right, or confidence that means nothing.
+# A temperature at either end means that validation does not determine it: every row is right, or confidence is noise.
 TEMPERATURES = (0.1, 10.0)
 KEPT = (90, 80, 50)  # percent of the rows
 
 
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Number to divide logits by so that the log loss on these rows is least; Guo et al. 2017.
+    """Temperature that minimises the log loss of logits / temperature on these rows; Guo et al. 2017.
 
-    Over 1 where the model is too sure of itself. It changes no prediction, only how sure it is.
+    It is above 1 for an overconfident model. It changes the confidence and never the predicted label.
     """
 
     def loss(exponent: float) -> float:
@@ -27,7 +27,7 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
 
 
 def probability_scores(labels: np.ndarray, probabilities: np.ndarray, bins: np.ndarray) -> dict[str, float]:
-    """Log loss, Brier score and calibration error; `bins` as `confidence_bins` gives them."""
+    """Log loss, Brier score and calibration error; `bins` come from `confidence_bins`."""
     classes = range(probabilities.shape[1])
     return {
         "log_loss": log_loss(labels, probabilities, labels=classes),
@@ -46,13 +46,13 @@ def surest_first(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def selective_accuracy(right: np.ndarray) -> dict[str, dict]:
     """Accuracy, rows and interval of the most confident 90, 80 and 50%; El-Yaniv & Wiener 2010, "selective classification".
 
-    `right` is sorted, the most confident first: the others would be set aside for a person.
+    `right` is sorted, the most confident row first; the remaining rows would go to a person.
     """
     return {f"keep_{share}": accuracy_entry(right[: max(1, round(share * len(right) / 100))]) for share in KEPT}
 
 
 def selective_curve(right: np.ndarray) -> list[list[float]]:
-    """Coverage, accuracy and the ends of its interval, for every percent of the rows that can be told apart."""
+    """Coverage, accuracy and the ends of its interval, at every percent of the rows; few rows give fewer points."""
     counts = sorted({round(share * len(right)) for share in GRID} - {0})
     entries = [accuracy_entry(right[:count]) for count in counts]
     return [[entry["rows"] / len(right), entry["accuracy"], *entry["interval"].values()] for entry in entries]

@@ -1,7 +1,7 @@
 """Edits of texts that must not change the answer, and one that must; CheckList, Ribeiro et al. 2020.
 
-An edit takes a text and its own random numbers and gives the edited text, or the text itself where
-it does not apply. The rules rather skip a row than change what it says.
+An edit takes a text and a random generator and returns the edited text, or the text itself where the
+edit does not apply. When in doubt the rules skip a text, so that none changes its meaning by accident.
 """
 
 import random
@@ -44,7 +44,7 @@ EXPANDED = {short: long for long, short in CONTRACTED.items()} | {"can't": "cann
 EXPAND = re.compile(rf"\b({'|'.join(EXPANDED)})\b(?! (?:i|you|he|she|it|we|they|this|that|there)\b)", re.IGNORECASE)
 CONTRACT = re.compile(rf"\b({'|'.join(CONTRACTED)})\b", re.IGNORECASE)
 
-# Forms that can be negated by a "not" after them. "has" and "have" also stand alone ("has a heart"), so they need a
+# Forms that a "not" after them negates. "has" and "have" are also main verbs ("has a heart"), so they need a
 # participle; forms of "do" are only seen with the "not" that can be taken away. "may", "might" and "could" leave it
 # open either way, "must" is often a noun. A hyphen makes a form part of a word ("must-see").
 FORMS = re.compile(
@@ -75,7 +75,7 @@ NEGATION = any_of(
         "lacks",
     ]
 )
-# More than one clause, a question or an irony mark: the verdict may stand elsewhere.
+# More than one clause, a question or an irony mark: the verdict may be in another part.
 CLAUSES = re.compile(
     r"[,;:?…()\"“”]|--|—|\.\.|[.!] ?\w"
     r"|\b(?:but|though|although|while|if|because|than|when|or|as|who|which|what|how|where|like|whether|since|until|only|just|even|all|both|always|that(?!'))\b",
@@ -86,8 +86,8 @@ CLAUSES = re.compile(
 def typos(text: str, chance: random.Random) -> str:
     """Two adjacent letters inside a word swapped, in every tenth word of four letters or more, at least in one.
 
-    "moving film" -> "mvoing film". First and last letters stay: people then still read it. Scripts
-    without spaces are left alone, where a swap can make another word.
+    "moving film" -> "mvoing film". First and last letters stay, so that people can still read it. Scripts
+    without spaces are left alone, because a swap there can make another word.
     """
     words = [match.span() for match in re.finditer(rf"{LETTERS}{{4,}}", text)]
     positions = [
@@ -103,20 +103,20 @@ def typos(text: str, chance: random.Random) -> str:
 
 
 def case(text: str, _: random.Random) -> str:
-    """Everything in lower case, or in capitals where it is already."""
+    """Everything in lower case, or in capitals if it already is lower case."""
     lower = text.lower()
     return lower if lower != text else text.upper()
 
 
 def same_case(original: str, replacement: str) -> str:
-    """Replacement with the capitals of what it replaces: "IS NOT" -> "ISN'T", "Is not" -> "Isn't"."""
+    """Replacement with the capitals of the original: "IS NOT" -> "ISN'T", "Is not" -> "Isn't"."""
     if original.isupper():
         return replacement.upper()
     return replacement[0].upper() + replacement[1:] if original[0].isupper() else replacement
 
 
 def contractions(text: str, _: random.Random) -> str:
-    """English contractions with "not" written out, or, where there are none, made: "don't" <-> "do not"."""
+    """English contractions with "not" expanded, or contracted if the text has none: "don't" <-> "do not"."""
 
     def replaced(pattern: re.Pattern, words: dict[str, str]) -> str:
         return pattern.sub(lambda match: same_case(match[1], words[match[1].lower()]), plain)
@@ -129,7 +129,7 @@ def contractions(text: str, _: random.Random) -> str:
 
 
 def neutral(sentences: Sequence[str]) -> Edit:
-    """Edit that puts one of the sentences before the text, where truncation leaves it."""
+    """Edit that puts one of the sentences before the text, where truncation keeps it."""
 
     def add(text: str, chance: random.Random) -> str:
         if not sentences:
@@ -144,7 +144,7 @@ def negation(text: str, _: random.Random) -> str:
     """English text that says the opposite: "it is good" <-> "it is not good".
 
     Only texts of at most 15 words, of one clause, with exactly one form of be, do, have or a modal verb
-    near the start and no other negation: otherwise the "not" may stand beside the point.
+    near the start and no other negation: otherwise the "not" may miss the verdict.
     """
     plain = plain_apostrophes(text)
     forms = list(FORMS.finditer(plain))

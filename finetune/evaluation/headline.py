@@ -1,4 +1,4 @@
-"""The scores of the test rows that a review starts with."""
+"""Headline scores of the test rows."""
 
 import numpy as np
 from scipy.special import softmax

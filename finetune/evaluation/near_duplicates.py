@@ -10,14 +10,14 @@ from tqdm import tqdm
 from finetune.baselines.tfidf import has_spaces
 from finetune.scoring.intervals import SEED
 
-# Five characters are about a word with its space; in Chinese, where a character says more, three.
+# Five characters are about a word and its space; Chinese needs only three, because a character carries more.
 SHINGLE_SPACED, SHINGLE_SPACELESS = 5, 3
 PERMUTATIONS = 128
-# Missing a pair is worse than looking at one in vain, since every pair is looked at. Candidates are searched a little
-# below the threshold, where chance would hide one pair in eight that just reaches it; so it is one in twenty.
+# Favour recall: every candidate is verified exactly. Searching 0.05 below the threshold cuts misses at it from 1 in 8 to
+# 1 in 20.
 ERROR_WEIGHTS = (0.1, 0.9)
 MARGIN = 0.05
-CANDIDATES = 20  # looked at for a row: among thousands of texts from one template, one is enough to tell
+CANDIDATES = 20  # compared with a row: among thousands of texts from one template, one match is enough
 BLOCK = 10_000  # shingles hashed at a time: 5 MB
 
 
@@ -32,12 +32,12 @@ class Pair(NamedTuple):
 
 
 def normal(text: str) -> str:
-    """Text without differences of case and spacing, as duplicates are told when splits are made."""
+    """Text without differences of case and spacing, the form in which `tokenize` compares duplicates."""
     return " ".join(text.casefold().split())
 
 
 def shingles(text: str, size: int) -> set[str]:
-    """All runs of `size` characters; a shorter text is one itself: ("abcd", 3) -> {"abc", "bcd"}."""
+    """All runs of `size` characters; a shorter text is its own only run: ("abcd", 3) -> {"abc", "bcd"}."""
     return {text[start : start + size] for start in range(max(1, len(text) - size + 1))}
 
 
@@ -46,7 +46,7 @@ def shingle_hashes(text: str, size: int) -> np.ndarray:
     codes = np.frombuffer(text.ljust(size).encode("utf-32-le"), np.uint32)
     hashes = np.zeros(len(codes) - size + 1, np.uint32)
     for start in range(size):
-        hashes = hashes * np.uint32(0x01000193) + codes[start : start + len(hashes)]  # wraps around, as it should
+        hashes = hashes * np.uint32(0x01000193) + codes[start : start + len(hashes)]  # wraps around on purpose
     return np.unique(hashes)
 
 
@@ -66,7 +66,7 @@ def min_hash(text: str, size: int, empty: MinHash) -> MinHash:
 
 
 def near_duplicates(splits: dict[str, Sequence[str]], threshold: float) -> Iterator[Pair]:
-    """For each text the most similar one of each split before its own, where it is at least `threshold`.
+    """For each text the most similar text of each earlier split, if their similarity is at least `threshold`.
 
     `splits` holds texts by split, in the order train, validation, test. Candidates come from locality
     sensitive hashing (Leskovec et al., "Mining of Massive Datasets", chapter 3), so that time and memory

@@ -1,4 +1,4 @@
-"""Data of the plots about the test rows."""
+"""CSV files that dvc.yaml draws, about the test rows."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def write_plots(
     bin_count: int,
 ):
     """Data of the plots that dvc.yaml declares; `calibrated` are the probabilities after temperature scaling."""
-    pairs = sorted(zip(labels, probabilities.argmax(1), strict=True))  # sorted, they take hardly any room in Git
+    pairs = sorted(zip(labels, probabilities.argmax(1), strict=True))  # sorted, they compress well in Git
     write_csv(
         folder / "confusion.csv",
         ["actual", "predicted"],

@@ -18,7 +18,7 @@ HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
     "ece": False,
 }
 SHARES = ("precision", "recall", "f1", "roc_auc")  # means of shares, for which Wilson's interval stands in at 0 and 1
-CELLS = 4_000_000  # of a block of resamples times rows: 32 MB
+CELLS = 4_000_000  # resamples times rows in one block: 32 MB
 
 
 def row_counts(rows: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
@@ -60,10 +60,10 @@ def calibration_errors(counts: np.ndarray, right: np.ndarray, confidence: np.nda
 
 
 def areas(counts: np.ndarray, truth: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of each resample; NaN where one lacks a class.
+    """Area under the ROC curve of each resample; NaN if the resample lacks a class.
 
-    It is the share of pairs (one row that is, one that is not) in which the score ranks them rightly;
-    a tie is half a pair.
+    It is the fraction of pairs (one row of the class, one of another) that the score ranks correctly;
+    a tie counts as half a pair.
     """
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
@@ -76,7 +76,7 @@ def areas(counts: np.ndarray, truth: np.ndarray, score: np.ndarray) -> np.ndarra
 
 
 def mean_area(areas: np.ndarray) -> np.ndarray:
-    """Mean over classes of areas of shape [classes, resamples]; NaN where a resample lacks one of them."""
+    """Mean over classes of areas of shape [classes, resamples]; NaN if a resample lacks one of them."""
     return areas.mean(0)
 
 
@@ -87,7 +87,7 @@ def scores(
     classes = probabilities.shape[1]
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     right = predicted == labels
-    smallest = np.finfo(probabilities.dtype).eps  # where scikit-learn's log loss ends
+    smallest = np.finfo(probabilities.dtype).eps  # scikit-learn's log loss clips here
     row_loss = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], smallest, 1))
     row_brier = ((probabilities - np.eye(classes)[labels]) ** 2).sum(1) / 2
     means = counts @ np.column_stack([right, row_loss, row_brier]) / len(labels)
@@ -111,9 +111,9 @@ def resampled_scores(labels: np.ndarray, probabilities: np.ndarray, bin_count: i
 def score_intervals(labels: np.ndarray, probabilities: np.ndarray, bin_count: int) -> dict[str, dict[str, float]]:
     """Percentile bootstrap interval {low, high} of each headline score; Efron & Tibshirani 1993.
 
-    A resample in which a score cannot be told (no row of a class, no area under its curve) is left out.
-    The calibration error of resamples is too large, because drawing rows twice moves bins apart by
-    chance. Its interval is therefore the basic one, which takes that excess off again.
+    A resample in which a score is undefined (no row of a class, so no area under its curve) is left out.
+    The calibration error of resamples is biased upwards, because repeated rows move bins apart by
+    chance. Its interval is therefore the basic bootstrap interval, which removes that bias.
     """
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     intervals = {}

@@ -30,7 +30,7 @@ def mistake_rows(rows: Dataset, probabilities: np.ndarray, count: int) -> list[l
 
 
 def duplicate_rows(splits: dict[str, Dataset], similarity: float) -> tuple[dict[str, int], list[list]]:
-    """How many texts of each split nearly stand in another, and each with the most similar one there."""
+    """How many texts of each split have a near-duplicate in another, and each with the most similar one there."""
     texts = {name: rows["text"][:] for name, rows in splits.items()}
     ids = {name: rows["row"][:] for name, rows in splits.items()}
     counts = {"train_validation": 0, "train_test": 0, "validation_test": 0}
@@ -48,7 +48,7 @@ def duplicate_rows(splits: dict[str, Dataset], similarity: float) -> tuple[dict[
 def doubtful_rows(
     splits: dict[str, Dataset], probabilities: dict[str, np.ndarray]
 ) -> tuple[dict[str, int], list[list]]:
-    """How many labels of each split are probably wrong, and each such row: the most doubtful of a split first."""
+    """How many labels of each split are probably wrong, and those rows, the most doubtful of each split first."""
     counts, listed = {}, []
     for name, rows in splits.items():
         names, labels = label_names(rows), np.asarray(rows["label"][:])

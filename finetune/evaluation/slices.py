@@ -18,7 +18,7 @@ def length_names(lengths: np.ndarray) -> np.ndarray:
     ['short', 'long', 'medium', 'short', 'long', 'medium']
     """
     first, second = np.quantile(lengths, [1 / 3, 2 / 3])
-    # Where many texts are cut to one length, both ends can be that length: then it is "long".
+    # If many texts are cut to one length, both limits can be that length: then it is "long".
     return np.where(lengths >= second, "long", np.where(lengths <= first, "short", "medium"))
 
 
@@ -47,7 +47,7 @@ def slice_names(
 def slice_scores(right: np.ndarray, kinds: dict, min_rows: int) -> dict[str, dict[str, dict]]:
     """Accuracy, rows and interval of each slice by kind and name; empty ones are left out.
 
-    So are groups of fewer than `min_rows` rows, of which there may be thousands. With 30 rows and an
+    Groups of fewer than `min_rows` rows are left out too; there may be thousands. With 30 rows and an
     accuracy of 0.8 the interval is already 28 points wide; with fewer it says next to nothing.
     """
     scores = {}
@@ -80,11 +80,11 @@ def slice_metrics(scores: dict[str, dict[str, dict]], min_rows: int) -> dict:
 
 
 def worst_slice(scores: dict[str, dict[str, dict]], min_rows: int) -> dict | None:
-    """The slice with the lowest accuracy among all of at least `min_rows` rows, or None where there is none.
+    """The slice with the lowest accuracy among all of at least `min_rows` rows, or None if there is none.
 
-    The lowest of k slices is low by chance too. Its interval is therefore wider than in the list of
-    slices: at the confidence that all k intervals hold together (Bonferroni; k is `compared`). Where
-    that interval still ends below the accuracy over all rows, the slice is worse for a reason.
+    The lowest of k slices is partly low by chance. Its interval is therefore wider than in the list of
+    slices: all k such intervals hold together at the usual confidence (Bonferroni; k is `compared`). If
+    that interval still ends below the accuracy over all rows, the slice is worse by more than chance.
     The accuracy of a label's slice is the label's recall.
     """
     entries = [

@@ -16,7 +16,7 @@ STRENGTH = 10  # what the TF-IDF baseline often chooses; choosing it again would
 
 def folds(labels: np.ndarray, groups: Sequence[str | None]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows to fit on and rows held out, up to five times; labels in proportion, rows of one group together."""
-    # A row without a group is one of its own.
+    # A row without a group forms a group alone.
     of_row = np.array([f"row {row}" if group is None else f"group {group}" for row, group in enumerate(groups)])
     smallest = int(np.bincount(labels)[np.unique(labels)].min())
     options = {"shuffle": True, "random_state": SEED}
@@ -33,9 +33,9 @@ def folds(labels: np.ndarray, groups: Sequence[str | None]) -> Iterator[tuple[np
 def held_out_probabilities(
     texts: Sequence[str], labels: np.ndarray, groups: Sequence[str | None], classes: int
 ) -> np.ndarray | None:
-    """Probabilities of shape [rows, classes], each row's from a model that has not seen it; None where all are one group.
+    """Probabilities of shape [rows, classes], each row's from a model that has not seen it; None if all rows are one group.
 
-    TF-IDF and logistic regression, as the baseline. The word weights come from all rows, labels do not enter them.
+    The model is the TF-IDF baseline. Word weights come from all rows, since they use no labels.
     """
     features = term_weights(texts).fit_transform(texts)
     parts = list(folds(labels, groups))
@@ -52,12 +52,12 @@ def held_out_probabilities(
 def suspicious_labels(labels: np.ndarray, probabilities: np.ndarray | None) -> np.ndarray:
     """Rows whose label is probably wrong, the most doubtful first; confident learning, Northcutt et al. 2021.
 
-    A row is suspicious when the model is as sure of another class as it usually is where that class is
-    the label. The probabilities must be of rows the model was not fitted on.
+    A row is suspicious when the model gives another class at least the probability that it gives that
+    class on average over the rows labelled with it. The model must not have been fitted on these rows.
     """
     if probabilities is None or len(np.unique(labels)) < 2:
         return np.array([], int)
-    # More processes would each import this one's modules, to share work of a tenth of a second.
+    # The work takes a tenth of a second; every further process would import all modules first.
     return find_label_issues(
         labels, probabilities, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
     ).astype(int)

@@ -10,11 +10,11 @@ SPACELESS = (
 
 
 def any_of(words: Iterable[str]) -> re.Pattern:
-    """Pattern that finds any of the words, whatever their case.
+    """Pattern that finds any of the words, in upper or lower case.
 
     A word of a script with spaces is found whole ("no", not "know"), one with an apostrophe also as a
     part of another ("n't" in "isn't", "n'" in "n'est"), one of a script without spaces anywhere ("不" in "不好").
-    Without words nothing is found. Texts must come through `plain_apostrophes`.
+    Without words nothing matches. Pass texts through `plain_apostrophes` first.
     """
     parts = []
     for word in sorted(map(plain_apostrophes, words), key=len, reverse=True):

@@ -24,10 +24,10 @@ PROOFS = {"model": "reload", "onnx": "onnx", "int8": "int8"}  # entries of metri
 
 
 class Facts(NamedTuple):
-    """All that a card is made of.
+    """Everything that a card is made of.
 
     `metrics` has the content of each metrics file by its name; `parameters` are dotted names with their values,
-    `versions` libraries with theirs. `speed` is the content of benchmarks/speed.json, `grouped` tells whether rows have a group.
+    `versions` libraries with theirs. `speed` is the content of benchmarks/speed.json, `grouped` says whether rows have a group.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A classifier as ONNX files that ship: fp32, and with int8 products, each with all that a caller must know inside."""
+"""A classifier as the ONNX files that ship, fp32 and int8, each with everything a caller needs in its metadata."""
 
 import contextlib
 import copy
@@ -15,20 +15,20 @@ from finetune.base.errors import UserError
 from finetune.rows.tokens import special_tokens
 from finetune.runtime.classifier import FP32, INT8
 
-OPSET = 20  # the first with a Gelu of its own; every onnxruntime since 1.17 reads it
-INT8_BLOCK = 64  # weights that share a scale: 32 were slower, with 128 an answer depended on the rows beside it
+OPSET = 20  # the first with a Gelu operator; every onnxruntime since 1.17 reads it
+INT8_BLOCK = 64  # weights that share a scale: 32 was slower; with 128 an answer depended on the other rows of its batch
 LARGEST = 2**31 - 10**7  # bytes of weights: an ONNX file ends at 2 GiB, and the graph takes some
 DYNAMIC = torch.export.Dim.DYNAMIC
 
 
 @contextlib.contextmanager
 def quiet():
-    """Block in which libraries do not tell every node they pass; onnxruntime's quantizer turns that on when imported."""
+    """Block without the libraries' message for every node; onnxruntime's quantizer turns those on when imported."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch about torch
+            warnings.simplefilter("ignore")  # torch warns about its own code
             yield
     finally:
         logging.disable(before)
@@ -47,7 +47,7 @@ class Calibrated(torch.nn.Module):
 
 
 def write_onnx(folder: Path, model, tokenizer, temperature: float, truncation: str, label_names: list[str]):
-    """Both ONNX files into an exported folder, each with all that a caller must know in its metadata."""
+    """Both ONNX files into an exported folder, each with everything a caller needs in its metadata."""
     whole = fp32_onnx(
         model.cpu(),
         temperature,
@@ -69,8 +69,8 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
     """ONNX of a classifier on the processor, for any batch and any length.
 
     Inputs `input_ids` and `attention_mask`, int64 of shape [batch, length]; outputs `logits` and
-    `probabilities`, float32 of shape [batch, classes]. `facts` go into the metadata, each as JSON. The model's
-    attention is made plain. Raises UserError when the weights do not fit into one file.
+    `probabilities`, float32 of shape [batch, classes]. `facts` go into the metadata, each as JSON. The model is
+    switched to eager attention. Raises UserError when the weights do not fit into one file.
     """
     size = sum(weights.numel() * weights.element_size() for weights in model.parameters())
     if size > LARGEST:
@@ -78,9 +78,9 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
             f"the model has {size / 1e6:,.0f} MB of weights; an ONNX file holds at most {LARGEST / 1e6:,.0f} MB: "
             "name a smaller encoder in model.uri"
         )
-    # Also where a GPU made it the fused one, whose graph has a third more nodes.
+    # On a GPU the model has fused attention, whose graph has a third more nodes.
     model.set_attn_implementation("eager")
-    # Of size 1, an axis would be taken for a constant.
+    # An axis of size 1 would be exported as a constant.
     example = torch.ones((2, 8), dtype=torch.int64)
     shape = {0: DYNAMIC, 1: DYNAMIC}
     with quiet():
@@ -103,7 +103,7 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
 
 
 def without_traces(model: onnx.ModelProto):
-    """Takes out where in whose code each node came from: paths of this machine, and a third of the small nodes' bytes."""
+    """Removes each node's stack trace: it names paths of this machine and makes up a third of the small nodes' bytes."""
     graph = model.graph
     del graph.value_info[:]
     for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *model.functions):
@@ -116,10 +116,10 @@ def without_traces(model: onnx.ModelProto):
 
 
 def int8_onnx(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same with every product by a weight matrix in int8: weights in blocks, activations as they come, row by row.
+    """The same model with int8 products: weights quantised in blocks, activations at run time, row by row.
 
-    Since each row has scales of its own, an answer does not depend on the rows it is batched with; with
-    `quantize_dynamic`, whose one scale spans the batch, it does (docs/decisions.md).
+    Every row has separate scales, so an answer does not depend on the rest of its batch. With
+    `quantize_dynamic`, whose single scale spans the batch, it does (docs/decisions.md).
     """
     config = DefaultWeightOnlyQuantConfig(block_size=INT8_BLOCK, is_symmetric=True, bits=8, accuracy_level=4)
     quantizer = MatMulNBitsQuantizer(copy.deepcopy(model), algo_config=config)

@@ -1,4 +1,4 @@
-"""Versions of the libraries that make and run the exported model, from the project's lists of pins."""
+"""Pinned versions of the libraries that make and run the exported model."""
 
 import re
 from pathlib import Path

@@ -49,9 +49,9 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
 
 
 def reloaded_probabilities(folder: Path) -> np.ndarray:
-    """Probabilities of shape [test rows, classes] that the folder gives in a process of its own.
+    """Probabilities of shape [test rows, classes] of the folder, from a fresh process.
 
-    Raises UserError in this process with the line of the other one.
+    Raises in this process any UserError of that one.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(folder_probabilities, str(folder)).result()
@@ -61,7 +61,7 @@ def folder_probabilities(folder: str) -> np.ndarray:
     """Probabilities of shape [test rows, classes] of the folder, in this process."""
     rows = read_rows("test")
     probabilities = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
-    # The pipeline can only cut a text's end off. Texts cut in another way go to the model as ids.
+    # The pipeline can only cut off the end of a text. Texts that were cut otherwise go to the model as token ids.
     cut = np.flatnonzero(rows["truncated"][:])
     if read_json(TOKENIZED / "source.json")["truncation"] != "head" and len(cut):
         ids = rows.select(cut)["input_ids"][:]

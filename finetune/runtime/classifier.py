@@ -1,4 +1,4 @@
-"""The exported model as an application loads it: onnxruntime, tokenizers and numpy, no torch, no transformers."""
+"""The exported model as an application loads it: with onnxruntime, tokenizers and numpy, without torch or transformers."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from finetune.rows.tokens import SpecialTokens, truncate
 EXPORTED = Path("models/export")  # as `dvc repro export` writes it
 FP32 = Path("onnx/model.onnx")  # where the Hub's own exports lie, so that other tools find them
 INT8 = Path("onnx/model_int8.onnx")
-BATCH_TOKENS = 256  # fewer waste cores, more fall out of the cache; a longer text is a batch of its own
+BATCH_TOKENS = 256  # fewer leave cores idle, more overflow the cache; a longer text forms a batch alone
 
 
 class Classifier:
@@ -23,7 +23,7 @@ class Classifier:
 
     `labels` are the class names in id order, `max_length` the tokens a text is cut to. The int8 model is
     taken where export kept it, unless `model` names another file of the folder. `threads` is the number of
-    threads for one batch; None: one a core. An answer depends on its text alone, not on the others beside it.
+    threads for one batch; None means one per core. An answer depends on its text alone, never on the rest of the batch.
     Several threads may use one classifier. Raises UserError when the folder holds no such model.
     """
 
@@ -54,7 +54,7 @@ class Classifier:
             ) from None
         facts = self.session.get_modelmeta().custom_metadata_map
         if "labels" not in facts:
-            raise UserError(f"{folder / model} does not say its labels; it was not written by `dvc repro export`")
+            raise UserError(f"{folder / model} has no labels in its metadata; it was not written by `dvc repro export`")
         facts = {key: json.loads(value) for key, value in facts.items()}
         self.model = model
         self.labels: list[str] = facts["labels"]
@@ -73,7 +73,7 @@ class Classifier:
         return truncate(ids, self.max_length, self.truncation, self.special)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text as the model takes them."""
+        """Token ids of each text, cut to `max_length`."""
         return [self.cut(ids) for ids in self.whole(texts)]
 
     def answer(self, ids: Sequence[Sequence[int]], output: str = "probabilities") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whether the texts a model gets are still like those it was validated on: a reference profile and distances from it."""
+"""Drift: a reference profile of the validation texts, and how far later texts are from it."""
 
 import math
 import statistics
@@ -9,24 +9,24 @@ import numpy as np
 
 from finetune.runtime.reading import Reading
 
-PROFILE = "profile.json"  # beside the model, in the exported folder
+PROFILE = "profile.json"  # in the exported folder
 BINS = 10  # of confidence and length, each with a tenth of the reference
-UNKNOWN = [0.0, 0.05]  # share of a text's tokens: none, up to one in twenty, more
+UNKNOWN = [0.0, 0.05]  # fraction of a text's tokens: none, up to one in twenty, more
 WINDOW = 1000  # texts compared
-FEWEST = 200  # texts before which there is no verdict: below, only gross differences stand out from noise
+FEWEST = 200  # texts before the first verdict: with fewer, only gross differences exceed the noise
 # Chance of a false alarm of one feature on texts like the reference. There are four, looked at again in each window:
 # about one false alarm in 2,500 windows.
 FALSE_ALARM = 1e-4
-# Never an alarm: real texts come in groups, whose luck the noise of single texts leaves out. Reviews of other films
-# were 0.09 apart in length; 0.1 is also what a label's share of 50% that becomes 64% gives.
+# Distances up to this are never an alarm: real texts are clustered (all of one film, say), which this noise ignores.
+# Reviews of other films were 0.09 apart in length; a label that goes from 50% to 64% of the texts gives 0.1.
 SMALL = 0.1
 
 
 def features(readings: Sequence[Reading], probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """What is watched of each text: its label's id, confidence, tokens (before the cut), share of unknown tokens."""
+    """Features of each text: its label's id, confidence, tokens (before the cut), fraction of unknown tokens."""
     return {
         "label": probabilities.argmax(1).astype(float),
-        # Rounded, so that the last bits of another machine move no text over an edge.
+        # Rounded, so that another machine's last bits move no text across an edge.
         "confidence": probabilities.max(1).astype(float).round(4),
         "length": np.array([reading.length for reading in readings], float),
         "unknown": np.array([reading.unknown / max(reading.length, 1) for reading in readings]),
@@ -68,7 +68,7 @@ def counts(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
 
 
 def distance(one: Sequence[int], other: Sequence[int]) -> float:
-    """Jensen-Shannon distance in base 2 of two counts, from 0 (the same shares) to 1 (nothing in common).
+    """Jensen-Shannon distance in base 2 of two counts, from 0 (the same proportions) to 1 (nothing in common).
 
     Endres and Schindelin 2003, "A New Metric for Probability Distributions". Unlike the population stability index it
     needs no invented count for an empty bin.
@@ -84,7 +84,7 @@ def distance(one: Sequence[int], other: Sequence[int]) -> float:
 
 
 def noise(bin_count: int, reference: int, texts: int) -> float:
-    """The distance that two samples of the same texts stay below, but for a chance of FALSE_ALARM.
+    """The distance that two samples of the same texts exceed with probability FALSE_ALARM.
 
     For samples of n and m, 8 ln 2 d^2 / (1/n + 1/m) follows a chi-squared distribution with bin_count - 1 degrees of
     freedom: the second-order expansion of the divergence is Pearson's statistic. Its quantile is Wilson and Hilferty's
@@ -107,7 +107,7 @@ class Window:
         self.counts = {name: Counter() for name in self.features}
 
     def add(self, readings: Sequence[Reading], probabilities: np.ndarray):
-        """Texts that were answered; as many of the oldest are forgotten."""
+        """Adds answered texts; once the window is full, the oldest ones leave it."""
         values_of = features(readings, probabilities)
         columns = [np.searchsorted(self.features[name]["edges"], values_of[name]).tolist() for name in self.features]
         for bins in zip(*columns, strict=True):

@@ -1,4 +1,4 @@
-"""Texts as the exported model reads them, with what the cut and the vocabulary hide from it."""
+"""Texts as the exported model reads them: their tokens, the length before the cut, and unknown tokens."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Reader:
         self.special = sum(classifier.special)
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
-        """A reading of each text; it is tokenised once, and whole."""
+        """A reading of each text, which is tokenised once, at full length."""
         readings = []
         for whole in self.classifier.whole(texts):
             cut = self.classifier.cut(whole)
@@ -35,7 +35,7 @@ class Reader:
 
 
 def unknown_id(classifier: Classifier) -> int | None:
-    """Id of the token that stands for what the vocabulary does not hold; None for byte-level ones, which hold everything."""
+    """Id of the token for words outside the vocabulary; None for byte-level vocabularies, which cover every text."""
     model = json.loads(classifier.tokenizer.to_str())["model"]
     if model["type"] == "Unigram":
         return model.get("unk_id")

@@ -12,7 +12,7 @@ def ranked(test: dict, baseline: dict) -> dict[str, dict]:
 
 
 def described(name: str) -> str:
-    """A classifier in words: "tfidf" -> "TF-IDF and logistic regression"."""
+    """Name of a classifier in words: "tfidf" -> "TF-IDF and logistic regression"."""
     return BASELINES.get(name, "this model")
 
 
@@ -26,12 +26,12 @@ def scores_table(test: dict, baseline: dict) -> str:
 
 
 def by_sign(gain: dict, better: str, worse: str, neither: str) -> str:
-    """The wording that fits a gain: its whole interval lies above 0, below 0, or around 0."""
+    """The wording for a gain whose whole interval lies above 0, below 0, or contains 0."""
     return better if gain["low"] > 0 else worse if gain["high"] < 0 else neither
 
 
 def gain_sentence(test: dict, baseline: dict) -> str:
-    """Whether fine-tuning helps, and how surely."""
+    """Whether fine-tuning helps, with the interval and the p-value."""
     gain = test["gain"]
     verdict = by_sign(gain, "Fine-tuning helps", "Fine-tuning hurts", "Fine-tuning makes no significant difference")
     return (

@@ -1,4 +1,4 @@
-"""What the card, the report, the gate and the terminal call the things that are measured: one name for each."""
+"""Names of classifiers, slices, edits and scores in the card, the report, the gate and the terminal."""
 
 OURS = "fine-tuned"  # the key of the fine-tuned model among the classifiers
 BASELINES = {

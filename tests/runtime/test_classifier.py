@@ -112,10 +112,10 @@ def without_metadata(path: Path):
         ("tokenizer.json", Path.unlink, "tokenizer.json is missing; expected a folder that `dvc repro export` wrote"),
         ("tokenizer.json", cut_short, "tokenizer.json is damaged ("),
         (INT8, cut_short, "onnx/model_int8.onnx does not load ("),
-        (INT8, without_metadata, "onnx/model_int8.onnx does not say its labels; it was not written by"),
+        (INT8, without_metadata, "onnx/model_int8.onnx has no labels in its metadata; it was not written by"),
     ],
 )
-def test_a_folder_that_is_damaged_is_told_in_one_line(copied, file, damage, message):
+def test_a_damaged_folder_is_reported_in_one_line(copied, file, damage, message):
     damage(copied / file)
     with pytest.raises(UserError) as caught:
         Classifier(copied)
