@@ -1,6 +1,7 @@
 """Edits of texts: what they change, what they leave alone."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def chance() -> random.Random:
     return random.Random(0)
 
 
-def test_a_typo_swaps_two_letters_inside_one_word_of_few():
+def test_a_typo_swaps_two_inner_letters_of_one_word_in_a_short_text():
     assert typos("a big star", chance()) == "a big satr"  # only "star" has two inner letters
     assert typos("it was all too", chance()) == "it was all too"  # no word of four letters
     assert typos("noon", chance()) == "noon"  # the inner letters are equal
@@ -111,22 +112,22 @@ def test_negation(before, after):
         CHINESE,
     ],
 )
-def test_negation_leaves_alone_what_it_may_not_turn_round(text):
+def test_negation_skips_texts_that_it_cannot_safely_reverse(text):
     assert negation(text, chance()) == text
 
 
-def test_edits_are_of_at_most_so_many_rows_and_negation_of_right_ones():
+def test_each_edit_has_at_most_limit_rows_and_negation_only_rows_answered_correctly():
     texts = [f"The Film number {row} is good" for row in range(20)]
     right = np.arange(20) < 5
-    found = all_edits(texts, right, 10, ["So."], negation_flips=True)
-    assert found == all_edits(texts, right, 10, ["So."], negation_flips=True)
-    assert {name: len(rows) for name, rows in found.items()} == {"typos": 10, "case": 10, "neutral": 10, "negation": 5}
-    assert set(found["negation"]) == set(range(5))
+    edited = all_edits(texts, right, 10, ["So."], negation_flips=True)
+    assert edited == all_edits(texts, right, 10, ["So."], negation_flips=True)
+    assert {name: len(rows) for name, rows in edited.items()} == {"typos": 10, "case": 10, "neutral": 10, "negation": 5}
+    assert set(edited["negation"]) == set(range(5))
     assert "negation" not in all_edits(texts, right, 10, ["So."], negation_flips=False)
     assert all_edits(texts, right, 0, ["So."], negation_flips=True) == {}
 
 
-def test_a_row_fails_when_its_label_changes_or_for_negation_stays():
+def test_a_row_fails_when_its_label_changes_or_for_negation_stays_the_same():
     before, after = np.array([0, 1, 1]), np.array([0, 0, 1])
     assert failed_rows("typos", before, after).tolist() == [False, True, False]
     assert failed_rows("negation", before, after).tolist() == [True, False, True]
@@ -135,7 +136,5 @@ def test_a_row_fails_when_its_label_changes_or_for_negation_stays():
     assert entry["interval"]["low"] < 0.25 < entry["interval"]["high"]
 
 
-def test_the_ranges_of_scripts_without_spaces_hold_no_latin_letter():
-    import re
-
+def test_the_ranges_of_scripts_without_spaces_contain_no_latin_letter():
     assert not re.search(f"[{SPACELESS}]", "azAZäñЖω한हिא")

@@ -41,12 +41,12 @@ def test_shingles_and_their_hashes_by_hand():
 
 
 def test_similarity_is_the_share_of_common_shingles():
-    """abcdef and abcdex have abcde in common; bcdef and bcdex are one's own: 1/3. Case and spaces do not count."""
+    """abcdef and abcdex share abcde; bcdef and bcdex occur in one each: 1/3. Case and spaces do not count."""
     assert similarity("abcdef", "abcdex", 5) == pytest.approx(1 / 3)
     assert similarity("A  Film\n", "a film", 5) == 1
 
 
-def test_a_near_duplicate_is_found_with_the_most_similar_text_of_each_split_before():
+def test_a_near_duplicate_is_paired_with_the_most_similar_text_of_each_earlier_split():
     base = "The candle by the window of the old market burned until the winter morning came"
     splits = {
         "train": [*sentences(30, 1), base, base + " at last"],

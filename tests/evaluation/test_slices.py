@@ -62,7 +62,7 @@ def test_each_slice_has_its_accuracy_and_rows_and_empty_ones_are_left_out():
 
 
 def test_the_worst_slice_has_enough_rows_and_an_interval_for_all_that_were_compared():
-    """Of at least two rows: short 1/2 is the first of the lowest, beside with negation and group a."""
+    """Among slices of at least two rows, short (1/2) comes first of the lowest; negation and group a have 1/2 too."""
     found = scores()
     worst = worst_slice(found, min_rows=2)
     assert worst["accuracy"] == 1 / 2

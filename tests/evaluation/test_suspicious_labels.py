@@ -33,7 +33,7 @@ def test_few_rows_are_held_out_without_a_warning(groups):
         assert (found[:, 2] == 0).all()  # a class without rows
 
 
-def test_a_class_of_one_row_is_no_obstacle():
+def test_a_class_may_have_a_single_row():
     labels = np.array([0] * 6 + [1] * 5 + [2])
     assert held_out_probabilities(sentences(12, 5), labels, [None] * 12, 3).sum(1) == pytest.approx(np.ones(12))
 

@@ -1,4 +1,4 @@
-"""The model card: what was measured and nothing else, readable, in the Hub's format."""
+"""The model card: it holds measured values only, reads well, and has the Hub's format."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def cells(card: str) -> list[list[str]]:
     ]
 
 
-def test_the_card_says_how_good_the_model_is_beside_the_best_baseline():
+def test_the_card_compares_the_model_with_the_best_baseline():
     card = model_card(FACTS)
     assert "**81.2%** (95% interval 75.0% to 87.5%)" in card
     assert "+6.2 points over the best baseline (TF-IDF and logistic regression; 95% interval" in card
@@ -78,12 +78,12 @@ def test_the_card_says_how_good_the_model_is_beside_the_best_baseline():
         (-0.6, -0.2, "a significant loss"),
     ],
 )
-def test_the_card_calls_neither_noise_a_gain_nor_a_loss_noise(low, high, verdict):
+def test_the_card_calls_only_significant_differences_a_gain_or_a_loss(low, high, verdict):
     test = TEST | {"gain": {"value": (low + high) / 2, "low": low, "high": high, "p_value": 0.5}}
     assert f"which is {verdict}." in model_card(with_metrics(test=test))
 
 
-def test_data_splits_and_what_keeps_them_apart_are_told():
+def test_the_card_shows_the_data_the_splits_and_what_keeps_them_apart():
     card = model_card(FACTS)
     assert ["texts and labels", "`hf://datasets/owner/reviews@main`", "`commit c0ffee`"] in cells(card)
     assert "left out: 1 empty, 2 duplicate, 3 unlabelled." in section(card, "Data and licence")
@@ -97,13 +97,13 @@ def test_data_splits_and_what_keeps_them_apart_are_told():
     assert "the rows have no groups" in section(model_card(FACTS._replace(grouped=False)), "Splits")
 
 
-def test_a_licence_stands_in_the_text_and_in_the_metadata():
+def test_a_licence_is_in_the_text_and_in_the_metadata():
     card = model_card(FACTS._replace(license="cc-by-4.0"))
     assert "under the licence `cc-by-4.0`" in card
     assert ModelCard(card).data.license == "cc-by-4.0"
 
 
-def test_weak_parts_and_edits_are_told_where_they_were_measured_and_nowhere_else():
+def test_weak_slices_and_edits_are_shown_only_if_they_were_measured():
     """The worst slice's interval ends at 0.9, above the accuracy over all rows, 0.8125; below at 0.8."""
     card = model_card(FACTS)
     assert ["length of the text", "long", "77.5%", "70.0% to 90.0%", "40"] in cells(card)
@@ -126,7 +126,7 @@ def test_weak_parts_and_edits_are_told_where_they_were_measured_and_nowhere_else
     assert "one wrong answer in twenty" not in bare
 
 
-def test_calibration_is_told_before_and_after():
+def test_calibration_is_shown_before_and_after():
     card = model_card(FACTS)
     assert "a temperature of 1.600, fitted on validation" in card
     assert ["expected calibration error", "0.051", "0.031"] in cells(card)
@@ -134,7 +134,7 @@ def test_calibration_is_told_before_and_after():
 
 
 @pytest.mark.parametrize("changed", [{"model": "hf://owner/another"}, {"rows": 161}, {"max_length": 64}])
-def test_sizes_and_speeds_are_those_of_this_model_on_these_texts_or_there_are_none(changed):
+def test_speeds_are_shown_only_if_they_were_measured_with_this_model_on_these_texts(changed):
     card = model_card(FACTS)
     int8 = ["`onnx/model_int8.onnx`", "products with weights in int8", "59.7 MB", "97.5%", "6.0", "3.9"]
     assert int8 in cells(card)
@@ -153,7 +153,7 @@ def test_an_int8_model_that_was_left_out_is_neither_listed_nor_used():
     assert 'InferenceSession("onnx/model_int8.onnx"' in model_card(FACTS)
 
 
-def test_parameters_and_versions_are_told():
+def test_parameters_and_versions_are_shown():
     card = model_card(FACTS)
     assert ["`train.lr`", "`0.0001`"] in cells(card)
     assert ["`train.lora.targets`", "`null`"] in cells(card)

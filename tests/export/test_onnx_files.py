@@ -1,4 +1,4 @@
-"""ONNX files: they answer as the torch model does, for every family, any batch and any length, and hold what is needed."""
+"""ONNX files: they answer as the torch model does, for every family, any batch and any length, and hold what a caller needs."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_any_batch_of_any_length_gets_the_torch_model_s_logits(shipped, rows):
     np.testing.assert_allclose(np.concatenate([of([row]) for row in rows]), expected, rtol=0, atol=1e-4)
 
 
-def test_int8_is_near_and_does_not_depend_on_the_rows_beside(shipped, rows):
+def test_int8_is_close_and_does_not_depend_on_the_rest_of_the_batch(shipped, rows):
     pad_id = load_tokenizer(shipped).pad_token_id
     exact, found = session(shipped / FP32), session(shipped / INT8)
     inputs = padded(rows, pad_id)

@@ -1,4 +1,4 @@
-"""The exported model as an application has it: without torch, the same answer in any company, mistakes in one line."""
+"""The exported model in an application: no torch, answers independent of the batch, mistakes in one line."""
 
 import doctest
 import shutil
@@ -40,7 +40,7 @@ def test_the_example_in_the_docstring_holds():
     assert doctest.testmod(classifier).failed == 0
 
 
-def test_what_the_model_was_trained_for_comes_from_the_file(shipped):
+def test_labels_and_limits_come_from_the_model_file(shipped):
     found = Classifier(shipped)
     assert found.labels == NAMES
     assert (found.temperature, found.max_length, found.truncation) == (1.7, 12, "head_tail")
@@ -123,7 +123,7 @@ def test_a_damaged_folder_is_reported_in_one_line(copied, file, damage, message)
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_that_is_not_there_is_named(copied):
+def test_a_missing_model_is_named(copied):
     (copied / INT8).unlink()
     (copied / FP32).unlink()
     with pytest.raises(UserError, match=r"onnx/model\.onnx is missing"):

@@ -1,4 +1,4 @@
-"""Whether the texts a server gets are still those the model was validated on: by hand, by simulation, with real texts."""
+"""Drift of a server's texts from the validation texts: by hand, by simulation, with the tiny model."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def test_other_texts_of_the_same_kind_are_no_drift(classifier, reference):
         (lambda rows: [row for row in rows if row["label"] == "bad" or hash_of(row) % 3 == 0], "label"),
         (lambda rows: [row | {"text": f"{row['text']} {row['text']} {row['text']}"} for row in rows], "length"),
         (lambda rows: [row | {"text": f"{row['text']} 这部电影 quel ennui"} for row in rows], "unknown"),
-        # Neither good nor bad: the words that told are gone.
+        # Neither good nor bad: the telling words are removed.
         (lambda rows: [row | {"text": without_verdict(row["text"])} for row in rows], "confidence"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_small_window_judges_once_it_is_full(classifier, reference):
     assert window_of(classifier, reference, texts, size=50).verdict() == "drift"
 
 
-def test_old_texts_are_forgotten(classifier, reference):
+def test_old_texts_leave_the_window(classifier, reference):
     """500 strange texts and then 300 usual ones in a window of 300 leave what the 300 alone leave."""
     usual = texts_of(reviews(300, seed=80))
     strange = [f"{text} 电影" for text in texts_of(reviews(500, seed=81))]
@@ -147,7 +147,7 @@ def test_the_noise_bound_is_the_chi_squared_quantile(bins):
 
 @pytest.mark.parametrize("probabilities", [[0.1] * 10, [0.58, 0.42], [0.99, 0.007, 0.003]])
 def test_samples_of_the_same_shares_stay_below_the_noise_bound(probabilities, monkeypatch):
-    """With a false alarm in 100 instead of 10,000, so that 4,000 draws can tell: 40 are expected, 20 more is 3 sigma."""
+    """With a false alarm in 100 instead of 10,000, so that 4,000 draws suffice: 40 are expected, 20 more is 3 sigma."""
     monkeypatch.setattr(drift, "FALSE_ALARM", 0.01)
     chance = np.random.default_rng(0)
     ones, others = chance.multinomial(1279, probabilities, 4000), chance.multinomial(1000, probabilities, 4000)

@@ -1,4 +1,4 @@
-"""A copy of the exported folder alone, where only onnxruntime, tokenizers and numpy are, answers as the card shows."""
+"""A copy of the exported folder answers as the card shows with nothing installed but onnxruntime, tokenizers and numpy."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def bare_python(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("standalone") / "venv"
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin/python"
-    # With this environment's pip, since setting up one of its own takes longer than the rest.
+    # With this environment's pip: installing another one takes longer than the rest.
     pins = [option for name in ("requirements.txt", "constraints.txt") for option in ("-c", ROOT / name)]
     command = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--disable-pip-version-check"]
     done = subprocess.run([*command, *pinned(NEEDED), *pins], capture_output=True, text=True, check=False)
@@ -60,7 +60,7 @@ def shipped(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_card_s_own_lines_answer_as_the_classifier_does(bare_python, shipped, tmp_path, kept):
-    """The block runs as it stands, but for its texts, in a copy of the folder."""
+    """The block runs unchanged, apart from its texts, in a copy of the folder."""
     copy = shutil.copytree(shipped, tmp_path / "copy")
     if not kept:
         (copy / INT8).unlink()
@@ -90,7 +90,7 @@ def test_the_card_s_own_lines_answer_as_the_classifier_does(bare_python, shipped
 
 
 def test_the_command_runs_there_too(bare_python, shipped, tmp_path):
-    """With a copy of the package beside the folder: `finetune.predict` needs no more for texts and pipes."""
+    """With a copy of the package next to the folder: `finetune.predict` needs no more for texts and pipes."""
     shutil.copytree(ROOT / "finetune", tmp_path / "finetune", ignore=shutil.ignore_patterns("__pycache__"))
     command = [bare_python, "-m", "finetune.predict", "--model", shipped]
     found = subprocess.run(command, input=TEXTS[0].encode(), cwd=tmp_path, capture_output=True, env={}, check=False)

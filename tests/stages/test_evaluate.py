@@ -104,7 +104,7 @@ def test_the_stage_writes_every_file_with_the_same_bytes_again(tokenized):  # no
     assert {name: entry["rows"] for name, entry in slices["label"].items()} == {"负面": 10, "正面": 10}
     assert sum(entry["rows"] for entry in slices["length"].values()) == 20
     assert slices["worst"]["rows"] >= PARAMS["evaluate"]["slices"]["min_rows"]
-    # Three labels: nothing says which one a negation leads to.
+    # With three labels a negation does not determine the new label.
     assert set(behaviour) == {"typos", "case", "neutral"}
     assert behaviour["case"]["failure_rate"] == 0  # the tokenizer is uncased
     for edit, entry in behaviour.items():
@@ -124,7 +124,7 @@ def test_the_stage_writes_every_file_with_the_same_bytes_again(tokenized):  # no
     assert digest() == first
 
 
-def test_what_is_switched_off_is_left_out(tokenized):  # noqa: ARG001, it is the current folder
+def test_disabled_parts_are_left_out(tokenized):  # noqa: ARG001, it is the current folder
     settings = {
         "slices": {"min_rows": 1000, "negations": []},
         "behaviour": {"rows": 0, "neutral": [], "negation_flips": True},

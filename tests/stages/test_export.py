@@ -1,4 +1,4 @@
-"""What ships: reloaded in a fresh process, compared on every test row, with its card."""
+"""The folder that ships: reloaded in a fresh process and compared on every test row."""
 
 import json
 import shutil
@@ -39,20 +39,20 @@ def test_the_exported_folder_answers_as_evaluated_and_with_label_names(evaluated
     assert metrics["megabytes"]["model"] == pytest.approx(weights / 1e6, abs=0.01)
     assert metrics["onnx"] == {"max_difference": pytest.approx(0, abs=1e-4), "agreement": 1.0}
     assert metrics["int8"]["kept"]
-    # Texts are cut to the ids that were tokenised and evaluated.
+    # Cut texts have the token ids that were evaluated.
     classifier = Classifier(evaluated / "models/export", threads=1)
     assert classifier.model == INT8
     rows = pq.read_table("data/tokenized/test.parquet")
     assert classifier.encode(rows.column("text").to_pylist()) == rows.column("input_ids").to_pylist()
     assert (classifier.labels, classifier.temperature, classifier.max_length) == (NAMES, 1.6, 12)
-    # A copy alone, elsewhere, is all that an application needs.
+    # An application needs nothing but a copy of the folder.
     shutil.move(evaluated / "models/export", evaluated / "shipped")
     shutil.rmtree(evaluated / "models")
     assert pipeline("text-classification", model=str(evaluated / "shipped"))("the film is great")[0]["label"] in NAMES
     assert not list((evaluated / "shipped").glob("*.bin"))
 
 
-def test_a_model_that_answers_otherwise_than_evaluated_does_not_ship(evaluated):
+def test_a_model_whose_answers_differ_from_the_evaluated_ones_does_not_ship(evaluated):
     table = pq.read_table("data/predictions/test.parquet")
     other = np.array(table.column("logits").to_pylist(), np.float32) + np.float32([0.5, 0, 0])
     pq.write_table(pa.table({"logits": pa.array(list(other))}), "data/predictions/test.parquet")
@@ -108,7 +108,7 @@ def test_int8_is_kept_while_accuracy_falls_no_further_than_allowed(max_drop, kep
     }
 
 
-def test_int8_that_is_more_often_right_is_kept():
+def test_a_more_accurate_int8_model_is_kept():
     labels = np.array([0, 1])
     verdict = int8_verdict(labels, np.array([[0.0, 1], [0, 1]]), np.array([[1.0, 0], [0, 1]]), 0)
     assert (verdict["kept"], verdict["change"], verdict["agreement"]) == (True, 0.5, 0.5)

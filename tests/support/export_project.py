@@ -1,4 +1,4 @@
-"""What the stages before `export` leave, tiny: a model that evaluated its test rows, and metrics made up by hand."""
+"""Outputs of the stages before `export`, tiny: a model that evaluated its test rows, and metrics made up by hand."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A tiny exported folder as `export` leaves it: a BERT that learnt what each word of the reviews counts, ONNX, profile, card."""
+"""A tiny exported folder as `export` leaves it: a BERT that learnt the weight of each word of the reviews, ONNX, profile, card."""
 
 import contextlib
 import math
@@ -17,7 +17,7 @@ from tests.export.test_card import FACTS
 from tests.support.tiny import BAD, FILLER, GOOD, reviews, tiny_checkpoint
 
 LABELS = ["bad", "good"]
-TEMPERATURE = 1.0  # it is taught how sure to be
+TEMPERATURE = 1.0  # it is trained on probabilities, so it needs no calibration
 
 
 def graded(chance: random.Random) -> tuple[str, float]:

@@ -17,7 +17,7 @@ NAMES = ["差评", "good, or so", "mixed"]  # a comma, and letters that are not 
 
 
 def facts(tokenizer, names: list[str], temperature: float, truncation: str) -> dict:
-    """What a caller must know of a model, as `export` puts it into the metadata."""
+    """Facts that a caller needs, as `export` writes them into the metadata."""
     return {
         "labels": names,
         "temperature": temperature,
@@ -29,7 +29,7 @@ def facts(tokenizer, names: list[str], temperature: float, truncation: str) -> d
 
 
 def spread_answers(model, ids: list[list[int]], pad_id: int):
-    """Makes the logits over these rows differ by 1, around 0: of fresh weights every text would get the same label."""
+    """Makes the logits over these rows differ by 1, around 0: with fresh weights every text would get the same label."""
     with torch.no_grad():
         for weights in model.parameters():
             if weights.ndim == 2:
