@@ -17,8 +17,8 @@ SLICES = {  # kinds of slices; labels have tables of their own, single groups ar
 EDITS = {
     "typos": "two neighbouring letters swapped in every tenth word",
     "case": "all in lower case, or in capitals",
-    "contractions": "contractions with *not* written out, or made",
-    "neutral": "a sentence that says nothing put in front",
+    "contractions": "contractions with *not* expanded, or the long forms contracted",
+    "neutral": "a neutral sentence put in front",
     "negation": "the statement negated; the answer must change",
 }
 HEADLINE = {"accuracy": "accuracy", "f1": "macro F1", "precision": "macro precision", "recall": "macro recall"}

@@ -63,7 +63,7 @@ def cells(card: str) -> list[list[str]]:
 
 def test_the_card_compares_the_model_with_the_best_baseline():
     card = model_card(FACTS)
-    assert "**81.2%** (95% interval 75.0% to 87.5%)" in card
+    assert "**81.2%** of 160 test rows correctly (95% interval 75.0% to 87.5%)" in card
     assert "+6.2 points over the best baseline (TF-IDF and logistic regression; 95% interval" in card
     assert "+1.0 to +11.0, McNemar's exact p = 0.012), which is a significant gain" in card
     assert ["TF-IDF and logistic regression", "75.0%", "75.0% to 87.5%", "0.800"] in cells(card)
@@ -88,10 +88,10 @@ def test_the_card_shows_the_data_the_splits_and_what_keeps_them_apart():
     assert ["texts and labels", "`hf://datasets/owner/reviews@main`", "`commit c0ffee`"] in cells(card)
     assert "left out: 1 empty, 2 duplicate, 3 unlabelled." in section(card, "Data and licence")
     assert "No licence is stated" in section(card, "Data and licence")
-    assert ["train", "800", "to train on"] in cells(card)
+    assert ["train", "800", "training"] in cells(card)
     assert ["`a`", "500"] in cells(card)
     splits = section(card, "Splits")
-    assert "rows of one group stay in one of them" in splits
+    assert "all rows of a group are in the same split" in splits
     assert "1 between train and test" in splits
     assert "9 of 800 in train, 2 of 100 in validation, 3 of 160 in test" in splits
     assert "the rows have no groups" in section(model_card(FACTS._replace(grouped=False)), "Splits")
@@ -108,22 +108,24 @@ def test_weak_slices_and_edits_are_shown_only_if_they_were_measured():
     card = model_card(FACTS)
     assert ["length of the text", "long", "77.5%", "70.0% to 90.0%", "40"] in cells(card)
     assert "cut to the maximum length" not in section(card, "Where it is better and worse")  # one slice alone
-    assert "of 5 slices is `group: a\\|b`: right for 60.0% of 40 rows" in card
+    assert "of 5 slices is `group: a\\|b`: 60.0% of 40 rows are correct." in card
+    assert "corrected for choosing the worst slice (Bonferroni), is" in card
     assert "so this may be chance" in card
     slices = METRICS["slices"]
     worse = slices | {"worst": slices["worst"] | {"interval": {"low": 0.4, "high": 0.8}}}
-    assert "it is worse for a reason" in model_card(with_metrics(slices=worse))
+    assert "the slice is worse by more than chance" in model_card(with_metrics(slices=worse))
 
     assert ["two neighbouring letters swapped in every tenth word", "10.0%", "6.0% to 20.0%", "40"] in cells(card)
     limits = section(card, "Limits")
     assert (
-        "more than one wrong answer in twenty: two neighbouring letters swapped in every tenth word (10.0%)." in limits
+        "make more than one answer in twenty wrong: two neighbouring letters swapped in every tenth word (10.0%)."
+        in limits
     )
     assert "lower case" not in limits
     bare = model_card(with_metrics(slices={"length": {"long": slices["length"]["long"]}}, behaviour={}))
     assert "better and worse" not in bare
     assert "changes its answers" not in bare
-    assert "one wrong answer in twenty" not in bare
+    assert "answer in twenty" not in bare
 
 
 def test_calibration_is_shown_before_and_after():
@@ -141,7 +143,7 @@ def test_speeds_are_shown_only_if_they_were_measured_with_this_model_on_these_te
     assert "int8 was kept: it may fall by 0.02." in section(card, "Size and speed")
     other = model_card(FACTS._replace(speed=SPEED | changed))
     assert int8[:4] in cells(other)
-    assert "Speed was not measured for this encoder on these texts." in section(other, "Size and speed")
+    assert "Speed was not measured with this encoder on these texts." in section(other, "Size and speed")
 
 
 def test_an_int8_model_that_was_left_out_is_neither_listed_nor_used():
