@@ -1,7 +1,54 @@
-"""The command: `python -m finetune.gate`."""
+"""Stop a model that is not good enough, or worse than the one it would replace.
+
+    python -m finetune.gate                     (make gate) metrics/ against `gate:` in params.yaml
+    python -m finetune.gate --against main      (make gate AGAINST=main) the same, and no metric significantly worse than
+                                                at the commit that HEAD shares with main (finetune/gate/noise.py)
+    python -m finetune.gate --markdown FILE     the same as a Markdown page with scores and charts
+
+Exit status: 0 every metric holds; 1 one falls short; 2 cannot tell: one is missing, not a number or unreadable.
+"""
+
+import argparse
+from itertools import chain
+from pathlib import Path
 
 from finetune.base.command import run
-from finetune.gate.thresholds import CANNOT_TELL, main
+from finetune.base.errors import UserError
+from finetune.base.params import read_params
+from finetune.gate.against import compare_with
+from finetune.gate.page import Section, page
+from finetune.gate.thresholds import CANNOT_TELL, HOLDS, check_thresholds
+from finetune.results.metrics import read_metrics
+
+VERDICTS = ("The gate holds", "The gate stops this: it falls short", "The gate could not tell")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m finetune.gate", description="Stop a model that is not good enough."
+    )
+    parser.add_argument("--against", metavar="REVISION", help="also compare with the merge base of HEAD and this")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables, scores and charts there too")
+    arguments = parser.parse_args()
+    worst, sections, metrics = HOLDS, [], {}
+    try:
+        gate, metrics = read_params("gate"), read_metrics()
+        parts = [check_thresholds(metrics, gate)]
+        if arguments.against:
+            parts = chain(parts, compare_with(arguments.against))
+        for status, section in parts:
+            worst = max(worst, status)
+            print("\n" * bool(sections) + section.text())
+            sections.append(section)
+    except UserError as error:
+        worst = CANNOT_TELL
+        sections.append(Section("Error", notes=[str(error)]))
+        raise
+    finally:
+        if arguments.markdown:
+            arguments.markdown.write_text(page(VERDICTS[worst], sections, metrics), encoding="utf-8")
+    return worst
+
 
 if __name__ == "__main__":
     raise SystemExit(run(main, mistake=CANNOT_TELL))

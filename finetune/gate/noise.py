@@ -59,7 +59,7 @@ def is_number(value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def compare(base: Revision, head: Revision) -> list[Difference]:
+def metric_differences(base: Revision, head: Revision) -> list[Difference]:
     """Every metric that either has; raises UserError where one has no metrics."""
     ours, theirs = head.metrics()["test"], base.metrics()["test"]
     pair = paired_predictions(base, head)

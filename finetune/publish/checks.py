@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from finetune.base.errors import UserError, one_line
 from finetune.base.params import read_params
-from finetune.gate.thresholds import HOLDS, check
+from finetune.gate.thresholds import HOLDS, check_thresholds
 from finetune.results.metrics import read_metrics
 from finetune.runtime.classifier import EXPORTED
 
@@ -15,7 +15,7 @@ SHOWN = 3  # changes listed in the message
 
 def check_gate():
     """Raises UserError if metrics/ misses a threshold in params.yaml."""
-    status, section = check(read_metrics(), read_params("gate"))
+    status, section = check_thresholds(read_metrics(), read_params("gate"))
     if status != HOLDS:
         missed = [
             f"{metric} is {value}, wanted {wanted}" for metric, value, wanted, word in section.rows if word != "holds"

@@ -1,6 +1,6 @@
 """Two revisions side by side: metrics, parameters that differ, curves, and the rows that only one of them gets right."""
 
-from finetune.gate.noise import ABSENT, Difference, changed_params, compare, paired_predictions, why_unpaired
+from finetune.gate.noise import ABSENT, Difference, changed_params, metric_differences, paired_predictions, why_unpaired
 from finetune.report import charts, row_browser
 from finetune.report.sections import EVALUATE, TRAIN, line
 from finetune.results.revisions import Revision
@@ -82,7 +82,7 @@ def sentence(differences: list[Difference], base: Revision) -> str:
 
 def against(base: Revision, head: Revision, names: list[str]) -> dict:
     """What the report says about a revision beside another one."""
-    differences = compare(base, head)
+    differences = metric_differences(base, head)
     return {
         "name": str(base),
         "commit": base.commit,

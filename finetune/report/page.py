@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from finetune.base.errors import UserError
 from finetune.base.params import read_params
-from finetune.gate.thresholds import check
+from finetune.gate.thresholds import check_thresholds
 from finetune.report import row_browser, sections
 from finetune.report.against import against
 from finetune.results.experiments import settings_digest
@@ -87,7 +87,7 @@ def content(base: Revision | None = None) -> dict:
         "name": params.get("export", {}).get("name", "model"),
         "test": metrics["test"],
         "verdict": gain_sentence(metrics["test"], metrics["baseline"]),
-        "thresholds": check(metrics, read_params("gate"))[1].rows,
+        "thresholds": check_thresholds(metrics, read_params("gate"))[1].rows,
         "against": against(base, revision, names) if base else None,
         "baselines": sections.baselines(metrics),
         "classes": sections.classes(revision, metrics),

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from finetune.base.params import Gate
+from finetune.gate import __main__ as gate_command
 from finetune.gate.page import CURVES, Section, loss_chart, page
-from finetune.gate.thresholds import CANNOT_TELL, FALLS_SHORT, HOLDS, check
+from finetune.gate.thresholds import CANNOT_TELL, FALLS_SHORT, HOLDS, check_thresholds
 from finetune.results.metrics import look_up, read_metrics
 from tests.support.project import PARAMS
 
@@ -41,14 +42,14 @@ METRICS = {
     ],
 )
 def test_each_metric_is_held_against_its_threshold(key, threshold, status, words):
-    found, section = check(METRICS, Gate(**{key: threshold}))
+    found, section = check_thresholds(METRICS, Gate(**{key: threshold}))
     assert found == status
     assert all(word in section.text().splitlines()[-1] for word in [key, *words])
 
 
 def test_the_worst_verdict_counts():
     gate = Gate(**{"test.accuracy": {"min": 0.9}, "test.recall": {"min": 0.1}, "test.gain.low": {"min": 0}})
-    assert check(METRICS, gate)[0] == CANNOT_TELL
+    assert check_thresholds(METRICS, gate)[0] == CANNOT_TELL
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_the_worst_verdict_counts():
     ],
 )
 def test_the_gain_over_the_best_baseline_must_be_large_enough_and_significant(gain, status, word):
-    found, section = check({"test": {"gain": gain}}, Gate(min_gain=0.04))
+    found, section = check_thresholds({"test": {"gain": gain}}, Gate(min_gain=0.04))
     assert found == status
     assert section.rows[0][0] == "min_gain"
     assert section.rows[0][-1] == word
@@ -146,13 +147,11 @@ def test_a_workspace_without_a_difference_holds_and_says_so():
 
 def test_a_fall_is_told_from_noise_by_the_intervals_in_git(branch, capsys, monkeypatch):
     """0.02 on each side of both, and 0.01 between seeds: √(2 * (0.02 / 1.96)² + 2 * 0.01²) * 1.96 = 0.0396."""
-    from finetune.gate import thresholds as module
-
     told = {}
     for accuracy in (0.865, 0.855, 0.945):
         write_test(branch, accuracy)
         monkeypatch.setattr(sys, "argv", ["gate", "--against", "main", "--markdown", "page.md"])
-        status = module.main()
+        status = gate_command.main()
         line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy"))
         told[accuracy] = (status, *line.split(maxsplit=7)[3:])
     assert told == {

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 from finetune.base.errors import UserError
 from finetune.evaluation.resampling import HIGHER_IS_BETTER, scores
-from finetune.gate.noise import SPREAD, bound, changed_params, compare, interval, score_variance
+from finetune.gate.noise import SPREAD, bound, changed_params, interval, metric_differences, score_variance
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
 from tests.support.project import PARAMS, Project
@@ -78,7 +78,7 @@ def test_without_an_interval_the_score_and_its_rows_bound_the_variance(metric, r
 
 def test_a_score_without_a_row_count_is_told():
     with pytest.raises(UserError, match="must tell how many rows it is about, found rows None"):
-        compare(Given({"f1": 0.8}), Given({"f1": 0.7}))
+        metric_differences(Given({"f1": 0.8}), Given({"f1": 0.7}))
 
 
 def test_each_metric_is_judged_in_its_own_direction():
@@ -87,7 +87,7 @@ def test_each_metric_is_judged_in_its_own_direction():
     new = {"accuracy": 0.9, "f1": 0.3, "log_loss": 0.9, "ece": 0.1, "recall": 0.51, "brier": 0.2, "rows": 1000}
     old |= {"roc_auc": 0.9}
     new |= {"roc_auc": float("nan"), "precision": 0.7}
-    found = {difference.metric: difference for difference in compare(Given(old), Given(new))}
+    found = {difference.metric: difference for difference in metric_differences(Given(old), Given(new))}
     assert {name: difference.verdict for name, difference in found.items()} == {
         "accuracy": "better",
         "f1": "worse",
@@ -100,7 +100,9 @@ def test_each_metric_is_judged_in_its_own_direction():
     }
     assert found["accuracy"].how == "intervals in Git"
     del new["f1"]
-    assert {difference.metric: difference.verdict for difference in compare(Given(old), Given(new))}["f1"] == "missing"
+    assert {difference.metric: difference.verdict for difference in metric_differences(Given(old), Given(new))}[
+        "f1"
+    ] == "missing"
 
 
 def test_the_scores_of_one_resample_are_those_of_scikit_learn():
@@ -127,7 +129,7 @@ def test_rows_are_paired_by_their_id_and_only_where_their_labels_agree():
     base = predictions([1, 2, 3, 4], [0, 0, 0, 0], np.array([right, right, right, wrong]))
     head = predictions([9, 4, 3, 2], [1, 0, 0, 0], np.array([wrong, wrong, right, right]))
     test = TEST | {"accuracy": 0.5}
-    accuracy = compare(Given(test, base), Given(test, head))[0]
+    accuracy = metric_differences(Given(test, base), Given(test, head))[0]
     # Of the shared rows 2, 3 and 4 both get the first two right.
     assert (accuracy.base, accuracy.head, accuracy.how) == (
         pytest.approx(2 / 3),
@@ -136,9 +138,9 @@ def test_rows_are_paired_by_their_id_and_only_where_their_labels_agree():
     )
     assert accuracy.high == pytest.approx(1.96 * math.sqrt(2) * SPREAD["accuracy"], abs=1e-4)  # no row differs
     other = predictions([9, 4, 3, 2], [1, 1, 0, 0], np.array([wrong, wrong, right, right]))
-    assert compare(Given(test, base), Given(test, other))[0].how == "intervals in Git"
-    assert compare(Given(test, base), Given(test, head.slice(0, 2)))[0].how == "paired on 1 rows"
-    assert compare(Given(test, base), Given(test, head.slice(0, 1)))[0].how == "intervals in Git"
+    assert metric_differences(Given(test, base), Given(test, other))[0].how == "intervals in Git"
+    assert metric_differences(Given(test, base), Given(test, head.slice(0, 2)))[0].how == "paired on 1 rows"
+    assert metric_differences(Given(test, base), Given(test, head.slice(0, 1)))[0].how == "intervals in Git"
 
 
 def test_a_measured_spread_counts_where_it_was_measured_with_these_settings():
@@ -149,7 +151,7 @@ def test_a_measured_spread_counts_where_it_was_measured_with_these_settings():
     better = test | {"accuracy": 0.9}
 
     def verdict(base: Given, head: Given) -> str:
-        return compare(base, head)[0].verdict
+        return metric_differences(base, head)[0].verdict
 
     other = {"train": {"lr": 2.0, "seed": 42}}
     assert verdict(Given(test, params=params), Given(better, params=params)) == "better"
@@ -174,7 +176,7 @@ def test_equal_trainings_are_rarely_called_worse_and_worse_ones_nearly_always():
         base = simulated(chance, hard, 1.0, 0.04)
         head = simulated(chance, hard, 1.0 if place < 40 else 0.0, 0.04)
         test = {"accuracy": 0.8, "rows": 300}
-        worse = compare(Given(test, base), Given(test, head))[0].verdict == "worse"
+        worse = metric_differences(Given(test, base), Given(test, head))[0].verdict == "worse"
         alarms, caught = alarms + (worse and place < 40), caught + (worse and place >= 40)
     assert alarms <= 2  # one in 20
     assert caught == 10
@@ -227,7 +229,7 @@ def test_a_worse_model_fails_the_gate_and_another_seed_passes(tmp_path, monkeypa
     for seed in (1, 2):
         project.set_param("train.seed", seed)
         trained.run("train", "evaluate")
-        found = compare(base, Revision())
+        found = metric_differences(base, Revision())
         assert {difference.metric: difference.verdict for difference in found} == dict.fromkeys(
             HIGHER_IS_BETTER, "within noise"
         )
