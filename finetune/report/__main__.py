@@ -1,7 +1,30 @@
-"""The command: `python -m finetune.report`."""
+"""One page about the model, to be read, sent and archived: report.html needs no network and no server.
+
+python -m finetune.report                   (make report)
+python -m finetune.report --against main    (make report AGAINST=main)
+
+reads   metrics/, params.yaml, and data/predictions/ and data/tokenized/ if they exist
+writes  report.html
+"""
+
+import argparse
+from pathlib import Path
 
 from finetune.base.command import run
-from finetune.report.page import main
+from finetune.report.page import content, rendered
+from finetune.results.revisions import Revision
+
+REPORT = Path("report.html")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m finetune.report", description=__doc__.partition("\n")[0])
+    parser.add_argument("--against", metavar="REVISION", help="a branch, tag or commit to put beside this one")
+    chosen = parser.parse_args()
+    page = rendered(content(Revision(chosen.against) if chosen.against else None))
+    REPORT.write_text(page, encoding="utf-8")
+    print(f"{REPORT}: {len(page.encode()) / 1000:.0f} kB; open it in any browser")
+
 
 if __name__ == "__main__":
     raise SystemExit(run(main))

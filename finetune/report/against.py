@@ -2,7 +2,7 @@
 
 from finetune.gate.noise import ABSENT, Difference, changed_params, metric_differences, paired_predictions, why_unpaired
 from finetune.report import charts, row_browser
-from finetune.report.sections import EVALUATE, TRAIN, line
+from finetune.report.plot_files import EVALUATE, TRAIN, line
 from finetune.results.revisions import Revision
 from finetune.wording.numbers import one_line
 
@@ -47,41 +47,41 @@ CURVES = (  # title, file, its two columns, their names on the axes, and whether
 
 def overlaid(base: Revision, head: Revision) -> list[tuple[str, charts.Figure]]:
     """Curves that both revisions have, by their titles, in one chart each."""
-    found = []
+    overlays = []
     for title, path, x, y, axes, shares in CURVES:
         series = {HERE: line(head, path, x, y), str(base): line(base, path, x, y)}
         if all(series.values()):
             label = f"{title} of {HERE} and of {base}"
-            found.append((title, charts.curves(series, *axes, label, shares=shares, dots=title == "Reliability")))
-    return found
+            overlays.append((title, charts.curves(series, *axes, label, shares=shares, dots=title == "Reliability")))
+    return overlays
 
 
-def rows_apart(base: Revision, head: Revision, names: list[str]) -> dict:
-    """Rows that one gets right and the other wrong, or one line that says why they cannot be had."""
+def rows_apart(base: Revision, head: Revision, label_names: list[str]) -> dict:
+    """Rows that one gets right and the other wrong, or one line on why they are not available."""
     pair = paired_predictions(base, head)
     if pair is None:
         return {"missing": f"Rows cannot be compared: {why_unpaired(base, head)}."}
     if not row_browser.TEXTS.is_file():
         return {"missing": f"Rows cannot be shown without {row_browser.TEXTS}; `dvc pull` or `make repro` brings it."}
-    return {"browser": row_browser.disagreements(*pair, row_browser.texts_by_row(), names, str(base))}
+    return {"browser": row_browser.disagreements(*pair, row_browser.texts_by_row(), label_names, str(base))}
 
 
 def sentence(differences: list[Difference], base: Revision) -> str:
-    """What the verdicts come to: "Better in accuracy; 7 metrics differ by no more than noise." """
-    names = {}
-    for found in differences:
-        names.setdefault(found.verdict, []).append(found.metric)
-    told = [f"{word} in {', '.join(names[word])}" for word in ("better", "worse") if word in names]
-    if not told:
+    """The verdicts in one sentence: "Better in accuracy; 7 metrics differ by no more than noise." """
+    metrics = {}
+    for difference in differences:
+        metrics.setdefault(difference.verdict, []).append(difference.metric)
+    significant = [f"{word} in {', '.join(metrics[word])}" for word in ("better", "worse") if word in metrics]
+    if not significant:
         return f"No metric differs from {base} by more than the noise of rows and seeds."
-    rest = len(names.get("within noise", []))
-    return f"This revision is {' and '.join(told)}" + (
+    rest = len(metrics.get("within noise", []))
+    return f"This revision is {' and '.join(significant)}" + (
         f"; {rest} other metrics differ by no more than noise." if rest else "."
     )
 
 
-def against(base: Revision, head: Revision, names: list[str]) -> dict:
-    """What the report says about a revision beside another one."""
+def against_section(base: Revision, head: Revision, label_names: list[str]) -> dict:
+    """The section on how a revision compares with another."""
     differences = metric_differences(base, head)
     return {
         "name": str(base),
@@ -93,5 +93,5 @@ def against(base: Revision, head: Revision, names: list[str]) -> dict:
             for key, *values in changed_params(base, head)
         ],
         "curves": overlaid(base, head),
-        "rows": rows_apart(base, head, names),
+        "rows": rows_apart(base, head, label_names),
     }

@@ -1,4 +1,4 @@
-"""Rows that a reader of the report can search: the model's mistakes, and what two revisions judge differently."""
+"""Rows that a reader of the report can search: the model's mistakes, and the rows on which two revisions differ."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import softmax
+
+from finetune.wording.numbers import shortened
 
 TEXTS = Path("data/tokenized/test.parquet")
 ROWS = 2_000  # more would make a page of megabytes that no one reads
@@ -21,16 +23,11 @@ def texts_by_row(path: Path = TEXTS) -> dict[int, str]:
 def outcomes(predictions: pa.Table) -> dict[int, tuple[int, int, float]]:
     """True label, predicted label and confidence of each test row by its row id."""
     columns = {name: predictions.column(name).to_pylist() for name in ("row", "label", "predicted")}
-    sure = softmax(np.array(predictions.column("logits").to_pylist(), float), axis=1).max(1)
+    confidences = softmax(np.array(predictions.column("logits").to_pylist(), float), axis=1).max(1)
     return {
         row: (label, predicted, float(confidence))
-        for row, label, predicted, confidence in zip(*columns.values(), sure, strict=True)
+        for row, label, predicted, confidence in zip(*columns.values(), confidences, strict=True)
     }
-
-
-def shortened(text: str) -> str:
-    """A text of at most CHARACTERS characters, the cut marked."""
-    return text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "…"
 
 
 def browsable(columns: list[dict], rows: list[list], texts: list[str]) -> dict:
@@ -38,46 +35,48 @@ def browsable(columns: list[dict], rows: list[list], texts: list[str]) -> dict:
     kept = rows[:ROWS]
     return {
         "columns": [*columns, {"name": "Text", "kind": "text"}],
-        "rows": [[*row, shortened(text)] for row, text in zip(kept, texts, strict=False)],
+        "rows": [[*row, shortened(text, CHARACTERS)] for row, text in zip(kept, texts, strict=False)],
         "left_out": len(rows) - len(kept),
         "cut": sum(len(text) > CHARACTERS for text in texts[: len(kept)]),
     }
 
 
-def mistakes(predictions: pa.Table, texts: dict[int, str], names: list[str]) -> dict:
+def wrong_rows(predictions: pa.Table, texts: dict[int, str], label_names: list[str]) -> dict:
     """Wrong rows, the most confident first: row, true label, predicted label, confidence, text."""
-    wrong = [(row, *told) for row, told in outcomes(predictions).items() if told[0] != told[1]]
+    wrong = [(row, *outcome) for row, outcome in outcomes(predictions).items() if outcome[0] != outcome[1]]
     wrong.sort(key=lambda row: -row[3])
     columns = [
         {"name": "Row", "kind": "number"},
-        {"name": "True label", "kind": "choice", "options": names},
-        {"name": "Predicted", "kind": "choice", "options": names},
+        {"name": "True label", "kind": "choice", "options": label_names},
+        {"name": "Predicted", "kind": "choice", "options": label_names},
         {"name": "Confidence", "kind": "share"},
     ]
     rows = [[row, label, predicted, round(confidence, 4)] for row, label, predicted, confidence in wrong]
     return browsable(columns, rows, [texts.get(row, "") for row, *_ in wrong])
 
 
-def disagreements(base: pa.Table, head: pa.Table, texts: dict[int, str], names: list[str], base_name: str) -> dict:
+def disagreements(
+    base: pa.Table, head: pa.Table, texts: dict[int, str], label_names: list[str], base_name: str
+) -> dict:
     """Rows of two revisions that only one of them gets right, the most confident of this one first.
 
     Both tables hold the same rows. `common` counts them, `won` those that only this revision gets right, `lost` the others.
     """
     theirs, ours = outcomes(base), outcomes(head)
-    found = []
+    apart = []
     for row, (label, predicted, confidence) in ours.items():
         before = theirs[row][1]
         if (predicted == label) != (before == label):
-            found.append([row, int(predicted != label), label, before, predicted, round(confidence, 4)])
-    found.sort(key=lambda row: -row[5])
+            apart.append([row, int(predicted != label), label, before, predicted, round(confidence, 4)])
+    apart.sort(key=lambda row: -row[5])
     columns = [
         {"name": "Row", "kind": "number"},
         {"name": "Right", "kind": "choice", "options": ["this revision", base_name]},
-        {"name": "True label", "kind": "choice", "options": names},
-        {"name": f"Predicted by {base_name}", "kind": "choice", "options": names},
-        {"name": "Predicted here", "kind": "choice", "options": names},
+        {"name": "True label", "kind": "choice", "options": label_names},
+        {"name": f"Predicted by {base_name}", "kind": "choice", "options": label_names},
+        {"name": "Predicted here", "kind": "choice", "options": label_names},
         {"name": "Confidence here", "kind": "share"},
     ]
-    won = sum(row[1] == 0 for row in found)
-    counts = {"common": len(ours), "won": won, "lost": len(found) - won}
-    return browsable(columns, found, [texts.get(row[0], "") for row in found]) | counts
+    won = sum(row[1] == 0 for row in apart)
+    counts = {"common": len(ours), "won": won, "lost": len(apart) - won}
+    return browsable(columns, apart, [texts.get(row[0], "") for row in apart]) | counts

@@ -30,6 +30,15 @@ def git(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(["git", *arguments], capture_output=True, check=False)
 
 
+def git_output(*arguments: str) -> str:
+    """Output of a Git command; "" where it fails or Git is not installed."""
+    try:
+        done = git(*arguments)
+    except FileNotFoundError:
+        return ""
+    return "" if done.returncode else done.stdout.decode("utf-8", "replace").strip()
+
+
 def commit_of(rev: str) -> str:
     """Full hash of the commit that a branch, tag, hash or DVC experiment names; raises UserError for another."""
     if git("rev-parse", "--git-dir").returncode:

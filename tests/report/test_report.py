@@ -13,8 +13,8 @@ import yaml
 from finetune import plots_page
 from finetune.base.errors import UserError
 from finetune.base.files import write_csv, write_json
-from finetune.report import page as report_page
-from finetune.report import row_browser as rows_to_browse
+from finetune.report import __main__ as report_command
+from finetune.report import row_browser
 from finetune.results.experiments import settings_digest
 from tests.conftest import ROOT
 from tests.support.browser import Opened, chromium
@@ -130,7 +130,7 @@ def written(folder, monkeypatch, *arguments: str):
     """The report of a folder, as `python -m finetune.report` writes it."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr("sys.argv", ["report", *arguments])
-    report_page.main()
+    report_command.main()
     return folder / "report.html"
 
 
@@ -179,7 +179,7 @@ def test_it_tells_the_verdict_the_numbers_and_where_they_come_from(browser, repo
         assert "data/local/评论.csv" in told
         assert "2 seeds" in told
         drawn = opened.page.locator("#slices figure title").all_text_contents()
-        assert "Length: long: 40.0%, 95% interval 30.0% to 50.0%" in drawn
+        assert "length: long: 40.0%, 95% interval 30.0% to 50.0%" in drawn
 
 
 def test_texts_and_labels_from_the_data_are_shown_and_never_run(browser, report):
@@ -322,15 +322,15 @@ def test_without_metrics_it_says_what_to_do(tmp_path, monkeypatch):
 
 def test_more_mistakes_than_a_page_holds_are_counted(monkeypatch):
     """Two of three mistakes are kept, those the model was surest of: rows 5 and 4."""
-    monkeypatch.setattr(rows_to_browse, "ROWS", 2)
+    monkeypatch.setattr(row_browser, "ROWS", 2)
     ids, labels, logits = zip(*ROWS, strict=True)
     columns = {"row": ids, "label": labels, "predicted": [int(one[1] > one[0]) for one in logits], "logits": logits}
     table = pa.table({name: list(values) for name, values in columns.items()})
-    found = rows_to_browse.mistakes(table, dict(zip(ids, TEXTS, strict=True)), NAMES)
+    found = row_browser.wrong_rows(table, dict(zip(ids, TEXTS, strict=True)), NAMES)
     assert [row[0] for row in found["rows"]] == [5, 4]
     assert (found["left_out"], found["cut"]) == (1, 1)
     assert found["rows"][0][3] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-4)
-    assert len(found["rows"][1][-1]) == rows_to_browse.CHARACTERS
+    assert len(found["rows"][1][-1]) == row_browser.CHARACTERS
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,121 @@
+"""Sections on how the model came about: its data, training, settings, sources and commit.
+
+Each function returns a dictionary for finetune/html/report.html. Without its files a section is empty, and `missing` in
+it says how to get them.
+"""
+
+import json
+from pathlib import Path
+
+from finetune.report import charts
+from finetune.report.plot_files import TRAIN, line, table
+from finetune.results.revisions import Revision, git_output
+from finetune.wording.numbers import dotted, one_line
+
+NEAR_DUPLICATES = Path("data/predictions/near_duplicates.csv")
+SUSPICIOUS = Path("data/predictions/suspicious_labels.csv")
+SOURCE = Path("data/tokenized/source.json")
+LEARNING_CURVE = Path("metrics/learning_curve.csv")
+LISTED = 25  # rows of a list for a person to check; the file has all
+
+
+def data(revision: Revision, metrics: dict) -> dict:
+    """Rows of each split, what was dropped, near-duplicates and suspicious labels."""
+    checks = metrics.get("checks")
+    duplicates, suspicious = table(revision, NEAR_DUPLICATES), table(revision, SUSPICIOUS)
+    return {
+        "data": metrics.get("data"),
+        "dropped": [f"{count} {why}" for why, count in metrics.get("data", {}).get("dropped", {}).items() if count],
+        "checks": checks,
+        "duplicates": sorted(duplicates, key=lambda row: -float(row["similarity"]))[:LISTED],
+        "all_duplicates": len(duplicates),
+        "suspicious": sorted(suspicious, key=lambda row: -float(row["confidence"]))[:LISTED],
+        "all_suspicious": len(suspicious),
+        "missing": None
+        if checks
+        else "Near-duplicates and suspicious labels are counted in metrics/checks.json; `make repro` writes it.",
+        "without_lists": checks
+        and not revision.has(SUSPICIOUS)
+        and f"The lists are in {NEAR_DUPLICATES.parent}; `dvc pull` or `make repro` brings them.",
+    }
+
+
+def training(revision: Revision, metrics: dict) -> dict:
+    """Loss and validation scores over the steps."""
+    folder = TRAIN / "plots/metrics"
+    loss = {split: line(revision, folder / split / "loss.tsv", "step", "loss") for split in ("train", "validation")}
+    scores = {name: line(revision, folder / f"validation/{name}.tsv", "step", name) for name in ("accuracy", "f1")}
+    if not all(loss.values()):
+        return {"missing": "The training curves are in metrics/plots/train; `make repro` writes them."}
+    return {
+        "train": metrics.get("train"),
+        "loss": charts.curves(loss, "step", "cross-entropy", "Training and validation loss over the steps"),
+        "scores": charts.curves(
+            {"accuracy": scores["accuracy"], "macro F1": scores["f1"]},
+            "step",
+            "score on validation",
+            "Scores on validation after each epoch",
+            shares=(False, True),
+            dots=True,
+        )
+        if all(scores.values())
+        else None,
+    }
+
+
+def more_rows(revision: Revision, settings: str) -> dict:
+    """The learning curve, where it belongs to these settings."""
+    rows = table(revision, LEARNING_CURVE)
+    if not rows:
+        return {"missing": "How the score grows with the rows: `make learning-curve` trains on 250, 500, … all rows."}
+    if rows[0].get("settings") != settings:
+        return {
+            "missing": "metrics/learning_curve.csv belongs to other settings; `make learning-curve` draws it for these."
+        }
+    names = sorted({row["classifier"] for row in rows}, key=lambda name: name != "fine-tuned")
+    chosen = {name: [row for row in rows if row["classifier"] == name] for name in names}
+    series = {name: [(float(row["rows"]), float(row["accuracy"])) for row in found] for name, found in chosen.items()}
+    bands = {
+        name: [(float(row["rows"]), float(row["low"]), float(row["high"])) for row in found]
+        for name, found in chosen.items()
+    }
+    label = "Test accuracy over the number of training rows"
+    figure = charts.curves(
+        series, "training rows", "test accuracy", label, shares=(False, True), bands=bands, dots=True, log=True
+    )
+    return {"figure": figure, "rows": rows}
+
+
+def seeds(metrics: dict, settings: str) -> dict:
+    """Mean and spread over several trainings, where they belong to these settings."""
+    found = metrics.get("seeds")
+    if not found:
+        return {"missing": "What another seed would change: `make seeds` trains several and reports mean and spread."}
+    if found.get("settings") != settings:
+        return {"missing": "metrics/seeds.json belongs to other settings; `make seeds` trains these."}
+    blocks = {name: block for name, block in found.items() if isinstance(block, dict) and "mean" in block}
+    return {"seeds": found["seeds"], "blocks": blocks}
+
+
+def parameters(params: dict) -> dict[str, list[tuple[str, str]]]:
+    """Every setting by its section."""
+    return {
+        section: [(key, one_line(value)) for key, value in dotted(values).items()]
+        if isinstance(values, dict)
+        else [("", one_line(values))]
+        for section, values in params.items()
+    }
+
+
+def source(revision: Revision) -> dict:
+    """Where the rows and the model really came from, as tokenize recorded it."""
+    if not revision.has(SOURCE):
+        return {"missing": f"Checksums of data and model are in {SOURCE}; `dvc pull` or `make repro` brings it."}
+    return {"rows": [(key, one_line(value)) for key, value in dotted(json.loads(revision.text(SOURCE))).items()]}
+
+
+def provenance() -> dict:
+    """The commit that the workspace is at, and which files differ from it."""
+    changed = [path[3:] for path in git_output("status", "--porcelain", "--untracked-files=no").splitlines()]
+    commit, _, date = git_output("log", "-1", "--format=%H %cs").partition(" ")
+    return {"commit": commit, "date": date, "subject": git_output("log", "-1", "--format=%s"), "changed": changed}

@@ -1,0 +1,182 @@
+"""Sections on the model's answers: against baselines, by label, confidence and slice, under edits, and where they are wrong.
+
+Each function returns a dictionary for finetune/html/report.html. Without its files a section is empty, and `missing` in
+it says how to get them.
+"""
+
+import difflib
+from pathlib import Path
+
+from markupsafe import Markup, escape
+
+from finetune.report import charts, row_browser
+from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, table
+from finetune.results.revisions import Revision
+from finetune.wording.classifiers import described, ranked
+from finetune.wording.names import EDITS, OURS, SLICES
+
+FAILURES = Path("data/predictions/behaviour.csv")
+EXAMPLES = 2  # of each edit that changes the model's answer
+GROUPS = 10
+KINDS = SLICES | {"label": "true label"}
+CALIBRATION = {"ece": "Calibration error (ECE)", "brier": "Brier score", "log_loss": "Log loss"}
+
+
+def baselines(metrics: dict) -> dict:
+    """All classifiers, the best first, as chart and table."""
+    blocks = ranked(metrics["test"], metrics["baseline"]).items()
+    points = [point(name, block, described(name), name == OURS) for name, block in blocks]
+    rows = [(name, described(name), block, name == OURS) for name, block in blocks]
+    return {"figure": charts.forest(points, "Test accuracy of every classifier with its 95% interval"), "rows": rows}
+
+
+def confusion(revision: Revision, names: list[str]) -> list[list[int]]:
+    """Test rows by true label (rows) and predicted label (columns)."""
+    counts = {(actual, predicted): 0 for actual in names for predicted in names}
+    for row in table(revision, EVALUATE / "confusion.csv"):
+        counts[row["actual"], row["predicted"]] += 1
+    return [[counts[actual, predicted] for predicted in names] for actual in names]
+
+
+def classes(revision: Revision, metrics: dict) -> dict:
+    """Confusion matrix, scores of each label, ROC and precision-recall curve."""
+    names = list(metrics["test"]["per_class"])
+    best = f"{metrics['baseline']['best']} (best baseline)" if "baseline" in metrics else "best baseline"
+    counts = confusion(revision, names)
+    roc = {
+        "fine-tuned": (revision, EVALUATE / "roc.csv", "fine-tuned"),
+        best: (revision, BASELINES / "roc.csv", "baseline"),
+    }
+    precision = {name: (revision, path.with_name("precision_recall.csv"), y) for name, (_, path, y) in roc.items()}
+    return {
+        "names": names,
+        "counts": [(name, row, sum(row) or 1) for name, row in zip(names, counts, strict=True)],
+        "per_class": metrics["test"]["per_class"],
+        "absent": metrics["test"].get("absent", []),
+        "roc": one_curve(roc, "false_positive_rate", ("false positive rate", "true positive rate"), diagonal=True),
+        "precision_recall": one_curve(precision, "recall", ("recall", "precision")),
+    }
+
+
+def calibration(revision: Revision, metrics: dict) -> dict:
+    """Reliability before and after temperature scaling, and the accuracy kept when the least confident rows are set aside."""
+    test = metrics["test"]
+    scaled = test.get("calibration")
+    reliability = {
+        "as trained": (revision, EVALUATE / "reliability.csv", "accuracy"),
+        "after scaling": (revision, EVALUATE / "reliability_scaled.csv", "accuracy"),
+    }
+    kept = table(revision, EVALUATE / "selective.csv")
+    bands = {
+        "accuracy": [(float(row["coverage"]), float(row["low"]), float(row["high"])) for row in kept if row["accuracy"]]
+    }
+    confidence = [
+        (float(row["confidence"]), float(row["right"]), float(row["wrong"]))
+        for row in table(revision, EVALUATE / "confidence.csv")
+    ]
+    return {
+        "temperature": scaled and scaled["temperature"],
+        "rows": [
+            (name, test[key], test.get("intervals", {}).get(key), scaled and scaled.get(key))
+            for key, name in CALIBRATION.items()
+            if key in test
+        ],
+        "reliability": one_curve(
+            reliability, "confidence", ("confidence of the prediction", "share that is right"), diagonal=True, dots=True
+        ),
+        "confidence": charts.stacked(confidence, "confidence of the prediction", "test rows", "Rows by confidence")
+        if confidence
+        else None,
+        "selective": one_curve(
+            {"accuracy": (revision, EVALUATE / "selective.csv", "accuracy")},
+            "coverage",
+            ("share of rows answered, the most confident first", "accuracy on them"),
+            bands=bands,
+        ),
+        "kept": [(f"{name.removeprefix('keep_')}%", block) for name, block in test.get("selective", {}).items()],
+        "missing": None
+        if scaled
+        else "Scores after temperature scaling and selective accuracy: run `make repro`, whose stage evaluate writes them.",
+    }
+
+
+def slices(revision: Revision, metrics: dict) -> dict:
+    """Accuracy on parts of the test rows, the worst named; of many groups only the lowest are listed."""
+    found = metrics.get("slices")
+    if not found:
+        return {"missing": "Scores of slices are in metrics/slices.json; `make repro` writes it."}
+    overall = metrics["test"]["accuracy"]
+    worst = found.get("worst")
+    points = [
+        point(f"{kind}: {name}", block, strong=bool(worst) and worst["slice"] == f"{kind}: {name}")
+        for kind in KINDS
+        for name, block in found.get(kind, {}).items()
+    ]
+    if worst and not any(each.strong for each in points):
+        points.append(point(worst["slice"], worst, strong=True))
+    rows = table(revision, EVALUATE / "slices.csv")
+    groups = sorted(
+        (row for row in rows if row["kind"] == "group"), key=lambda row: (float(row["accuracy"]), -int(row["rows"]))
+    )
+    named = [(KINDS[kind], name, block) for kind in KINDS for name, block in found.get(kind, {}).items()]
+    return {
+        "worst": worst,
+        "number": (worst or {}).get("compared") or len(rows) or len(points),
+        "figure": charts.forest(points, "Accuracy of each slice with its 95% interval", overall) if points else None,
+        "rows": named,
+        "groups": [{**row, **{key: float(row[key]) for key in ("accuracy", "low", "high")}} for row in groups[:GROUPS]],
+        "all_groups": len(groups),
+        "overall": overall,
+    }
+
+
+def marked(before: str, after: str) -> tuple[Markup, Markup]:
+    """Both texts, escaped, with the words that differ in <del> and <ins>."""
+    old, new = before.split(), after.split()
+    left, right = [], []
+    for kind, *(i, j, k, m) in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        was, now = escape(" ".join(old[i:j])), escape(" ".join(new[k:m]))
+        left.append(was if kind == "equal" else Markup("<del>{}</del>").format(was) if was else was)
+        right.append(now if kind == "equal" else Markup("<ins>{}</ins>").format(now) if now else now)
+    return tuple(Markup(" ").join(part for part in side if part) for side in (left, right))
+
+
+def edit_in_words(edit: str) -> str:
+    """An edit as the card describes it, without the card's Markdown."""
+    return EDITS.get(edit, edit).replace("*", "")
+
+
+def behaviour(revision: Revision, metrics: dict) -> dict:
+    """Failure rates of edits that should not change the label (or should flip it), with a few failing examples."""
+    found = metrics.get("behaviour")
+    if not found:
+        return {"missing": "Behaviour under edits is in metrics/behaviour.json; `make repro` writes it."}
+    failures = table(revision, FAILURES)
+    points = [point(edit, block, edit_in_words(edit), strong=True, key="failure_rate") for edit, block in found.items()]
+    examples = [
+        (row, marked(row["before"], row["after"]))
+        for edit in found
+        for row in [row for row in failures if row["edit"] == edit][:EXAMPLES]
+    ]
+    return {
+        "rows": [(edit, edit_in_words(edit), block) for edit, block in found.items()],
+        "figure": charts.forest(points, "Failure rate of each edit with its 95% interval"),
+        "examples": examples,
+        "without_examples": None
+        if failures
+        else f"Failing examples are in {FAILURES}; `dvc pull` or `make repro` brings it.",
+    }
+
+
+def mistakes(revision: Revision, names: list[str]) -> dict:
+    """Rows for the error row_browser."""
+    predictions = revision.predictions()
+    if predictions is None:
+        return {
+            "missing": f"Mistakes cannot be shown: {revision.why_no_predictions}. `dvc pull` or `make repro` brings them."
+        }
+    if not row_browser.TEXTS.is_file():
+        return {
+            "missing": f"Mistakes cannot be shown without {row_browser.TEXTS}; `dvc pull` or `make repro` brings it."
+        }
+    return {"browser": row_browser.wrong_rows(predictions, row_browser.texts_by_row(), names)}
