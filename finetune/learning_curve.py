@@ -2,8 +2,8 @@
 
 python -m finetune.learning_curve       (make learning-curve)
 
-Each size is a DVC experiment of its own, run beside the workspace; one that is there is not run again, so the
-command can be stopped and started. Writes metrics/learning_curve.csv and metrics/learning_curve.svg.
+Each size is a DVC experiment, run outside the workspace; an existing one is not run again, so the command can
+be stopped and restarted. Writes metrics/learning_curve.csv and metrics/learning_curve.svg.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def sizes(rows: int) -> list[int | None]:
 
 
 def experiment_name(size: int | None) -> str:
-    """Name that says the size and, in a hash, all other settings."""
+    """Name made of the size and a hash of all other settings."""
     return f"rows-{size or 'all'}-{settings_digest(parse_yaml(PARAMS), without=('split.train_rows',))}"
 
 
@@ -64,12 +64,12 @@ def main():
         raise UserError("metrics/data.json is missing; run `make repro` first")
     if split.train_rows is not None:
         raise UserError(f"split.train_rows must be null for a learning curve, found {split.train_rows}")
-    found, digest = [], settings_digest(parse_yaml(PARAMS))
+    rows, digest = [], settings_digest(parse_yaml(PARAMS))
     for size in sizes(metrics["data"]["rows"]["train"]):
         files = experiment_metrics(experiment_name(size), {"split.train_rows": size}, ("data", "baseline", "test"))
-        found += [[*point, digest] for point in points(files)]
-        write_csv(CURVE, COLUMNS, found)
-        print(f"{found[-2][0]} rows: accuracy {found[-2][2]:.3f}, best baseline {found[-1][2]:.3f}")
+        rows += [[*point, digest] for point in points(files)]
+        write_csv(CURVE, COLUMNS, rows)
+        print(f"{rows[-2][0]} rows: accuracy {rows[-2][2]:.3f}, best baseline {rows[-1][2]:.3f}")
     draw(CURVE, PICTURE)
     print(f"learning curve: {CURVE} and {PICTURE}")
 

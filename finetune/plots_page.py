@@ -1,9 +1,9 @@
-"""The page that `dvc plots show` and `dvc plots diff` fill, with the chart libraries in it: it opens without a network.
+"""The page that `dvc plots show` and `dvc plots diff` fill, with the chart libraries embedded: it opens without a network.
 
     python -m finetune.plots_page       (make does it once)
 
 DVC's own page loads its libraries from the network. The page is named in .dvc/config.local, not in .dvc/config: DVC
-fails where the page it should fill is missing, and a fresh clone has none.
+fails if that page is missing, and a fresh clone has none.
 
 writes  .dvc/plots.html, .dvc/config.local
 """
@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).parent / "html/plots.html"
 
 
 def plots_page() -> str:
-    """The page with Vega, Vega-Lite and Vega-Embed in a script; DVC puts its charts where {plot_divs} stands."""
+    """The page with Vega, Vega-Lite and Vega-Embed in a script; DVC replaces {plot_divs} by its charts."""
     return TEMPLATE.read_text(encoding="utf-8").replace("{libraries}", vl_convert.javascript_bundle())
 
 
@@ -31,7 +31,7 @@ def main():
         raise UserError(".dvc is missing; run this from the project's root")
     PAGE.write_text(plots_page(), encoding="utf-8")
     with Config(dvc_dir=str(DVC)).edit("local") as config:
-        # A page of your own stays.
+        # A page that the user configured is kept.
         config.setdefault("plots", {}).setdefault("html_template", PAGE.name)
     print(f"{PAGE}: `dvc plots` needs no network now")
 

@@ -4,7 +4,7 @@
     python -m finetune.recipe imdb-distilbert --experiment     the same, then `dvc exp run --name imdb-distilbert`
 
 A recipe replaces whole keys of a section (`data.labels` is one value), `gate` as a whole; comments in
-params.yaml stay. Nothing is written unless the outcome is valid.
+params.yaml stay. Nothing is written unless the result is valid.
 """
 
 import argparse
@@ -24,7 +24,7 @@ RECIPES = Path("recipes")
 
 
 def apply(recipe: dict, params: dict):
-    """Recipe's values put into `params`, in place."""
+    """Puts a recipe's values into `params`, in place."""
     for section, values in recipe.items():
         if section == "gate" or not isinstance(params.get(section), dict) or not isinstance(values, dict):
             params[section] = values
@@ -33,7 +33,7 @@ def apply(recipe: dict, params: dict):
 
 
 def with_recipe(name: str) -> str:
-    """Text of params.yaml with a recipe applied; raises UserError for an unknown recipe or a wrong outcome."""
+    """Text of params.yaml with a recipe applied; raises UserError for an unknown recipe or an invalid result."""
     path = RECIPES / f"{name}.yaml"
     if not path.is_file():
         raise UserError(
@@ -42,11 +42,11 @@ def with_recipe(name: str) -> str:
     plain = parse_yaml(PARAMS)
     apply(parse_yaml(path), plain)
     check_params(plain, source=f"{PARAMS} with {path}")
-    # Round trip: comments, order and the writing of numbers stay as they are.
+    # Round trip: comments, order and the notation of numbers are kept.
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
-    # The library would write nothing for null, which reads like something forgotten.
+    # The library writes nothing for null, which reads like a forgotten value.
     yaml.representer.add_representer(type(None), lambda out, _: out.represent_scalar("tag:yaml.org,2002:null", "null"))
     params = yaml.load(PARAMS.read_text(encoding="utf-8"))
     apply(yaml.load(path.read_text(encoding="utf-8")), params)

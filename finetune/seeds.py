@@ -1,9 +1,9 @@
-"""How far training runs differ that differ by their seed only.
+"""How far training runs differ that have everything but the seed in common.
 
     python -m finetune.seeds 5       (make seeds K=5)
 
-Each seed is a DVC experiment of its own, run beside the workspace; one that is there is not run again, so the
-command can be stopped and started. Writes metrics/seeds.json.
+Each seed is a DVC experiment, run outside the workspace; an existing one is not run again, so the command can
+be stopped and restarted. Writes metrics/seeds.json.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def mean_and_spread(values: list[float]) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="python -m finetune.seeds", description="Train with several seeds, and tell how far the scores differ."
+        prog="python -m finetune.seeds", description="Train with several seeds and report how far the scores differ."
     )
     parser.add_argument("count", type=int, help="number of seeds, at least 2: that of params.yaml and those after it")
     count = parser.parse_args().count
@@ -44,15 +44,15 @@ def main():
         raise UserError(f"one run has no spread; the number of seeds must be at least 2, found {count}")
     first = read_params("train").seed
     digest = settings_digest(parse_yaml(PARAMS))
-    # The largest seed that the parameters take is followed by 0.
-    seeds = [(first + place) % 2**32 for place in range(count)]
+    # The largest valid seed is followed by 0.
+    seeds = [(first + offset) % 2**32 for offset in range(count)]
     tests = []
     for seed in seeds:
         tests.append(experiment_metrics(f"seed-{seed}-{digest}", {"train.seed": seed}, ("test",))["test"])
         print(f"seed {seed}: accuracy {tests[-1]['accuracy']:.3f}")
-    found = {name: mean_and_spread([test[name] for test in tests]) for name in HIGHER_IS_BETTER}
-    write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **found})
-    for name, score in found.items():
+    scores = {name: mean_and_spread([test[name] for test in tests]) for name in HIGHER_IS_BETTER}
+    write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **scores})
+    for name, score in scores.items():
         low, high = score["interval"].values()
         print(f"{name}: mean {score['mean']:.4f} [{low:.4f}, {high:.4f}], spread {score['spread']:.4f}")
     print(f"{count} seeds: {SEEDS}")

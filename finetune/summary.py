@@ -13,7 +13,7 @@ from finetune.wording.classifiers import described, gain_sentence, ranked
 
 
 def summary(test: dict, baseline: dict) -> str:
-    """Table of all classifiers, the best first, and a sentence about the gain."""
+    """Table of all classifiers, best first, and a sentence about the gain."""
     rows = []
     for name, block in ranked(test, baseline).items():
         low, high = block["interval"].values()
@@ -37,7 +37,7 @@ def summary(test: dict, baseline: dict) -> str:
 
 
 def changed_metrics() -> str | None:
-    """One line where tracked files of metrics/ differ from the last commit; None where none does, or without Git."""
+    """One line if tracked files of metrics/ differ from the last commit; None if none does, or without Git."""
     try:
         committed = git("rev-parse", "--verify", "--quiet", "HEAD").returncode == 0
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def changed_metrics() -> str | None:
         return None
     return (
         "metrics/ differ from the last commit: another processor changes last digits, other settings change more; "
-        "`git diff metrics` shows them, commit them or take them back with `git restore metrics dvc.lock`"
+        "see `git diff metrics`, then commit them or undo them with `git restore metrics dvc.lock`"
     )
 
 

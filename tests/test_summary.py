@@ -52,7 +52,7 @@ def test_changed_metrics_are_reported_with_what_to_do_until_they_are_taken_back_
         git("add", "-A")
     line = changed_metrics()
     assert line.startswith(LINE)
-    assert line.endswith("take them back with `git restore metrics dvc.lock`")
+    assert line.endswith("undo them with `git restore metrics dvc.lock`")
     assert "\n" not in line
     git("restore", "--staged", "--worktree", "metrics", "dvc.lock")
     assert changed_metrics() is None

@@ -1,1 +1,1 @@
-"""`python -m finetune.gate`: metrics against thresholds and another revision; no stage reruns for it."""
+"""`python -m finetune.gate`: metrics against thresholds and another revision; no stage depends on it."""

@@ -14,7 +14,7 @@ CELL = 60  # characters of a parameter's value
 
 
 def difference_row(difference: Difference) -> list[str]:
-    """One metric of two revisions as text."""
+    """One metric at both revisions, as the cells of a row."""
     cells = [
         difference.metric,
         *(f"{side:.4f}" if side is not None else "-" for side in (difference.base, difference.head)),
@@ -26,12 +26,12 @@ def difference_row(difference: Difference) -> list[str]:
 
 
 def parameter_cell(value) -> str:
-    """A parameter's value as the table shows it; `ABSENT` where a revision does not have it."""
+    """A parameter's value as the table shows it; `ABSENT` where a revision lacks it."""
     return value if value == ABSENT else shortened(one_line(value), CELL)
 
 
 def compare_with(rev: str) -> Iterator[tuple[int, Section]]:
-    """Status and tables of the comparison with the merge base of HEAD and a revision."""
+    """Status and tables of the workspace compared with the merge base of HEAD and a revision."""
     base, head = Revision(merge_base(rev)), Revision()
     title = f"Against {rev} (merge base {base})"
     if base.metrics()["test"] == head.metrics()["test"]:

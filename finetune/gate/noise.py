@@ -1,21 +1,21 @@
-"""What a difference between two revisions is worth: better, worse, or no more than noise.
+"""Whether a metric is better, worse or within noise at one revision compared with another.
 
-Two kinds of noise stand between two scores, and their variances add:
+Two kinds of noise separate two scores, and their variances add:
 
-- The rows. Other test rows would have given other scores. Where both revisions' predictions are to be had, it is the
+- The rows. Other test rows would have given other scores. If both revisions' predictions are available, this is the
   variance of the difference when the same rows are drawn for both (paired bootstrap; Efron & Tibshirani 1993, ch. 6;
-  Koehn 2004), so that rows which are hard for both do not count. Otherwise each score has its own variance, from its
-  interval in Git (width / 2 / 1.96, squared) or a bound for it (`bound`), and the two are added as if the rows were others.
+  Koehn 2004), so rows that are hard for both do not count. Otherwise each score has its own variance, from its
+  interval in Git (width / 2 / 1.96, squared) or a bound for it (`bound`), and the two are added as if the rows were independent.
 - The training run. Another seed gives another model (Bouthillier et al. 2021, "Accounting for variance in machine
   learning benchmarks"): each side is one draw, so twice the squared spread between seeds is added. The spread is that of
-  metrics/seeds.json (`make seeds`) of either revision, where it was measured with that revision's settings, otherwise
-  `SPREAD`. A measured spread is uncertain itself: of k seeds it has k - 1 degrees of freedom, and the sum has those of
+  metrics/seeds.json (`make seeds`) of either revision, if it was measured with that revision's settings, otherwise
+  `SPREAD`. A measured spread is itself uncertain: k seeds give it k - 1 degrees of freedom, and the sum has those of
   Welch and Satterthwaite (Welch 1947), so two seeds give a wide interval.
 
 The interval of the difference is 95% and two-sided, difference ± t * √(rows + 2 * spread²), like every interval here;
-a metric is worse when all of it lies on the wrong side, which chance alone brings in at most one of 40 comparisons. The
-gate asks eight metrics, but they move together, and the sum is on the safe side: rows on which two seeds disagree count
-in both parts.
+a metric is worse when the whole interval lies on the wrong side, which happens by chance in at most one of 40
+comparisons. The gate looks at eight metrics, but they move together, and the sum is conservative: rows on which two
+seeds disagree count in both parts.
 """
 
 import math
@@ -33,17 +33,17 @@ from finetune.results.revisions import Revision
 from finetune.scoring.intervals import CONFIDENCE
 from finetune.wording.numbers import dotted
 
-# Standard deviations between seeds where none is measured. Five seeds of the default settings gave 0.006 for accuracy, F1
-# and log_loss, 0.002 for roc_auc and brier, and 0.007 for ece; other data may be less kind.
+# Standard deviations between seeds, for settings without a measured one. Five seeds of the default settings gave 0.006 for accuracy, F1
+# and log_loss, 0.002 for roc_auc and brier, and 0.007 for ece; other data may vary more.
 SPREAD = dict.fromkeys(HIGHER_IS_BETTER, 0.01) | {"roc_auc": 0.005, "brier": 0.005, "log_loss": 0.02}
 LOSS_SPREAD = 2.0  # standard deviation of a row's log loss over its mean; 2.03 on the default test rows
 ABSENT = "-"  # a parameter that a revision does not have
-RESAMPLES = 500  # of a standard error, which they give to 3%
+RESAMPLES = 500  # give a standard error to within 3%
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric at two revisions; `low` and `high` are the interval of head - base, None where it cannot be told."""
+    """One metric at two revisions; `low` and `high` are the interval of head - base, None where it is unknown."""
 
     metric: str
     base: float | None
@@ -60,20 +60,20 @@ def is_number(value) -> bool:
 
 
 def metric_differences(base: Revision, head: Revision) -> list[Difference]:
-    """Every metric that either has; raises UserError where one has no metrics."""
+    """Verdict on every metric that either revision has; raises UserError if one has no metrics."""
     ours, theirs = head.metrics()["test"], base.metrics()["test"]
     pair = paired_predictions(base, head)
     paired = paired_scores(*pair, head.params()) if pair else {}
-    found = []
+    differences = []
     for name, higher_is_better in HIGHER_IS_BETTER.items():
         old, new = theirs.get(name), ours.get(name)
         if new is None:
             if old is not None:
-                found.append(Difference(name, number(old), None, None, None, "", "missing"))
+                differences.append(Difference(name, number(old), None, None, None, "", "missing"))
         elif not is_number(new):
-            found.append(Difference(name, number(old), None, None, None, "", "not a number"))
+            differences.append(Difference(name, number(old), None, None, None, "", "not a number"))
         elif not is_number(old):
-            found.append(Difference(name, None, new, None, None, "", "new"))
+            differences.append(Difference(name, None, new, None, None, "", "new"))
         else:
             if name in paired:
                 old, new, variance = paired[name]
@@ -83,8 +83,8 @@ def metric_differences(base: Revision, head: Revision) -> list[Difference]:
             low, high = interval(new - old, variance, *seed_spread(name, base, head))
             rises, falls = (low > 0, high < 0) if higher_is_better else (high < 0, low > 0)
             verdict = "better" if rises else "worse" if falls else "within noise"
-            found.append(Difference(name, old, new, low, high, how, verdict))
-    return found
+            differences.append(Difference(name, old, new, low, high, how, verdict))
+    return differences
 
 
 def number(value) -> float | None:
@@ -95,13 +95,13 @@ def number(value) -> float | None:
 def interval(difference: float, rows: float, spread: float, freedom: float) -> tuple[float, float]:
     """Ends of the 95% interval of a difference, from the variance over rows and the spread between seeds.
 
-    `freedom` are the spread's degrees of freedom, infinite for one that is given rather than measured.
+    `freedom` is the spread's degrees of freedom, infinite for an assumed spread.
     """
     seeds = 2 * spread**2
     total = rows + seeds
     if total == 0:
         return difference, difference
-    # Welch and Satterthwaite, where the part of the rows counts as known.
+    # Welch and Satterthwaite, with the variance over rows taken as known.
     freedom = freedom * (total / seeds) ** 2 if seeds else math.inf
     half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
     return difference - half, difference + half
@@ -127,17 +127,16 @@ def score_variance(metric: str, test: dict) -> float:
 
 
 def bound(metric: str, test: dict) -> float:
-    """Most that the variance of a score can be, from the score and the row counts alone.
+    """Upper bound of a score's variance, from the score and the row counts alone.
 
-    A mean over n rows of values between 0 and 1 has at most p (1 - p) / n. Scores that are means over classes have
-    their fewest rows in the smallest class, of which they have as many as there are classes; the ROC curve's area has at
-    most A (1 - A) over the rows of the smaller class (Birnbaum & Klose 1957). The calibration error is made of shares that
-    are right. Log loss has no such bound: `LOSS_SPREAD`. Two successes and two failures are added, because no error in 30
-    rows is no proof of none (Agresti & Coull 1998).
+    A mean over n rows of values between 0 and 1 has at most p (1 - p) / n. A score that is a mean over classes
+    counts every class as if it had the rows of the smallest. The area under the ROC curve has at most A (1 - A) over the
+    rows of the smaller class (Birnbaum & Klose 1957). The calibration error is bounded like the accuracy it is made of. Log loss has no such bound: `LOSS_SPREAD`. Two successes and two failures are added, because 30
+    rows without an error do not prove an error rate of 0 (Agresti & Coull 1998).
     """
     rows = test.get("rows")
     if not is_number(rows) or rows < 1:
-        raise UserError(f"metrics/test.json must tell how many rows it is about, found rows {rows!r}; run `make repro`")
+        raise UserError(f"rows in metrics/test.json must be a number of at least 1, found {rows!r}; run `make repro`")
     if metric == "log_loss":
         return (LOSS_SPREAD * test[metric]) ** 2 / rows
     classes = [scores["rows"] for scores in test.get("per_class", {}).values()] or [rows]
@@ -153,15 +152,16 @@ def bound(metric: str, test: dict) -> float:
 def paired_predictions(base: Revision, head: Revision) -> tuple[pa.Table, pa.Table] | None:
     """Both revisions' predictions on the rows they share, in the same order; None where they cannot be paired.
 
-    A row's id is its place in the source: other data show by other labels. Fewer than half of the smaller test split
-    would tell less than all rows unpaired.
+    A row's id is its position in the source, so different labels reveal different data. Fewer shared rows than half of the
+    smaller test split would say less than all rows unpaired.
     """
     ours = head.predictions()
     theirs = base.predictions() if ours is not None else None
     if theirs is None:
         return None
-    places = {row: place for place, row in enumerate(theirs.column("row").to_pylist())}
-    shared = [(places[row], place) for place, row in enumerate(ours.column("row").to_pylist()) if row in places]
+    positions = {row: position for position, row in enumerate(theirs.column("row").to_pylist())}
+    ids = ours.column("row").to_pylist()
+    shared = [(positions[row], position) for position, row in enumerate(ids) if row in positions]
     if 2 * len(shared) < min(len(theirs), len(ours)):
         return None
     there, here = (list(column) for column in zip(*shared, strict=True))
@@ -170,43 +170,43 @@ def paired_predictions(base: Revision, head: Revision) -> tuple[pa.Table, pa.Tab
 
 
 def why_unpaired(base: Revision, head: Revision) -> str:
-    """One line about why the two revisions' predictions were not compared row by row."""
+    """One line on why the two revisions' predictions were not compared row by row."""
     missing = base.why_no_predictions or head.why_no_predictions
     return missing or f"the test rows of {base} and {head} are not the same"
 
 
 def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tuple[float, float, float]]:
-    """Of each metric: its value at base and at head on these rows, and the bootstrap variance of the difference."""
+    """Each metric's value at base and at head on these rows, and the bootstrap variance of the difference."""
     evaluate = params.get("evaluate")
     bins = evaluate["bins"] if isinstance(evaluate, dict) and isinstance(evaluate.get("bins"), int) else 15
     labels = head.column("label").to_numpy()
-    shares = [softmax(np.array(side.column("logits").to_pylist(), float), axis=1) for side in (base, head)]
-    if shares[0].shape != shares[1].shape:
+    probabilities = [softmax(np.array(side.column("logits").to_pylist(), float), axis=1) for side in (base, head)]
+    if probabilities[0].shape != probabilities[1].shape:
         return {}
     whole = np.ones((1, len(labels)))
-    old, new = (scores(labels, share, whole, bins, mean_of_known) for share in shares)
+    old, new = (scores(labels, side, whole, bins, mean_of_known) for side in probabilities)
     drawn = {name: [] for name in HIGHER_IS_BETTER}
     for counts in row_counts(len(labels), RESAMPLES):
-        theirs, ours = (scores(labels, share, counts, bins, mean_of_known) for share in shares)
+        theirs, ours = (scores(labels, side, counts, bins, mean_of_known) for side in probabilities)
         for name in HIGHER_IS_BETTER:
             drawn[name].append(ours[name] - theirs[name])
-    found = {}
+    paired = {}
     for name in HIGHER_IS_BETTER:
         differences = np.concatenate(drawn[name])
-        differences = differences[np.isfinite(differences)]  # without two classes among the rows there is no ROC curve
+        differences = differences[np.isfinite(differences)]  # a resample with rows of one class has no ROC curve
         if len(differences) > RESAMPLES / 2:
-            found[name] = float(old[name][0]), float(new[name][0]), float(differences.var(ddof=1))
-    return found
+            paired[name] = float(old[name][0]), float(new[name][0]), float(differences.var(ddof=1))
+    return paired
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not NaN; NaN where nothing is known."""
+    """Mean over the first axis without NaN; NaN where every value is NaN."""
     known = np.isfinite(values)
     return np.where(known.any(0), np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
 def changed_params(base: Revision, head: Revision) -> list[tuple[str, object, object]]:
-    """Parameters that differ, by their dotted names, with the value at base and at head; `ABSENT` where there is none."""
+    """Parameters that differ, by their dotted names, with the value at base and at head; `ABSENT` where a revision lacks one."""
     old, new = dotted(base.params()), dotted(head.params())
     values = {name: (old.get(name, ABSENT), new.get(name, ABSENT)) for name in [*new, *old]}
     return [(name, *pair) for name, pair in values.items() if pair[0] != pair[1]]

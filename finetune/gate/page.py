@@ -1,6 +1,6 @@
-"""What the gate tells, as text for a terminal and as a Markdown page for a pull request or a job's summary.
+"""The gate's results as text for a terminal, and as a Markdown page for a pull request or a job's summary.
 
-Charts are Mermaid's, which GitHub draws itself: a comment cannot hold a picture that lies nowhere.
+Charts are in Mermaid, which GitHub draws itself; a comment cannot embed a picture that is not hosted.
 https://mermaid.js.org/syntax/xyChart.html
 """
 
@@ -17,13 +17,13 @@ from finetune.wording.classifiers import gain_sentence, ranked, scores_table
 from finetune.wording.markdown import code
 
 CURVES = METRICS / "plots/train/plots/metrics"
-# Mermaid's own are too pale to be seen; these can be told from each other, and from a light and a dark page.
+# Mermaid's own are too pale; these differ clearly from each other and from a light or dark page.
 COLOURS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb, #e36209"}}}}%%'
 
 
 @dataclass(frozen=True)
 class Section:
-    """A title, a table (`header` and `rows` of text, the last column a verdict without a name) and sentences after it."""
+    """A title, a table (`header` and `rows` of text, the last column is a verdict without a heading), then sentences."""
 
     title: str
     header: list[str] = field(default_factory=list)
@@ -36,19 +36,19 @@ class Section:
         return "\n\n".join([f"{self.title}", *table, *self.notes])
 
     def markdown(self) -> str:
-        """As Markdown. What comes from files stands in code, so that nothing in it is a link, a name or a picture."""
+        """As Markdown. Text from files is set as code, so that it cannot become a link, a mention or a picture."""
         cells = [[code(cell) if cell else "" for cell in row] for row in self.rows]
         table = [tabulate(cells, self.header, tablefmt="github", disable_numparse=True)] if self.rows else []
         return "\n\n".join([f"## {self.title}", *table, *map(plain, self.notes)])
 
 
 def plain(text: str) -> str:
-    """A sentence in Markdown without HTML, and without a name that GitHub would notify."""
+    """A sentence in Markdown without HTML and without a mention that GitHub would notify."""
     return text.replace("<", "&lt;").replace("@", "@\u200b")
 
 
 def page(verdict: str, sections: list[Section], metrics: dict[str, dict]) -> str:
-    """The whole page: verdict, what the gate looked at, scores of all classifiers, charts; without what is missing."""
+    """The whole page: verdict, the gate's tables, scores of all classifiers, charts; missing parts are left out."""
     parts = [f"# {verdict}", *(section.markdown() for section in sections)]
     if {"test", "baseline"} <= set(metrics):
         parts += [
@@ -63,7 +63,7 @@ def page(verdict: str, sections: list[Section], metrics: dict[str, dict]) -> str
 
 
 def accuracy_chart(test: dict, baseline: dict) -> str:
-    """Accuracy of every classifier as bars, the best first."""
+    """Accuracy of every classifier as bars, best first."""
     blocks = ranked(test, baseline)
     heights = [f"{block['accuracy']:.3f}" for block in blocks.values()]
     return mermaid(
@@ -78,11 +78,11 @@ def accuracy_chart(test: dict, baseline: dict) -> str:
 
 
 def loss_chart(train: list[tuple[float, float]], validation: list[tuple[float, float]]) -> str:
-    """Loss at every validation, and the mean training loss since the one before; both are (step, loss) in order."""
+    """Loss at every validation, and the mean training loss since the previous one; both are (step, loss) in order."""
     means, before = [], 0.0
     for step, _ in validation:
         since = [loss for at, loss in train if before < at <= step]
-        # A validation that follows no logged step has no mean of its own.
+        # A validation without a logged step before it repeats the previous mean.
         means.append(sum(since) / len(since) if since else means[-1] if means else train[0][1])
         before = step
     top = max([loss for _, loss in validation] + means)
@@ -104,6 +104,6 @@ def series(path: Path) -> list[tuple[float, float]]:
 
 
 def mermaid(lines: list[str], horizontal: bool = False) -> str:
-    """A chart in the fence that GitHub draws."""
+    """A chart in a fenced block, as GitHub draws it."""
     kind = "xychart-beta horizontal" if horizontal else "xychart-beta"
     return "\n".join(["```mermaid", COLOURS, kind, *(f"    {line}" for line in lines), "```"])

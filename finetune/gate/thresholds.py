@@ -26,12 +26,12 @@ def wanted(threshold: Threshold) -> str:
 
 
 def shown(value) -> str:
-    """A metric as the table shows it, whatever it is."""
+    """A metric as the table shows it, whatever its type."""
     return "-" if value is None else f"{value:.4g}" if is_number(value) else str(value)[:20]
 
 
 def gain_row(metrics: dict, min_gain: float) -> tuple[int, list[str]]:
-    """Whether the gain over the best baseline is large enough and all of its interval above 0, and the row that says so."""
+    """Whether the gain over the best baseline is large enough and its whole interval above 0, with the table's row."""
     value, low = look_up(metrics, "test.gain.value"), look_up(metrics, "test.gain.low")
     status, word = max(verdict(value, Threshold(min=min_gain)), verdict(low, Threshold(min=0)))
     if status == HOLDS and low == 0:

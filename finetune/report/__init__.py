@@ -1,1 +1,1 @@
-"""`python -m finetune.report`: one page about the model; no stage reruns for it."""
+"""`python -m finetune.report`: one page about the model; no stage depends on it."""

@@ -19,7 +19,7 @@ REPORT = Path("report.html")
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m finetune.report", description=__doc__.partition("\n")[0])
-    parser.add_argument("--against", metavar="REVISION", help="a branch, tag or commit to put beside this one")
+    parser.add_argument("--against", metavar="REVISION", help="a branch, tag or commit to compare with")
     chosen = parser.parse_args()
     page = rendered(content(Revision(chosen.against) if chosen.against else None))
     REPORT.write_text(page, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Charts of the report, drawn by Vega-Altair as SVG that stands in the page itself.
+"""Charts of the report, drawn by Vega-Altair as SVG inside the page.
 
-An SVG is as wide as its place, its texts take the page's font, and its colours are the page's own variables
-(`var(--ours)`), so that it follows dark mode. Each mark keeps its label for screen readers, which is also its tooltip.
+An SVG fills the width it is given. Its texts use the page's font and its colours are the page's variables (`var(--ours)`),
+so that it follows dark mode. Each mark keeps its label for screen readers, which is also its tooltip.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @dataclass(frozen=True)
 class Point:
-    """A share with its 95% interval; `note` is the longer explanation, `strong` marks what the chart is about."""
+    """A share with its 95% interval; `note` is the longer explanation, `strong` highlights it."""
 
     name: str
     value: float
@@ -36,14 +36,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn chart: its SVG, and what its colours and dashes mean (name, colour, dashes as SVG has them)."""
+    """A drawn chart: its SVG, and its legend (name, colour, dashes in SVG's notation)."""
 
     svg: str
     legend: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 def drawn(chart: alt.TopLevelMixin, height: int, label: str) -> str:
-    """SVG of a chart: scalable, named, in the font of its surroundings, with tooltips."""
+    """SVG of a chart: scalable, labelled, in the page's font, with tooltips."""
     axis = {"labelColor": MUTED, "titleColor": MUTED, "labelFontSize": 11.5, "titleFontSize": 11.5, "gridColor": GRID}
     chart = chart.properties(width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit", contains="padding"))
     chart = chart.configure(
@@ -71,30 +71,30 @@ def drawn(chart: alt.TopLevelMixin, height: int, label: str) -> str:
 
 
 def forest(points: list[Point], label: str, reference: float | None = None) -> Figure:
-    """A row each: name and numbers above a dot with its interval; a short line marks the reference.
+    """One row a point: name and numbers above a dot with its interval; a short line marks the reference.
 
-    Names stand above, not beside, so that long ones and those in Chinese fit on a phone.
+    Names are above the dots, not beside them, so that long and Chinese ones fit on a phone.
     """
     rows = [
         {
-            "place": place,
+            "position": position,
             "name": point.name,
             "value": point.value,
             "low": point.low,
             "high": point.high,
             "numbers": f"{percent(point.value)}  ({100 * point.low:.1f} to {100 * point.high:.1f})",
-            "told": f"{point.note or point.name}: {percent(point.value)}, 95% interval {percent(point.low)} to {percent(point.high)}",
+            "label": f"{point.note or point.name}: {percent(point.value)}, 95% interval {percent(point.low)} to {percent(point.high)}",
             "strong": point.strong,
             "reference": reference,
         }
-        for place, point in enumerate(points)
+        for position, point in enumerate(points)
     ]
     ends = [end for point in points for end in (point.low, point.high)] + ([] if reference is None else [reference])
     margin = max(0.02, 0.05 * (max(ends) - min(ends)))
     scale = alt.Scale(domain=[max(0, min(ends) - margin), min(1, max(ends) + margin)], nice=False)
     colour = alt.when(alt.datum.strong).then(alt.value(OURS)).otherwise(alt.value(THEIRS))
     chart = alt.Chart(alt.Data(values=rows)).encode(
-        y=alt.Y("place:O", axis=None, scale=alt.Scale(paddingOuter=0)), description="told:N"
+        y=alt.Y("position:O", axis=None, scale=alt.Scale(paddingOuter=0)), description="label:N"
     )
     x = alt.X(
         "value:Q",
@@ -134,9 +134,9 @@ def curves(
     bands: dict[str, list[tuple[float, float, float]]] | None = None,
     log: bool = False,
 ) -> Figure:
-    """Lines, the first one ours; `shares` says whether the x and the y axis hold fractions, `bands` holds x, low, high."""
+    """Lines, the first one ours; `shares`: whether the x and y axis show fractions; `bands`: (x, low, high) of each line."""
     rows = [
-        {"series": name, "x": across, "y": up, "told": f"{name}: {x} {across:g}, {y} {up:.3g}"}
+        {"series": name, "x": across, "y": up, "label": f"{name}: {x} {across:g}, {y} {up:.3g}"}
         for name, points in series.items()
         for across, up in points
     ]
@@ -144,20 +144,22 @@ def curves(
     colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=list(COLOURS[: len(names)])), legend=None)
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=list(DASHES[: len(names)])), legend=None)
     axes = [
-        alt.Axis(grid=True, tickCount=5, **({"format": "%"} if is_share else {"format": "~s"} if not place else {}))
-        for place, is_share in enumerate(shares)
+        alt.Axis(grid=True, tickCount=5, **({"format": "%"} if is_share else {"format": "~s"} if axis == 0 else {}))
+        for axis, is_share in enumerate(shares)
     ]
     unit = alt.Scale(domain=[0, 1]) if shares[0] and shares[1] and diagonal else alt.Scale(zero=False)
     across = alt.X("x:Q", title=x, axis=axes[0], scale=alt.Scale(type="log") if log else unit)
     up = alt.Y("y:Q", title=y, axis=axes[1], scale=unit)
     chart = alt.Chart(alt.Data(values=rows))
-    # One line is one mark: a label of its first point would mislead, so it has its series' name.
+    # A line is one mark, which would be labelled by its first point; its series' name is better.
     layers = [
         chart.mark_line(strokeWidth=2.25).encode(x=across, y=up, color=colour, strokeDash=dash, description="series:N")
     ]
     if dots:
         layers.append(
-            chart.mark_point(filled=True, size=42, opacity=1).encode(x=across, y=up, color=colour, description="told:N")
+            chart.mark_point(filled=True, size=42, opacity=1).encode(
+                x=across, y=up, color=colour, description="label:N"
+            )
         )
     if bands:
         values = [
@@ -179,14 +181,14 @@ def curves(
 
 
 def stacked(rows: list[tuple[float, float, float]], x: str, y: str, label: str) -> Figure:
-    """Bars over confidence, of (middle of the bin, rows right, rows wrong), the wrong ones at the bottom."""
+    """Stacked bars over confidence from (middle of the bin, rows right, rows wrong), wrong rows at the bottom."""
     values = [
         {
             "x": percent(at),
-            "place": at,
+            "position": at,
             "kind": kind,
             "rows": count,
-            "told": f"{kind} at about {percent(at)}: {count:g}",
+            "label": f"{kind} at about {percent(at)}: {count:g}",
         }
         for at, right, wrong in rows
         for kind, count in (("right", right), ("wrong", wrong))
@@ -196,7 +198,7 @@ def stacked(rows: list[tuple[float, float, float]], x: str, y: str, label: str) 
         .mark_bar(cornerRadius=1)
         .encode(
             x=alt.X(
-                "place:O",
+                "position:O",
                 title=x,
                 axis=alt.Axis(labelExpr="format(datum.value, '.0%')", labelAngle=0, labelOverlap=True),
                 scale=alt.Scale(paddingInner=0.15),
@@ -204,7 +206,7 @@ def stacked(rows: list[tuple[float, float, float]], x: str, y: str, label: str) 
             y=alt.Y("rows:Q", title=y, axis=alt.Axis(tickCount=4)),
             color=alt.Color("kind:N", scale=alt.Scale(domain=["wrong", "right"], range=[BAD, OURS]), legend=None),
             order=alt.Order("kind:N", sort="descending"),
-            description="told:N",
+            description="label:N",
         )
     )
     return Figure(drawn(chart, 240, label), [("right", OURS, ""), ("wrong", BAD, "")])

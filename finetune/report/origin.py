@@ -20,7 +20,7 @@ LISTED = 25  # rows of a list for a person to check; the file has all
 
 
 def data(revision: Revision, metrics: dict) -> dict:
-    """Rows of each split, what was dropped, near-duplicates and suspicious labels."""
+    """Rows of each split, dropped rows, near-duplicates and suspicious labels."""
     checks = metrics.get("checks")
     duplicates, suspicious = table(revision, NEAR_DUPLICATES), table(revision, SUSPICIOUS)
     return {
@@ -64,10 +64,10 @@ def training(revision: Revision, metrics: dict) -> dict:
 
 
 def more_rows(revision: Revision, settings: str) -> dict:
-    """The learning curve, where it belongs to these settings."""
+    """The learning curve, if it belongs to these settings."""
     rows = table(revision, LEARNING_CURVE)
     if not rows:
-        return {"missing": "How the score grows with the rows: `make learning-curve` trains on 250, 500, … all rows."}
+        return {"missing": "`make learning-curve` trains on 250, 500, … all rows and shows how the score grows."}
     if rows[0].get("settings") != settings:
         return {
             "missing": "metrics/learning_curve.csv belongs to other settings; `make learning-curve` draws it for these."
@@ -87,18 +87,18 @@ def more_rows(revision: Revision, settings: str) -> dict:
 
 
 def seeds(metrics: dict, settings: str) -> dict:
-    """Mean and spread over several trainings, where they belong to these settings."""
-    found = metrics.get("seeds")
-    if not found:
-        return {"missing": "What another seed would change: `make seeds` trains several and reports mean and spread."}
-    if found.get("settings") != settings:
+    """Mean and spread over several trainings, if they belong to these settings."""
+    measured = metrics.get("seeds")
+    if not measured:
+        return {"missing": "`make seeds` trains with several seeds and reports mean and spread."}
+    if measured.get("settings") != settings:
         return {"missing": "metrics/seeds.json belongs to other settings; `make seeds` trains these."}
-    blocks = {name: block for name, block in found.items() if isinstance(block, dict) and "mean" in block}
-    return {"seeds": found["seeds"], "blocks": blocks}
+    blocks = {name: block for name, block in measured.items() if isinstance(block, dict) and "mean" in block}
+    return {"seeds": measured["seeds"], "blocks": blocks}
 
 
 def parameters(params: dict) -> dict[str, list[tuple[str, str]]]:
-    """Every setting by its section."""
+    """Every setting, by section."""
     return {
         section: [(key, one_line(value)) for key, value in dotted(values).items()]
         if isinstance(values, dict)
@@ -108,14 +108,14 @@ def parameters(params: dict) -> dict[str, list[tuple[str, str]]]:
 
 
 def source(revision: Revision) -> dict:
-    """Where the rows and the model really came from, as tokenize recorded it."""
+    """Source of the rows and the model, as the stage tokenize recorded it."""
     if not revision.has(SOURCE):
         return {"missing": f"Checksums of data and model are in {SOURCE}; `dvc pull` or `make repro` brings it."}
     return {"rows": [(key, one_line(value)) for key, value in dotted(json.loads(revision.text(SOURCE))).items()]}
 
 
 def provenance() -> dict:
-    """The commit that the workspace is at, and which files differ from it."""
+    """The workspace's commit and the files that differ from it."""
     changed = [path[3:] for path in git_output("status", "--porcelain", "--untracked-files=no").splitlines()]
     commit, _, date = git_output("log", "-1", "--format=%H %cs").partition(" ")
     return {"commit": commit, "date": date, "subject": git_output("log", "-1", "--format=%s"), "changed": changed}

@@ -30,13 +30,13 @@ def true_minus(number: str) -> str:
 
 
 def embedded(value) -> Markup:
-    """JSON that a <script> can hold: no text in it can end the element."""
+    """JSON for a <script> element, escaped so that no text in it can end the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def content(base: Revision | None = None) -> dict:
-    """All that the page shows, by section; with `base` also what differs from it."""
+    """Contents of the page by section; with `base` also a comparison with it."""
     revision = Revision()
     metrics, params = revision.metrics(), revision.params()
     missing = [name for name in ("test", "baseline") if name not in metrics]
@@ -67,7 +67,7 @@ def content(base: Revision | None = None) -> dict:
 
 
 def rendered(values: dict) -> str:
-    """The page; everything that comes from data is escaped."""
+    """The page as HTML; all text from data is escaped."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "percent": percent,

@@ -12,7 +12,7 @@ EVALUATE, BASELINES, TRAIN = (Path("metrics/plots") / name for name in ("evaluat
 
 
 def table(revision: Revision, path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV or TSV file, none where it is missing."""
+    """Rows of a CSV or TSV file; an empty list if it is missing."""
     if not revision.has(path):
         return []
     return list(csv.DictReader(io.StringIO(revision.text(path)), delimiter="\t" if path.suffix == ".tsv" else ","))
@@ -24,12 +24,12 @@ def line(revision: Revision, path: Path, x: str, y: str) -> list[tuple[float, fl
 
 
 def point(name: str, block: dict, note: str = "", strong: bool = False, key: str = "accuracy") -> Point:
-    """A score-like entry of a metrics file as a point with its interval."""
+    """An entry of a metrics file as a point with its interval."""
     return Point(name, block[key], block["interval"]["low"], block["interval"]["high"], note, strong)
 
 
 def one_curve(sources: dict[str, tuple[Revision, Path, str]], x: str, titles: tuple[str, str], **how) -> Figure | None:
-    """Curves of the same kind from several files, those that are there; None where there are none."""
+    """Curves of the same kind from those of several files that exist; None if none does."""
     series = {name: line(revision, path, x, y) for name, (revision, path, y) in sources.items()}
     series = {name: points for name, points in series.items() if points}
     label = f"{titles[1]} over {titles[0]}, for {', '.join(series)}"

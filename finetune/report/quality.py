@@ -23,34 +23,34 @@ CALIBRATION = {"ece": "Calibration error (ECE)", "brier": "Brier score", "log_lo
 
 
 def baselines(metrics: dict) -> dict:
-    """All classifiers, the best first, as chart and table."""
+    """All classifiers as a chart and a table, best first."""
     blocks = ranked(metrics["test"], metrics["baseline"]).items()
     points = [point(name, block, described(name), name == OURS) for name, block in blocks]
     rows = [(name, described(name), block, name == OURS) for name, block in blocks]
     return {"figure": charts.forest(points, "Test accuracy of every classifier with its 95% interval"), "rows": rows}
 
 
-def confusion(revision: Revision, names: list[str]) -> list[list[int]]:
+def confusion(revision: Revision, label_names: list[str]) -> list[list[int]]:
     """Test rows by true label (rows) and predicted label (columns)."""
-    counts = {(actual, predicted): 0 for actual in names for predicted in names}
+    counts = {(actual, predicted): 0 for actual in label_names for predicted in label_names}
     for row in table(revision, EVALUATE / "confusion.csv"):
         counts[row["actual"], row["predicted"]] += 1
-    return [[counts[actual, predicted] for predicted in names] for actual in names]
+    return [[counts[actual, predicted] for predicted in label_names] for actual in label_names]
 
 
 def classes(revision: Revision, metrics: dict) -> dict:
     """Confusion matrix, scores of each label, ROC and precision-recall curve."""
-    names = list(metrics["test"]["per_class"])
+    label_names = list(metrics["test"]["per_class"])
     best = f"{metrics['baseline']['best']} (best baseline)" if "baseline" in metrics else "best baseline"
-    counts = confusion(revision, names)
+    counts = confusion(revision, label_names)
     roc = {
         "fine-tuned": (revision, EVALUATE / "roc.csv", "fine-tuned"),
         best: (revision, BASELINES / "roc.csv", "baseline"),
     }
     precision = {name: (revision, path.with_name("precision_recall.csv"), y) for name, (_, path, y) in roc.items()}
     return {
-        "names": names,
-        "counts": [(name, row, sum(row) or 1) for name, row in zip(names, counts, strict=True)],
+        "label_names": label_names,
+        "counts": [(name, row, sum(row) or 1) for name, row in zip(label_names, counts, strict=True)],
         "per_class": metrics["test"]["per_class"],
         "absent": metrics["test"].get("absent", []),
         "roc": one_curve(roc, "false_positive_rate", ("false positive rate", "true positive rate"), diagonal=True),
@@ -59,7 +59,7 @@ def classes(revision: Revision, metrics: dict) -> dict:
 
 
 def calibration(revision: Revision, metrics: dict) -> dict:
-    """Reliability before and after temperature scaling, and the accuracy kept when the least confident rows are set aside."""
+    """Reliability before and after temperature scaling, and accuracy without the least confident rows."""
     test = metrics["test"]
     scaled = test.get("calibration")
     reliability = {
@@ -101,16 +101,16 @@ def calibration(revision: Revision, metrics: dict) -> dict:
 
 
 def slices(revision: Revision, metrics: dict) -> dict:
-    """Accuracy on parts of the test rows, the worst named; of many groups only the lowest are listed."""
-    found = metrics.get("slices")
-    if not found:
+    """Accuracy on parts of the test rows, the worst named, and the groups with the lowest accuracy."""
+    scores = metrics.get("slices")
+    if not scores:
         return {"missing": "Scores of slices are in metrics/slices.json; `make repro` writes it."}
     overall = metrics["test"]["accuracy"]
-    worst = found.get("worst")
+    worst = scores.get("worst")
     points = [
         point(f"{kind}: {name}", block, strong=bool(worst) and worst["slice"] == f"{kind}: {name}")
         for kind in KINDS
-        for name, block in found.get(kind, {}).items()
+        for name, block in scores.get(kind, {}).items()
     ]
     if worst and not any(each.strong for each in points):
         points.append(point(worst["slice"], worst, strong=True))
@@ -118,7 +118,7 @@ def slices(revision: Revision, metrics: dict) -> dict:
     groups = sorted(
         (row for row in rows if row["kind"] == "group"), key=lambda row: (float(row["accuracy"]), -int(row["rows"]))
     )
-    named = [(KINDS[kind], name, block) for kind in KINDS for name, block in found.get(kind, {}).items()]
+    named = [(KINDS[kind], name, block) for kind in KINDS for name, block in scores.get(kind, {}).items()]
     return {
         "worst": worst,
         "number": (worst or {}).get("compared") or len(rows) or len(points),
@@ -148,18 +148,18 @@ def edit_in_words(edit: str) -> str:
 
 def behaviour(revision: Revision, metrics: dict) -> dict:
     """Failure rates of edits that should not change the label (or should flip it), with a few failing examples."""
-    found = metrics.get("behaviour")
-    if not found:
+    rates = metrics.get("behaviour")
+    if not rates:
         return {"missing": "Behaviour under edits is in metrics/behaviour.json; `make repro` writes it."}
     failures = table(revision, FAILURES)
-    points = [point(edit, block, edit_in_words(edit), strong=True, key="failure_rate") for edit, block in found.items()]
+    points = [point(edit, block, edit_in_words(edit), strong=True, key="failure_rate") for edit, block in rates.items()]
     examples = [
         (row, marked(row["before"], row["after"]))
-        for edit in found
+        for edit in rates
         for row in [row for row in failures if row["edit"] == edit][:EXAMPLES]
     ]
     return {
-        "rows": [(edit, edit_in_words(edit), block) for edit, block in found.items()],
+        "rows": [(edit, edit_in_words(edit), block) for edit, block in rates.items()],
         "figure": charts.forest(points, "Failure rate of each edit with its 95% interval"),
         "examples": examples,
         "without_examples": None
@@ -168,8 +168,8 @@ def behaviour(revision: Revision, metrics: dict) -> dict:
     }
 
 
-def mistakes(revision: Revision, names: list[str]) -> dict:
-    """Rows for the error row_browser."""
+def mistakes(revision: Revision, label_names: list[str]) -> dict:
+    """The model's mistakes, to be searched."""
     predictions = revision.predictions()
     if predictions is None:
         return {
@@ -179,4 +179,4 @@ def mistakes(revision: Revision, names: list[str]) -> dict:
         return {
             "missing": f"Mistakes cannot be shown without {row_browser.TEXTS}; `dvc pull` or `make repro` brings it."
         }
-    return {"browser": row_browser.wrong_rows(predictions, row_browser.texts_by_row(), names)}
+    return {"browser": row_browser.wrong_rows(predictions, row_browser.texts_by_row(), label_names)}

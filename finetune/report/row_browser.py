@@ -1,4 +1,4 @@
-"""Rows that a reader of the report can search: the model's mistakes, and the rows on which two revisions differ."""
+"""Rows that a reader of the report can search: the model's mistakes, and rows that only one of two revisions gets right."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def outcomes(predictions: pa.Table) -> dict[int, tuple[int, int, float]]:
 
 
 def browsable(columns: list[dict], rows: list[list], texts: list[str]) -> dict:
-    """What the page's script reads: columns, rows with their texts at the end, and how much was left out."""
+    """What the page's script reads: columns, rows with the text last, and the number of rows left out and texts cut."""
     kept = rows[:ROWS]
     return {
         "columns": [*columns, {"name": "Text", "kind": "text"}],
@@ -42,7 +42,7 @@ def browsable(columns: list[dict], rows: list[list], texts: list[str]) -> dict:
 
 
 def wrong_rows(predictions: pa.Table, texts: dict[int, str], label_names: list[str]) -> dict:
-    """Wrong rows, the most confident first: row, true label, predicted label, confidence, text."""
+    """Mistakes, most confident first: row, true label, predicted label, confidence, text."""
     wrong = [(row, *outcome) for row, outcome in outcomes(predictions).items() if outcome[0] != outcome[1]]
     wrong.sort(key=lambda row: -row[3])
     columns = [
@@ -58,7 +58,7 @@ def wrong_rows(predictions: pa.Table, texts: dict[int, str], label_names: list[s
 def disagreements(
     base: pa.Table, head: pa.Table, texts: dict[int, str], label_names: list[str], base_name: str
 ) -> dict:
-    """Rows of two revisions that only one of them gets right, the most confident of this one first.
+    """Rows of two revisions that only one of them gets right, sorted by this revision's confidence, highest first.
 
     Both tables hold the same rows. `common` counts them, `won` those that only this revision gets right, `lost` the others.
     """

@@ -1,1 +1,1 @@
-"""What runs leave, for the commands that read it; no stage reruns for it."""
+"""The results of past runs, for the commands that read them; no stage depends on it."""

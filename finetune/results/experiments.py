@@ -1,4 +1,4 @@
-"""DVC experiments that the commands of several trainings share: run once beside the workspace, then read."""
+"""DVC experiments, run once outside the workspace and then read, for the commands that train several times."""
 
 import copy
 import hashlib
@@ -11,9 +11,9 @@ from finetune.base.errors import UserError
 
 
 def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",)) -> str:
-    """Eight digits that stand for all settings that a score depends on, but for those named: {…} -> "1f6a0c3d".
+    """Eight hexadecimal digits that identify all settings a score depends on, except those in `without`: {…} -> "1f6a0c3d".
 
-    `gate` and `export` change no score. By the digest a reader can tell whether a file belongs to other settings.
+    `gate` and `export` change no score. The digest shows whether a file belongs to other settings.
     """
     kept = copy.deepcopy({name: section for name, section in params.items() if name not in ("gate", "export")})
     for key in without:
@@ -24,7 +24,7 @@ def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",))
 
 
 def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess:
-    """A DVC command; what it says goes to the terminal unless it is captured."""
+    """A DVC command; its output goes to the terminal unless captured."""
     return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=capture, text=True, check=False)
 
 
@@ -39,10 +39,10 @@ def untracked_data() -> list[str]:
 
 
 def experiment_metrics(name: str, settings: dict, files: tuple[str, ...]) -> dict[str, dict]:
-    """Metrics files of the experiment of this name, which is run with these settings unless it is there.
+    """Metrics files of the experiment of this name; it is run with these settings unless it exists.
 
-    It runs in a folder of its own, so that the workspace stays as it is. `settings` are dotted parameters. Raises
-    UserError when it fails.
+    It runs in a temporary folder, so the workspace does not change. `settings` are dotted parameters. Raises UserError if
+    it fails.
     """
     listed = run_dvc("exp", "list", "--name-only", capture=True)
     if listed.returncode:
@@ -54,7 +54,7 @@ def experiment_metrics(name: str, settings: dict, files: tuple[str, ...]) -> dic
         for key, value in settings.items():
             command += ["--set-param", f"{key}={json.dumps(value)}"]
         if run_dvc(*command, "evaluate").returncode:  # export adds no score
-            raise UserError(f"the experiment {name} failed; what it said stands above")
+            raise UserError(f"the experiment {name} failed; see its output above")
     import dvc.api
 
     return {key: json.loads(dvc.api.read(f"metrics/{key}.json", rev=name)) for key in files}

@@ -1,6 +1,6 @@
-"""Metrics, parameters and predictions of any Git revision, read without a change to the workspace.
+"""Metrics, parameters and predictions of any Git revision, read without changing the workspace.
 
-What lies in Git (metrics, plots, params.yaml) is read from Git. The predictions are in DVC's cache or on the remote.
+Metrics, plots and params.yaml are read from Git; the predictions are in DVC's cache or on the remote.
 """
 
 import io
@@ -26,7 +26,7 @@ REMOTE_WAITS = 300  # seconds for one small file
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess:
-    """A Git command's outcome, its output as bytes; the caller looks at the status."""
+    """A completed Git command, its output as bytes; the caller checks the status."""
     return subprocess.run(["git", *arguments], capture_output=True, check=False)
 
 
@@ -40,7 +40,7 @@ def git_output(*arguments: str) -> str:
 
 
 def commit_of(rev: str) -> str:
-    """Full hash of the commit that a branch, tag, hash or DVC experiment names; raises UserError for another."""
+    """Full hash of the commit that a branch, tag, hash or DVC experiment names; raises UserError if there is none."""
     if git("rev-parse", "--git-dir").returncode:
         raise UserError("this folder is in no Git repository, so there is no revision to compare with; run `git init`")
     found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
@@ -58,7 +58,7 @@ def commit_of(rev: str) -> str:
 
 
 def merge_base(rev: str) -> str:
-    """Hash of the last commit that HEAD and a revision share; raises UserError when there is none."""
+    """Hash of the last commit that HEAD and a revision share; raises UserError if there is none."""
     commit = commit_of(rev)
     commit_of("HEAD")
     found = git("merge-base", "HEAD", commit)
@@ -73,7 +73,7 @@ class Revision:
     """A commit by any name for it, or the workspace (`rev` None).
 
     `name` is the name asked for, `commit` the hash (None for the workspace). Raises UserError for an unknown revision.
-    `why_no_predictions` is one line after `predictions()` gave None, else None.
+    `why_no_predictions` is one line after `predictions()` returned None, else None.
     """
 
     def __init__(self, rev: str | None = None):
@@ -86,15 +86,15 @@ class Revision:
         return self.name[:9] if self.name == self.commit else self.name
 
     def _bytes(self, path: str | Path) -> bytes | None:
-        """Content of a file in Git or in the workspace, None where there is none."""
+        """Content of a file in Git or in the workspace; None if it does not exist."""
         if self.commit is None:
             return Path(path).read_bytes() if Path(path).is_file() else None
-        # ./ counts from this folder, which need not be the top of the repository.
+        # ./ is relative to this folder, which need not be the top of the repository.
         found = git("show", f"{self.commit}:./{Path(path).as_posix()}")
         return None if found.returncode else found.stdout
 
     def has(self, path: str | Path) -> bool:
-        """Whether a file is there, in Git or in the workspace."""
+        """Whether a file exists, in Git or in the workspace."""
         return self._bytes(path) is not None
 
     def text(self, path: str | Path) -> str:
@@ -105,10 +105,10 @@ class Revision:
         try:
             return content.decode("utf-8")
         except UnicodeDecodeError:
-            raise UserError(f"{path} at {self} is no text in UTF-8") from None
+            raise UserError(f"{path} at {self} is not UTF-8 text") from None
 
     def metrics(self) -> dict[str, dict]:
-        """Content of every metrics file by its name; raises UserError where there is no metrics/test.json."""
+        """Content of every metrics file by its name; raises UserError if there is no metrics/test.json."""
         return self._metrics
 
     @cached_property
@@ -124,14 +124,14 @@ class Revision:
         return found
 
     def params(self) -> dict:
-        """Values of params.yaml as they stand there, not checked against today's schema."""
+        """Values of params.yaml at this revision, not checked against today's schema."""
         values = parse_yaml_text(self.text(PARAMS), f"{PARAMS} at {self}")
         if not isinstance(values, dict):
             raise UserError(f"{PARAMS} at {self} must hold sections such as train:, found {values!r}")
         return values
 
     def predictions(self) -> pa.Table | None:
-        """Columns row, label, predicted, logits of the test rows; None, with `why_no_predictions`, where they are not to be had."""
+        """Columns row, label, predicted, logits of the test rows; None, with `why_no_predictions`, if unavailable."""
         return self._predictions
 
     @cached_property
@@ -143,22 +143,20 @@ class Revision:
         try:
             table = pq.read_table(io.BytesIO(content))
         except pa.ArrowInvalid:
-            self.why_no_predictions = f"{PREDICTIONS} at {self} is no Parquet file; run `dvc checkout`"
+            self.why_no_predictions = f"{PREDICTIONS} at {self} is not a Parquet file; run `dvc checkout`"
             return None
-        if not set(table.column_names) >= COLUMNS or not gives(table, self.metrics()["test"]):
-            self.why_no_predictions = (
-                f"{PREDICTIONS} at {self} is not what metrics/test.json was made from; run `dvc checkout`"
-            )
+        if not set(table.column_names) >= COLUMNS or not match(table, self.metrics()["test"]):
+            self.why_no_predictions = f"{PREDICTIONS} at {self} does not match metrics/test.json; run `dvc checkout`"
             return None
         return table
 
     def _fetched(self, path: Path) -> bytes | None:
         """Content of a file from DVC's cache or the remote.
 
-        In a process of its own: a remote's library may fail with any exception of its own, or wait for ever.
+        In its own process, because a remote's library may raise any exception or wait forever.
         """
         if not self.has("dvc.lock"):
-            self.why_no_predictions = f"there is no dvc.lock at {self}, by which DVC would know {path}"
+            self.why_no_predictions = f"there is no dvc.lock at {self}, which DVC needs to find {path}"
             return None
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / path.name
@@ -167,25 +165,25 @@ class Revision:
             try:
                 done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=REMOTE_WAITS)
             except subprocess.TimeoutExpired:
-                self.why_no_predictions = f"the remote gave no {path} of {self} in {REMOTE_WAITS} s"
+                self.why_no_predictions = f"the remote did not deliver {path} of {self} within {REMOTE_WAITS} s"
                 return None
             if done.returncode or not target.is_file():
-                said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-                # That storage lacks the file is the plain case; of all others DVC knows more than we do.
-                known = not said or "No storage files available" in said[-1]
-                reason = "" if known else f" ({said[-1].removeprefix('ERROR: ')})"
+                errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+                # A file missing from storage is the common case; for any other, show DVC's own reason.
+                known = not errors or "No storage files available" in errors[-1]
+                reason = "" if known else f" ({errors[-1].removeprefix('ERROR: ')})"
                 self.why_no_predictions = f"neither DVC's cache nor a remote has {path} of {self}{reason}"
                 return None
             return target.read_bytes()
 
 
-def gives(predictions: pa.Table, test: dict) -> bool:
-    """Whether predictions give the log loss of a metrics file, which hardly two models share.
+def match(predictions: pa.Table, test: dict) -> bool:
+    """Whether predictions give the log loss of a metrics file, which two models hardly ever share.
 
-    In the workspace they may be another commit's: `git checkout` brings metrics, only `dvc checkout` brings data.
+    In the workspace they may belong to another commit: `git checkout` restores metrics, only `dvc checkout` restores data.
     """
     if not isinstance(test.get("log_loss"), float):
         return True
     labels = predictions.column("label").to_numpy()
-    shares = log_softmax(np.array(predictions.column("logits").to_pylist(), float), axis=1)
-    return abs(-shares[np.arange(len(labels)), labels].mean() - test["log_loss"]) < 1e-4
+    log_probabilities = log_softmax(np.array(predictions.column("logits").to_pylist(), float), axis=1)
+    return abs(-log_probabilities[np.arange(len(labels)), labels].mean() - test["log_loss"]) < 1e-4

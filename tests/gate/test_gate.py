@@ -86,7 +86,7 @@ def test_a_metric_is_found_by_its_dotted_name():
         (0.9, {"min_gain": 0.02}, 2, "missing"),
     ],
 )
-def test_the_command_s_exit_status_tells_the_verdict(workdir, accuracy, gate, status, said):
+def test_the_command_s_exit_status_is_the_verdict(workdir, accuracy, gate, status, said):
     (workdir / "metrics").mkdir()
     (workdir / "metrics/test.json").write_text(json.dumps({"accuracy": accuracy}))
     (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"gate": gate}))
@@ -95,13 +95,13 @@ def test_the_command_s_exit_status_tells_the_verdict(workdir, accuracy, gate, st
     assert said in done.stdout
 
 
-def test_a_metrics_file_that_is_no_json_is_named(workdir):
+def test_a_metrics_file_that_is_not_json_is_named(workdir):
     (workdir / "metrics").mkdir()
     (workdir / "metrics/test.json").write_text("{")
     (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     done = subprocess.run([sys.executable, "-m", "finetune.gate"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: metrics/test.json is no JSON")
+    assert done.stderr.startswith("error: metrics/test.json is not JSON")
     assert "git restore metrics/test.json" in done.stderr
 
 
@@ -113,7 +113,7 @@ def git(*arguments: str):
 
 @pytest.fixture
 def branch(workdir, monkeypatch):
-    """A branch whose workspace has the metrics that main has, committed, and no predictions."""
+    """A branch whose workspace has main's metrics, committed, and no predictions."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     (workdir / "metrics").mkdir()
     (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS))
@@ -145,16 +145,16 @@ def test_a_workspace_without_a_difference_holds_and_says_so():
     assert "Nothing to compare: the merge base is this commit, and no metric of the test rows differs." in done.stdout
 
 
-def test_a_fall_is_told_from_noise_by_the_intervals_in_git(branch, capsys, monkeypatch):
+def test_a_fall_is_distinguished_from_noise_by_the_intervals_in_git(branch, capsys, monkeypatch):
     """0.02 on each side of both, and 0.01 between seeds: √(2 * (0.02 / 1.96)² + 2 * 0.01²) * 1.96 = 0.0396."""
-    told = {}
+    verdicts = {}
     for accuracy in (0.865, 0.855, 0.945):
         write_test(branch, accuracy)
         monkeypatch.setattr(sys, "argv", ["gate", "--against", "main", "--markdown", "page.md"])
         status = gate_command.main()
         line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy"))
-        told[accuracy] = (status, *line.split(maxsplit=7)[3:])
-    assert told == {
+        verdicts[accuracy] = (status, *line.split(maxsplit=7)[3:])
+    assert verdicts == {
         0.865: (HOLDS, "-0.0350", "-0.0746", "to", "+0.0046", "within noise"),
         0.855: (FALLS_SHORT, "-0.0450", "-0.0846", "to", "-0.0054", "worse"),
         0.945: (HOLDS, "+0.0450", "+0.0054", "to", "+0.0846", "better"),

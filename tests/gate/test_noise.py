@@ -1,4 +1,4 @@
-"""What is a difference and what is noise: worked by hand, simulated, and with real small models."""
+"""Difference or noise: worked by hand, simulated, and with real small models."""
 
 import math
 import random
@@ -20,7 +20,7 @@ TEST = {"accuracy": 0.8, "rows": 100, "interval": {"low": 0.72, "high": 0.88}}
 
 
 class Given:
-    """A revision of which everything is given."""
+    """A revision whose content is given."""
 
     why_no_predictions = "none were given"
 
@@ -76,13 +76,13 @@ def test_without_an_interval_the_score_and_its_rows_bound_the_variance(metric, r
     assert bound(metric, test) == pytest.approx(share * (1 - share) / rows)
 
 
-def test_a_score_without_a_row_count_is_told():
-    with pytest.raises(UserError, match="must tell how many rows it is about, found rows None"):
+def test_a_score_without_a_row_count_is_refused():
+    with pytest.raises(UserError, match="must be a number of at least 1, found None"):
         metric_differences(Given({"f1": 0.8}), Given({"f1": 0.7}))
 
 
 def test_each_metric_is_judged_in_its_own_direction():
-    """Beside a fall or rise of 0.3 on 1000 rows, the noise of 0.05 at most is nothing; one of 0.01 is noise."""
+    """A fall or rise of 0.3 on 1000 rows exceeds the noise of at most 0.05; one of 0.01 does not."""
     old = {"accuracy": 0.6, "f1": 0.6, "log_loss": 0.6, "ece": 0.4, "recall": 0.5, "brier": float("nan"), "rows": 1000}
     new = {"accuracy": 0.9, "f1": 0.3, "log_loss": 0.9, "ece": 0.1, "recall": 0.51, "brier": 0.2, "rows": 1000}
     old |= {"roc_auc": 0.9}
@@ -171,13 +171,13 @@ def test_equal_trainings_are_rarely_called_worse_and_worse_ones_nearly_always():
     """40 pairs of runs whose accuracies spread by about a point, and 10 with a skill lower by one standard deviation of rows."""
     chance = np.random.default_rng(0)
     alarms = caught = 0
-    for place in range(50):
+    for pair in range(50):
         hard = chance.normal(0, 1, 300)
         base = simulated(chance, hard, 1.0, 0.04)
-        head = simulated(chance, hard, 1.0 if place < 40 else 0.0, 0.04)
+        head = simulated(chance, hard, 1.0 if pair < 40 else 0.0, 0.04)
         test = {"accuracy": 0.8, "rows": 300}
         worse = metric_differences(Given(test, base), Given(test, head))[0].verdict == "worse"
-        alarms, caught = alarms + (worse and place < 40), caught + (worse and place >= 40)
+        alarms, caught = alarms + (worse and pair < 40), caught + (worse and pair >= 40)
     assert alarms <= 2  # one in 20
     assert caught == 10
 

@@ -13,7 +13,7 @@ from finetune.results.revisions import PREDICTIONS, Revision, merge_base
 
 
 def git(*arguments: str) -> str:
-    """What a Git command says."""
+    """Output of a Git command."""
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
     return subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -75,13 +75,13 @@ def test_the_merge_base_is_the_last_commit_that_both_share(history):
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("rev", ["nowhere", "--all", "main:params.yaml"])
-def test_an_unknown_revision_is_told(rev):
+def test_an_unknown_revision_is_refused(rev):
     with pytest.raises(UserError, match="Git knows no revision"):
         Revision(rev)
 
 
 @pytest.mark.usefixtures("history")
-def test_what_is_missing_or_broken_at_a_revision_is_told_with_its_name(workdir):
+def test_what_is_missing_or_broken_at_a_revision_is_reported_with_its_name(workdir):
     git("rm", "-q", "metrics/test.json")
     git("commit", "-q", "-m", "No metrics")
     with pytest.raises(UserError, match="no metrics/test.json at slow"):
@@ -91,14 +91,14 @@ def test_what_is_missing_or_broken_at_a_revision_is_told_with_its_name(workdir):
     (workdir / "metrics").mkdir(exist_ok=True)
     (workdir / "metrics/test.json").write_text("{")
     (workdir / "params.yaml").write_text("train: [")
-    with pytest.raises(UserError, match="metrics/test.json at workspace is no JSON"):
+    with pytest.raises(UserError, match="metrics/test.json at workspace is not JSON"):
         Revision().metrics()
     with pytest.raises(UserError, match="params.yaml at workspace is not valid YAML"):
         Revision().params()
 
 
 @pytest.mark.usefixtures("history")
-def test_without_a_repository_or_a_shared_commit_that_is_told(tmp_path_factory, monkeypatch):
+def test_without_a_repository_or_a_shared_commit_is_an_error(tmp_path_factory, monkeypatch):
     git("checkout", "-q", "--orphan", "alone")
     git("commit", "-q", "--allow-empty", "-m", "Alone")
     with pytest.raises(UserError, match="HEAD and main share no commit"):
@@ -122,8 +122,8 @@ def test_predictions_that_are_not_those_of_the_metrics_are_not_taken(workdir):
     metrics.write_text('{"accuracy": 1.0, "log_loss": 0.3}')
     other = Revision()
     assert other.predictions() is None
-    assert other.why_no_predictions.endswith("is not what metrics/test.json was made from; run `dvc checkout`")
+    assert other.why_no_predictions.endswith("does not match metrics/test.json; run `dvc checkout`")
     PREDICTIONS.write_text("no Parquet")
     broken = Revision()
     assert broken.predictions() is None
-    assert "no Parquet" in broken.why_no_predictions
+    assert "not a Parquet file" in broken.why_no_predictions
