@@ -1,1 +1,1 @@
-"""Speed and scale, measured by hand; no stage and no promise depends on what stands here."""
+"""Speed and scale, measured by hand; no stage depends on it."""

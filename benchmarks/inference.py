@@ -1,11 +1,10 @@
-"""The exported model through onnxruntime beside transformers.pipeline: one short text, many, start, memory, labels.
+"""The exported model through onnxruntime against transformers.pipeline: one short text, many, start, memory, labels.
 
     python -m benchmarks.inference [--threads 2] [--rounds 3] [--calls 100] [--record]
 
-Takes the model and the test rows from the project in the current folder, after `dvc repro`. All sides compute with the
-same number of threads and take turns, each in a process of its own: threads that wait for their next work keep a core
-busy for a while. In bulk the pipeline has the best of three batch sizes. With --record the ratios go into benchmarks/speed.json, for the
-model card; `dvc repro` then makes the card, and so the exported folder, anew.
+Takes the model and the test rows from the project in the current folder, after `dvc repro`. All sides use the same number
+of threads and take turns, each in its own process: threads that wait for work keep a core busy for a while. In bulk the pipeline has the best of three batch sizes. With --record the ratios go into benchmarks/speed.json, for the
+model card; `dvc repro` then rewrites the card, and with it the exported folder.
 """
 
 import argparse
@@ -61,7 +60,7 @@ else:
 
 
 def short_text(rows) -> str:
-    """The first test text of 16 tokens, or of the length that comes nearest."""
+    """The first test text of 16 tokens, or of the nearest length."""
     return rows["text"][int(np.argmin([abs(len(ids) - SHORT) for ids in rows["input_ids"]]))]
 
 
@@ -104,12 +103,12 @@ def speeds(rows, threads: int, rounds: int, calls: int) -> tuple[dict[str, dict[
 
 def median_answer(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """Median of what each task measured, in turns."""
-    found = [{name: task() for name, task in tasks.items()} for _ in range(rounds)]
-    return {name: statistics.median(measured[name] for measured in found) for name in tasks}
+    measured = [{name: task() for name, task in tasks.items()} for _ in range(rounds)]
+    return {name: statistics.median(seconds[name] for seconds in measured) for name in tasks}
 
 
 def speed_ratios(rows, threads: int, rounds: int, calls: int, record: bool) -> list[Ratio]:
-    """Short texts and rows a second of what ships, beside the pipeline."""
+    """Short texts and rows a second of the exported model, against the pipeline."""
     found, best = speeds(rows, threads, rounds, calls)
     if record:
         source = read_json(TOKENIZED / "source.json")
@@ -139,16 +138,16 @@ def speed_ratios(rows, threads: int, rounds: int, calls: int, record: bool) -> l
 
 
 def environment() -> dict[str, str]:
-    """Of processes that import this project's modules, whatever folder they run in."""
+    """Environment of processes that import this project's modules, in any folder."""
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def process(script: str, *arguments) -> subprocess.CompletedProcess:
-    """A script in a process of its own; raises UserError when it fails."""
+    """A script in its own process; raises UserError if it fails."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"a process that was to be measured failed: {done.stderr.strip()[-300:]}")
+        raise UserError(f"a measured process failed: {done.stderr.strip()[-300:]}")
     return done
 
 
@@ -177,7 +176,7 @@ def processes(rows, threads: int, rounds: int) -> list[Ratio]:
 
 
 def agreement(rows, threads: int) -> Ratio:
-    """Share of the test rows that get the evaluated label from their text, beside what `export` recorded."""
+    """Share of the test rows that get the evaluated label from their text, against the share that `export` recorded."""
     classifier = Classifier(EXPORT, threads=threads)
     evaluated = np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist()).argmax(1)
     recorded = read_json(METRICS)
@@ -206,7 +205,7 @@ def ratios(threads: int = THREADS, rounds: int = ROUNDS, calls: int = CALLS, rec
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.inference", description="Measure the exported model beside transformers.pipeline."
+        prog="python -m benchmarks.inference", description="Measure the exported model against transformers.pipeline."
     )
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)

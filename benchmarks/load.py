@@ -1,4 +1,4 @@
-"""What the load test's clients do, for locust: each posts one text after another and waits for nothing in between.
+"""The load test's clients, for locust: each posts one text after another without a pause.
 
 TEXTS names a JSON file with the texts.
 """
@@ -12,15 +12,15 @@ from locust import FastHttpUser, task
 
 
 class Client(FastHttpUser):
-    """A connection that is kept open."""
+    """A client that keeps its connection open."""
 
     def on_start(self):
-        """Texts in an order of its own."""
+        """Shuffles the texts, differently for each client."""
         self.texts = json.loads(Path(os.environ["TEXTS"]).read_text(encoding="utf-8"))
         random.shuffle(self.texts)
 
     @task
     def predict(self):
-        """One text, the last one next time at the other end."""
+        """Posts the last text and moves it to the front."""
         self.texts.insert(0, text := self.texts.pop())
         self.client.post("/predict", json={"text": text})

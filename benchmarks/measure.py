@@ -1,4 +1,4 @@
-"""What every benchmark does alike: take turns, take medians, print ratios."""
+"""Shared by all benchmarks: take turns, take medians, print ratios."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 
 class Ratio(NamedTuple):
-    """One measured quantity beside what it is compared with, both from the same run."""
+    """One measured quantity and its reference, both from the same run."""
 
     what: str
     found: float
@@ -25,7 +25,7 @@ class Ratio(NamedTuple):
 def median_seconds(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median wall time of each task over the rounds, after one round that does not count.
 
-    In each round the tasks take turns, so that another load on the machine meets all of them.
+    In each round the tasks take turns, so that any other load on the machine affects all of them.
     """
     spent: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds + 1):

@@ -1,4 +1,4 @@
-"""The server that one writes first: a FastAPI application around `transformers.pipeline`. It is what ours is compared with.
+"""The obvious server, which ours is compared with: a FastAPI application around `transformers.pipeline`.
 
 MODEL=models/export python -m uvicorn --factory benchmarks.plain_server:create_app
 """

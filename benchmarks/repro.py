@@ -1,4 +1,4 @@
-"""`dvc repro` with nothing to do, beside the same in a repository with one trivial stage; with --full, from nothing.
+"""`dvc repro` with nothing to do, against a repository with one trivial stage; with --full, also from scratch.
 
     python -m benchmarks.repro [--rounds 7] [--full]
 
@@ -49,7 +49,7 @@ def trivial_repository(folder: Path):
 
 
 def nothing_to_do(rounds: int) -> Ratio:
-    """Seconds of a `dvc repro` that finds nothing to do, beside DVC's own."""
+    """Seconds of a `dvc repro` that finds nothing to do, against DVC's own."""
     if dvc(Path(), "status", "--json").strip() != "{}":
         raise UserError("the pipeline is not up to date; run `dvc repro` first")
     with tempfile.TemporaryDirectory() as name:
@@ -62,7 +62,7 @@ def nothing_to_do(rounds: int) -> Ratio:
 
 
 def stage_seconds(folder: Path) -> dict[str, float]:
-    """Wall time of each stage of a `dvc repro`, up to the next one; what goes before the first counts as "start"."""
+    """Wall time of each stage of a `dvc repro`, up to the next one; the time before the first counts as "start"."""
     times = [("start", time.perf_counter())]
     with subprocess.Popen(
         [*DVC, "repro"], cwd=folder, env=os.environ | QUIET, stdout=subprocess.PIPE, text=True
@@ -72,7 +72,7 @@ def stage_seconds(folder: Path) -> dict[str, float]:
                 times.append((found[1], time.perf_counter()))
                 print(f"{times[-1][1] - times[0][1]:6.1f} s: {found[1]} starts", file=sys.stderr)
     if process.returncode:
-        raise UserError(f"dvc repro failed in {folder}; what it said stands above")
+        raise UserError(f"dvc repro failed in {folder}; see its output above")
     ends = [moment for _, moment in times[1:]] + [time.perf_counter()]
     return {name: end - begin for (name, begin), end in zip(times, ends, strict=True)}
 
@@ -88,14 +88,14 @@ def from_nothing() -> str:
 
 
 def ratios(rounds: int = ROUNDS) -> list[Ratio]:
-    """All that this benchmark measures without --full."""
+    """All measurements but those of --full."""
     return [nothing_to_do(rounds)]
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.repro", description="Measure `dvc repro`.")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--full", action="store_true", help="also the whole pipeline from nothing")
+    parser.add_argument("--full", action="store_true", help="also the whole pipeline from scratch")
     arguments = parser.parse_args()
     print(table(ratios(arguments.rounds)))
     if arguments.full:

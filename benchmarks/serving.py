@@ -1,9 +1,9 @@
-"""The server under load beside a plain FastAPI application around `transformers.pipeline`, on the same texts.
+"""The server under load against a plain FastAPI application around `transformers.pipeline`, on the same texts.
 
     python -m benchmarks.serving [--seconds 8] [--rounds 3] [--levels 1 8 32 128]
 
 Takes model and texts (of the test rows) from the project in the current folder, after `dvc repro`. The clients
-are locust's. Servers take turns; what is told is the median over the rounds. A failed request ends it.
+are locust's. Servers take turns; each result is the median over the rounds. A failed request ends the benchmark.
 """
 
 import argparse
@@ -42,7 +42,7 @@ PLAIN += ["benchmarks.plain_server:create_app", "--port"]
 
 
 class Load(NamedTuple):
-    """What the clients of one measurement saw: requests a second, and milliseconds to the answer."""
+    """Result of one measurement: requests a second, and milliseconds to the answer."""
 
     rate: float
     p50: float
@@ -71,14 +71,14 @@ def started(command: Sequence[str], folder: Path) -> Iterator[str]:
 
 
 def wait_for(process: subprocess.Popen, address: str):
-    """Returns once the address answers; raises UserError when it never does."""
+    """Returns once the address answers; raises UserError if it never does."""
     deadline = time.monotonic() + START
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(URLError, ConnectionError):
             urlopen(address, timeout=START).close()
             return
         time.sleep(0.1)
-    raise UserError(f"a server did not start within {START} seconds; run `dvc repro` first, and see above what it said")
+    raise UserError(f"a server did not start within {START} seconds; run `dvc repro` first, and see its output above")
 
 
 def percentile(times: dict[str, int], share: float) -> float:
@@ -96,20 +96,20 @@ def percentile(times: dict[str, int], share: float) -> float:
 
 
 def load(address: str, texts: Path, connections: int, seconds: float) -> Load:
-    """What this many clients see in this many seconds; raises UserError when a request failed."""
+    """Load of this many clients in this many seconds; raises UserError if a request failed."""
     command = [sys.executable, "-m", "locust", "-f", str(HERE / "load.py"), "--headless", "--json", "--only-summary"]
     command += ["--host", address, "--users", str(connections), "--spawn-rate", str(min(connections, 100))]
     command += ["--run-time", f"{seconds:g}s", "--loglevel", "ERROR", "--skip-log", "--exit-code-on-error", "0"]
     environment = os.environ | {"TEXTS": str(texts)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    (found,) = json.loads(done.stdout)
-    if found["num_failures"] or not found["num_requests"]:
+    (summary,) = json.loads(done.stdout)
+    if summary["num_failures"] or not summary["num_requests"]:
         raise UserError(
-            f"{found['num_failures']} of {found['num_requests']} requests failed with {connections} connections"
+            f"{summary['num_failures']} of {summary['num_requests']} requests failed with {connections} connections"
         )
-    spent = found["last_request_timestamp"] - found["start_time"]
-    times = found["response_times"]
-    return Load(found["num_requests"] / spent, percentile(times, 0.5), percentile(times, 0.99))
+    spent = summary["last_request_timestamp"] - summary["start_time"]
+    times = summary["response_times"]
+    return Load(summary["num_requests"] / spent, percentile(times, 0.5), percentile(times, 0.99))
 
 
 def ratios(seconds: float = SECONDS, rounds: int = ROUNDS, levels: Sequence[int] = LEVELS) -> list[Ratio]:

@@ -1,4 +1,4 @@
-"""One way to answer texts, in a process of its own that is told what to time.
+"""One way to answer texts, in its own process, which times the calls it is asked for.
 
     python -m benchmarks.side_inference int8 2      (a file of models/export, threads)
 

@@ -1,4 +1,4 @@
-"""The stage tokenize beside the bare tokenizer on the same texts, and its memory at two numbers of rows.
+"""The stage tokenize against the bare tokenizer on the same texts, and its memory at two numbers of rows.
 
     python -m benchmarks.tokenization [--rows 40000] [--rounds 5]
 
@@ -31,7 +31,7 @@ from finetune.splitting.keys import text_key
 from finetune.splitting.raw import raw_batches, raw_files
 from stages import tokenize
 
-ROWS = 40_000  # eight batches of the stage: what it pays once is small beside what it pays for each row
+ROWS = 40_000  # eight batches of the stage: enough that fixed costs are small against the cost per row
 ROUNDS = 5
 GROWTH = 4  # times as many rows for the second measurement of memory
 
@@ -79,7 +79,7 @@ def scratch_project(rows: int) -> Iterator[list[str]]:
 
 
 def speed(rows: int, rounds: int) -> Ratio:
-    """Rows a second of the whole stage, its reading and writing included, beside the bare tokenizer."""
+    """Rows a second of the whole stage, including reading and writing, against the bare tokenizer."""
     with scratch_project(rows) as texts:
         bare = load_tokenizer(tokenize.BASE).backend_tokenizer
         bare.no_truncation()
@@ -90,7 +90,7 @@ def speed(rows: int, rounds: int) -> Ratio:
                 tokenize.main()
 
         def tokenizer():
-            # In the stage's batches: encodings of all the rows at once take longer, there is so much memory to fill.
+            # In the stage's batches: encoding all rows at once takes longer, because it fills more memory.
             for start in range(0, len(texts), tokenize.BATCH):
                 bare.encode_batch_fast(texts[start : start + tokenize.BATCH])
 
@@ -101,7 +101,7 @@ def speed(rows: int, rounds: int) -> Ratio:
 
 
 def peak_memory(rows: int) -> float:
-    """Peak memory of the stage in a process of its own, in MB."""
+    """Peak memory of the stage in its own process, in MB."""
     with scratch_project(rows):
         here = os.environ | {"PYTHONPATH": str(Path(tokenize.__file__).parents[1])}
         done = subprocess.run([sys.executable, "-c", PEAK], env=here, check=True, stdout=subprocess.PIPE, text=True)

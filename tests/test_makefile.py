@@ -133,8 +133,8 @@ def test_a_missing_python_ends_in_one_line(workshop):
     done = workshop.make("PYTHON=python0.9", "gate")
     assert done.returncode == 2
     assert done.stdout == ""
-    told, *by_make = done.stderr.splitlines()
-    assert told == "error: python0.9 not found; install Python 3.11 or name yours: make PYTHON=python3"
+    problem, *by_make = done.stderr.splitlines()
+    assert problem == "error: python0.9 not found; install Python 3.11 or name yours: make PYTHON=python3"
     assert all(line.startswith("make: *** ") for line in by_make)
     assert workshop.calls() == []
 

@@ -65,7 +65,7 @@ def run_step(name: str, folder: Path, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("remotes", "pulls", "fork", "told"),
+    ("remotes", "pulls", "fork", "sentences"),
     [
         ("", 0, "false", ["No DVC remote is configured"]),
         ("store", 0, "false", ["The DVC remote gave everything"]),
@@ -73,7 +73,7 @@ def run_step(name: str, folder: Path, **environment: str) -> str:
         ("store", 1, "true", ["a fork, which has no access to the DVC remote", "A fork may not comment"]),
     ],
 )
-def test_the_summary_says_what_remote_and_fork_allow(tmp_path, remotes, pulls, fork, told):
+def test_the_summary_says_what_remote_and_fork_allow(tmp_path, remotes, pulls, fork, sentences):
     """Real steps of the workflow with stubs for make and dvc."""
     stubs = {
         "bin/make": "exit 0",
@@ -90,8 +90,8 @@ def test_the_summary_says_what_remote_and_fork_allow(tmp_path, remotes, pulls, f
     (tmp_path / "page.md").write_text("# The gate holds\n")
     summary = run_step("Summary", tmp_path)
     assert summary.startswith("# The gate holds\n")
-    assert summary.count("\n- ") == len(told)
-    assert all(words in summary for words in told)
+    assert summary.count("\n- ") == len(sentences)
+    assert all(words in summary for words in sentences)
 
 
 def test_without_a_page_the_summary_says_that_the_run_ended_early(tmp_path):

@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+from finetune.base.command import run
 from finetune.base.params import Gate
 from finetune.gate import __main__ as gate_command
 from finetune.gate.page import CURVES, Section, loss_chart, page
@@ -86,13 +87,13 @@ def test_a_metric_is_found_by_its_dotted_name():
         (0.9, {"min_gain": 0.02}, 2, "missing"),
     ],
 )
-def test_the_command_s_exit_status_is_the_verdict(workdir, accuracy, gate, status, said):
+def test_the_command_s_exit_status_is_the_verdict(workdir, monkeypatch, capsys, accuracy, gate, status, said):
     (workdir / "metrics").mkdir()
     (workdir / "metrics/test.json").write_text(json.dumps({"accuracy": accuracy}))
     (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"gate": gate}))
-    done = subprocess.run([sys.executable, "-m", "finetune.gate"], capture_output=True, text=True, check=False)
-    assert done.returncode == status
-    assert said in done.stdout
+    monkeypatch.setattr(sys, "argv", ["gate"])
+    assert run(gate_command.main, mistake=CANNOT_TELL) == status
+    assert said in capsys.readouterr().out
 
 
 def test_a_metrics_file_that_is_not_json_is_named(workdir):

@@ -15,10 +15,10 @@ def chromium():
     """A running browser; the test is skipped where there is none, and fails where REQUIRE_BROWSER is set."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        told = f"no browser: none of {', '.join(NAMES)} is on PATH"
+        problem = f"no browser: none of {', '.join(NAMES)} is on PATH"
         if os.environ.get("REQUIRE_BROWSER"):
-            pytest.fail(told)
-        pytest.skip(told)
+            pytest.fail(problem)
+        pytest.skip(problem)
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         # Chromium's sandbox does not start for root.
@@ -29,9 +29,10 @@ def chromium():
 
 
 class Opened:
-    """A page of its own, of a file or of a server on this machine; `problems` are what went wrong in it.
+    """A page of its own, of a file or of a server on this machine; `problems` lists errors in it
+    and every request to elsewhere.
 
-    Among them is every request to elsewhere. A file is opened without a network.
+    A file is opened without a network.
     """
 
     def __init__(self, browser, where: Path | str, width: int = 1280, scheme: str = "light"):
