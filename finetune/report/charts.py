@@ -122,6 +122,15 @@ def forest(points: list[Point], label: str, reference: float | None = None) -> F
     return Figure(drawn(alt.layer(*layers), 38 * len(rows) + 26, label))
 
 
+def curve_legend(names: list[str], diagonal: bool, dots: bool) -> list[tuple[str, str, str]]:
+    """Legend of lines: name, colour and dashes; empty for one line without a diagonal."""
+    dashes = [" ".join(map(str, pattern)) if pattern[1] else "" for pattern in DASHES]
+    legend = list(zip(names, COLOURS, dashes, strict=False)) if len(names) > 1 or diagonal else []
+    if diagonal:
+        legend.append(("perfect" if dots else "by chance", MUTED, "2 3"))
+    return legend
+
+
 def curves(
     series: dict[str, Iterable[tuple[float, float]]],
     x: str,
@@ -173,11 +182,7 @@ def curves(
         ends = alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
         line = ends.mark_line(color=MUTED, strokeWidth=1, strokeDash=[2, 3], aria=False)
         layers.insert(0, line.encode(x=across, y=up))
-    dashes = [" ".join(map(str, pattern)) if pattern[1] else "" for pattern in DASHES]
-    legend = list(zip(names, COLOURS, dashes, strict=False)) if len(names) > 1 or diagonal else []
-    if diagonal:
-        legend.append(("perfect" if dots else "by chance", MUTED, "2 3"))
-    return Figure(drawn(alt.layer(*layers), 240, label), legend)
+    return Figure(drawn(alt.layer(*layers), 240, label), curve_legend(names, diagonal, dots))
 
 
 def stacked(rows: list[tuple[float, float, float]], x: str, y: str, label: str) -> Figure:
