@@ -1,4 +1,4 @@
-"""The exported model over HTTP: POST /predict, a page to try it at /, /health, /metrics, /docs.
+"""Serve the exported model over HTTP: POST /predict and /explain, a page to try it at /, /health, /metrics, /docs.
 
     python -m finetune.serve                     (make serve)
     python -m finetune.serve --port 8001         (make serve PORT=8001)

@@ -12,6 +12,7 @@ RETRY_AFTER = "1"  # seconds, about the time to empty a full queue
 
 
 async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    """400 for a body that is not JSON, 422 for JSON of another form."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         reason = f"{first['ctx']['error']} at character {first['loc'][-1]}"
@@ -20,11 +21,13 @@ async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
 
 
 async def queue_full(_: Request, error: Full) -> JSONResponse:
+    """503, and when to try again."""
     detail = f"at most {error.room} texts can wait, and there is no room for {error.rows} more now; try again later"
     return JSONResponse({"detail": detail}, 503, {"Retry-After": RETRY_AFTER})
 
 
 async def refused(_: Request, error: HTTPException) -> JSONResponse:
+    """The status that a route, the guard or FastAPI chose."""
     detail = error.detail
     if error.status_code == 400:  # FastAPI's, for anything json raises other than a syntax error
         detail = "the body is not readable JSON: nested too deeply, a number too long, or not UTF-8"

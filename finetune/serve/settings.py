@@ -42,12 +42,20 @@ OPTIONS = {
 
 
 def read_settings(usage: str) -> Settings:
-    """Settings from the command line, then the environment, then the defaults."""
-    parser = argparse.ArgumentParser(prog="python -m finetune.serve", description=usage.partition("\n")[0])
+    """Settings from the command line, then the environment, then the defaults; `--help` shows `usage` too."""
+    summary, _, more = usage.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m finetune.serve",
+        description=summary,
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     for name, description in OPTIONS.items():
         default = Settings._field_defaults[name]
         variable = f"SERVE_{name.upper()}"
-        kind = type(default) if not isinstance(default, int) else whole(0, 65535) if name == "port" else whole(1)
+        kind = type(default)
+        if kind is int:
+            kind = whole(0, 65535) if name == "port" else whole(1)
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=kind,

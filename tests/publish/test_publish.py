@@ -76,17 +76,27 @@ def refusal(done: subprocess.CompletedProcess) -> str:
 
 
 @pytest.fixture
-def refused_here(monkeypatch):
-    """Function that publishes in this process, which saves starting one, and returns the one-line refusal."""
+def publish_here(monkeypatch):
+    """Function that publishes in this process, which saves starting one."""
 
-    def run(project: Project, to) -> str:
+    def run(project: Project, to):
         for name, value in project.environment.items():
             if name.startswith("DVC_"):
                 monkeypatch.setenv(name, value)
         monkeypatch.chdir(project.folder)
         monkeypatch.setattr(sys, "argv", ["publish", str(to)])
+        command_line.main()
+
+    return run
+
+
+@pytest.fixture
+def refused_here(publish_here):
+    """Function that publishes in this process and returns the one-line refusal."""
+
+    def run(project: Project, to) -> str:
         with pytest.raises(UserError) as caught:
-            command_line.main()
+            publish_here(project, to)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -220,20 +230,21 @@ def test_a_link_into_the_exported_folder_is_refused_too(project, refused_here, t
     assert "is not a folder" in refused_here(project, tmp_path / "round")
 
 
-def test_the_exported_folder_alone_suffices_as_after_pulling_it(project, tmp_path):
+def test_the_exported_folder_alone_suffices_as_after_pulling_it(project, publish_here, tmp_path):
     for absent in (".dvc/cache", "models/finetuned", "data"):
         shutil.rmtree(project.folder / absent)
-    succeeded(publish(project, tmp_path / "out"))
+    publish_here(project, tmp_path / "out")
+    assert (tmp_path / "out" / SUMS).is_file()
 
 
-def test_a_running_dvc_command_stops_publishing(project, tmp_path):
+def test_a_running_dvc_command_stops_publishing(project, refused_here, tmp_path):
     script = "import time; from dvc.repo import Repo, lock_repo\nwith lock_repo(Repo()): print('locked', flush=True); time.sleep(60)"
     holder = subprocess.Popen(
         [sys.executable, "-c", script], cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True
     )
     try:
         assert holder.stdout.readline() == "locked\n"
-        assert "another `dvc` command is running here" in refusal(publish(project, tmp_path / "out"))
+        assert "another `dvc` command is running here" in refused_here(project, tmp_path / "out")
     finally:
         holder.kill()
         holder.communicate()
@@ -260,7 +271,7 @@ def test_the_gate_judges_metrics_written_until_dvc_s_lock_is_free(project, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_a_running_stage_stops_publishing_but_a_killed_one_does_not(project, tmp_path):
+def test_a_running_stage_stops_publishing_but_a_killed_one_does_not(project, publish_here, refused_here, tmp_path):
     pipeline = yaml.safe_load((project.folder / "dvc.yaml").read_text())
     pipeline["stages"]["export"]["cmd"] = "rm -rf models/export; echo started > started; sleep 60"
     (project.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
@@ -274,7 +285,7 @@ def test_a_running_stage_stops_publishing_but_a_killed_one_does_not(project, tmp
             assert time.monotonic() < deadline
             assert running.poll() is None
             time.sleep(0.1)
-        message = refusal(publish(project, tmp_path / "out"))
+        message = refused_here(project, tmp_path / "out")
         assert "a stage is running; wait until it has finished" in message
         assert f"(PID {running.pid}): " in message
         assert not (tmp_path / "out").exists()
@@ -284,7 +295,8 @@ def test_a_running_stage_stops_publishing_but_a_killed_one_does_not(project, tmp
     assert str(running.pid) in (project.folder / ".dvc/tmp/rwlock").read_text()  # left behind by DVC
     project.run("git", "checkout", "-q", ".")
     shutil.copytree(tmp_path / "export", project.folder / "models/export")
-    succeeded(publish(project, tmp_path / "out"))
+    publish_here(project, tmp_path / "out")
+    assert (tmp_path / "out" / SUMS).is_file()
 
 
 # To a folder.
@@ -314,10 +326,10 @@ def test_a_folder_is_published_with_checksums_and_published_again(project, tmp_p
     assert [path.name for path in target.parent.iterdir()] == ["model"]
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(exported, refused_here, tmp_path):
+def test_a_folder_that_holds_something_else_is_left_alone(exported, publish_here, refused_here, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
-    succeeded(publish(exported, mine))  # an empty folder may be used
+    publish_here(exported, mine)  # an empty folder may be used
     (mine / "thesis.txt").write_text("years of work")
     message = refused_here(exported, mine)
     assert "holds thesis.txt, which was not published there" in message
@@ -367,7 +379,7 @@ def with_an_empty_folder(folder: Path):
 def published(exported, tmp_path_factory):
     """A publication; tests must not change it."""
     target = tmp_path_factory.mktemp("published") / "model"
-    succeeded(publish(exported, target))
+    publish_folder.publish(exported.folder / "models/export", target)
     return target
 
 
@@ -395,7 +407,7 @@ def test_only_an_unmodified_publication_is_replaced(published, exported, tmp_pat
 def test_a_copy_that_does_not_fit_leaves_the_earlier_one(exported, tmp_path):
     """A limit on the size of a file simulates a full disk: the weights do not fit."""
     target = tmp_path / "model"
-    succeeded(publish(exported, target))
+    publish_folder.publish(exported.folder / "models/export", target)
     before = contents(target)
     script = (
         "import resource, runpy, shutil, signal, sys\n"
@@ -417,7 +429,7 @@ def test_a_copy_that_does_not_fit_leaves_the_earlier_one(exported, tmp_path):
 
 def test_a_kill_during_the_copy_leaves_the_earlier_one_and_the_next_run_cleans_up(exported, tmp_path):
     target = tmp_path / "model"
-    succeeded(publish(exported, target))
+    publish_folder.publish(exported.folder / "models/export", target)
     before = contents(target)
     script = (
         "import os, runpy, shutil, signal, sys\n"
