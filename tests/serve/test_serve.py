@@ -46,7 +46,7 @@ def test_one_text_and_many_are_answered_as_the_model_answers_them(server, learnt
         assert prediction["probabilities"][prediction["label"]] == prediction["probability"]
     status, one = server.post("/predict", {"text": TEXTS[7]})
     assert status == 200
-    assert one["predictions"] == [many["predictions"][7]]  # whoever else is in the batch
+    assert one["predictions"] == [many["predictions"][7]]  # whatever else is in the batch
 
 
 def test_a_text_that_is_longer_than_the_model_reads_says_so(server):
