@@ -1,4 +1,4 @@
-"""Train every strategy in full on the project's data with several seeds, for the table of docs/strategies.md.
+"""Train every strategy in full on the project's data with several seeds, for the table of docs/training.md.
 
     python -m benchmarks.strategies [--seeds 3] [--only full head]
 

@@ -1,12 +1,12 @@
-"""The numbers in the README, from a record of the default run, and the list of modules in docs/code.md.
+"""Updates the docs: scores and defaults from the record of the default run, and the list of modules.
 
     python -m docs.readme                    (make readme)
     python -m docs.readme --new-defaults     also when params.yaml differs from the record
 
 reads   params.yaml, metrics/, the first line of every module
-writes  docs/default_run/, README.md, docs/scores.svg, docs/code.md
+writes  docs/default_run/, README.md (scores), docs/parameters.md (defaults), docs/scores.svg, docs/code.md
 
-README describes the default run, so the record is renewed only from a run with the recorded parameters.
+The docs describe the default run, so the record is updated only from a run with the recorded parameters.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from finetune.results.metrics import METRICS, read_metrics
 from finetune.summary import summary
 
 README = Path("README.md")
+PARAMETERS = Path("docs/parameters.md")
 CODE = Path("docs/code.md")
 RECORD = Path("docs/default_run")
 SCORES = re.compile(r"^```\n(classifier .*?\n)?```$", re.DOTALL | re.MULTILINE)
@@ -41,7 +42,7 @@ WIDTH = 60  # characters of a default that the table has room for; a longer one 
 
 
 def defaults(values: dict, schema: type[BaseModel] = Params, prefix: str = "") -> dict:
-    """Every parameter by its dotted name, a threshold of the gate whole: {"train": {"lr": 1}} -> {"train.lr": 1}."""
+    """Every parameter by its dotted name; a threshold of the gate stays one value: {"train": {"lr": 1}} -> {"train.lr": 1}."""
     found = {}
     for name, value in values.items():
         section = schema.model_fields[name].annotation
@@ -62,12 +63,17 @@ def shown(value) -> str:
 
 
 def means(text: str, value) -> bool:
-    """Whether a cell of the table stands for a value: `1e-4` also stands for 0.0001."""
-    return text == shown(value) or ("…" not in text and parse_yaml_text(text, "README") == value)
+    """Whether a cell of the table denotes a value: `1e-4` also denotes 0.0001."""
+    return text == shown(value) or ("…" not in text and parse_yaml_text(text, "docs/parameters.md") == value)
 
 
-def with_numbers(readme: str, params: dict, metrics: dict) -> str:
-    """README with the scores of the last run and the values of params.yaml; a key that its table lacks stays out."""
+def with_scores(readme: str, metrics: dict) -> str:
+    """README with the scores of the recorded run."""
+    return SCORES.sub(lambda _: f"```\n{summary(metrics['test'], metrics['baseline'])}\n```", readme, count=1)
+
+
+def with_defaults(page: str, params: dict) -> str:
+    """The page about parameters with the recorded values; it gets no row for a key that it lacks."""
     values = defaults(params)
 
     def row(match: re.Match) -> str:
@@ -76,16 +82,15 @@ def with_numbers(readme: str, params: dict, metrics: dict) -> str:
             value = shown(values[key])
         return f"| `{key}` | `{value}` | {meaning} |"
 
-    scores = f"```\n{summary(metrics['test'], metrics['baseline'])}\n```"
-    return ROW.sub(row, SCORES.sub(lambda _: scores, readme, count=1))
+    return ROW.sub(row, page)
 
 
 def renew_record(params: dict, new_defaults: bool):
-    """Copies parameters and metrics of the last run into the record; raises UserError for parameters other than recorded."""
+    """Copies parameters and metrics of the last run into the record; raises UserError if the parameters differ from it."""
     recorded = RECORD / PARAMS
     if recorded.is_file() and parse_yaml(recorded) != params and not new_defaults:
         raise UserError(
-            f"{PARAMS} differs from the default run in {recorded}, which README describes; nothing was changed: "
+            f"{PARAMS} differs from the default run in {recorded}, which the docs describe; nothing was changed: "
             "`python -m docs.readme --new-defaults` makes these parameters the defaults"
         )
     if RECORD.exists():
@@ -100,7 +105,7 @@ def first_line(path: Path) -> str:
 
 
 def modules_page(root: Path = Path("finetune")) -> str:
-    """docs/code.md: a line for every module, in reading order."""
+    """docs/code.md: one line for every module, in reading order."""
     lines = ["# The code, in reading order", ""]
     lines += [
         "Each stage in `stages/` reads its inputs, calls `finetune`, and writes its outputs. A folder of `finetune/` is code"
@@ -130,12 +135,14 @@ def main():
 
     parser = argparse.ArgumentParser(prog="python -m docs.readme", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--new-defaults", action="store_true", help="take the parameters of params.yaml as the defaults"
+        "--new-defaults", action="store_true", help="make the parameters in params.yaml the recorded defaults"
     )
     arguments = parser.parse_args()
     renew_record(parse_yaml(PARAMS), arguments.new_defaults)
-    text = with_numbers(README.read_text(encoding="utf-8"), parse_yaml(RECORD / PARAMS), read_metrics(RECORD / METRICS))
+    text = with_scores(README.read_text(encoding="utf-8"), read_metrics(RECORD / METRICS))
     README.write_text(text, encoding="utf-8")
+    text = with_defaults(PARAMETERS.read_text(encoding="utf-8"), parse_yaml(RECORD / PARAMS))
+    PARAMETERS.write_text(text, encoding="utf-8")
     CODE.write_text(modules_page(), encoding="utf-8")
     picture.main()
 

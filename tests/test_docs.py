@@ -1,9 +1,10 @@
-"""The README against the project: it misses nothing that there is, and invents nothing."""
+"""README and the pages in docs/ against the project: nothing is missing, nothing is invented."""
 
 import re
 import shlex
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from xml.etree import ElementTree
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from docs import readme
-from docs.readme import FLOORS, ROW, SCORES, defaults, modules_page, shown, with_numbers
+from docs.readme import FLOORS, ROW, SCORES, defaults, modules_page, shown, with_defaults, with_scores
 from finetune.base.errors import UserError
 from finetune.base.params import check_params
 from finetune.base.yaml_file import parse_yaml, parse_yaml_text
@@ -20,19 +21,31 @@ from finetune.results.metrics import read_metrics
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RECORD = ROOT / "docs/default_run"  # README describes this run, whatever the workspace holds
+PARAMETERS = (ROOT / "docs/parameters.md").read_text(encoding="utf-8")
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+}
+LOGS = {"benchmarks.md", "decisions.md", "CHANGELOG.md"}  # they also name commands of the past
+SHOWN = "\n".join(text for path, text in PAGES.items() if path.name not in LOGS)
+RECORD = ROOT / "docs/default_run"  # the docs describe this run, whatever the workspace holds
 PARAMS = parse_yaml(RECORD / "params.yaml")
 PIPELINE = parse_yaml_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"), "test")
 FENCED = re.compile(r"^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
-OUT_OF_DATE = "the README is behind docs/default_run; run `make readme`"
+OUT_OF_DATE = "the docs differ from docs/default_run; run `make readme`"
+LAYOUT = re.compile(r"(?:\S+ )*\S+(?=  )")  # the names in a line of the layout: all before two spaces
 
 
 def section(title: str) -> str:
-    """Text under one heading."""
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE)
-    assert found, f"no heading {title!r}"
-    return found[1]
+    """Text under a heading of README or of a page in docs/; the title of a page means the whole page."""
+    heading = re.compile(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    for text in PAGES.values():
+        if text.startswith(f"# {title}\n"):
+            return text
+        if match := heading.search(text):
+            return match[1]
+    raise AssertionError(f"no heading {title!r}")
 
 
 def code(text: str) -> list[str]:
@@ -48,41 +61,29 @@ def table(title: str, first: str) -> list[list[str]]:
 
 
 def first_column(title: str, first: str) -> list[str]:
-    """What stands in backticks in the first column of a table."""
+    """Names in backticks in the first column of a table."""
     return [name for row in table(title, first) for name in code(row[0])]
 
 
 def commands(program: str) -> list[str]:
-    """Commands that the README shows, in blocks or in the text, without what follows a #."""
-    lines = [line for block in FENCED.finditer(README) for line in block["text"].splitlines()]
-    shown = [line.split("  #")[0].strip() for line in [*lines, *code(FENCED.sub("", README))]]
+    """Commands in README and docs, in blocks or in the text, without comments."""
+    lines = [line for block in FENCED.finditer(SHOWN) for line in block["text"].splitlines()]
+    shown = [line.split("  #")[0].strip() for line in [*lines, *code(FENCED.sub("", SHOWN))]]
     return [line for line in shown if line.split(" ")[0] == program]
 
 
-def tree() -> dict[str, list[str]]:
-    """Names in each folder of the tree; a top-level line that is no folder is in the folder ""."""
-    folders: dict[str, list[str]] = {"": []}
-    current = ""
-    for line in FENCED.search(section("Files"))["text"].splitlines():
-        name, told = line.split(maxsplit=1) if len(line.split()) > 1 else (line.strip(), "")
-        if line.startswith("  "):
-            assert told, f"{name} has no line"
-            folders[current].append(name)
-        elif name.endswith("/"):
-            current = name.rstrip("/")
-            folders[current] = []
-        else:
-            folders[""].append(name)
-    return folders
+def links(text: str) -> list[str]:
+    """Links of a page to files of the project."""
+    return [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
 
 
-def files(folder: str, pattern: str = "*") -> set[str]:
-    """Names of the files in a folder that are written by hand and tell something."""
-    return {
-        path.name
-        for path in (ROOT / folder).glob(pattern)
-        if path.is_file() and not path.name.startswith((".", "__init"))
-    }
+def layout() -> tuple[set[str], set[str]]:
+    """Names in the layout: those at the top of the project, and those in finetune/; folders without their slash."""
+    top, inside = set(), set()
+    for line in FENCED.search(section("Layout"))["text"].splitlines():
+        names = {name.strip(",").split("/")[0] for name in LAYOUT.match(line.strip())[0].split()}
+        (inside if line.startswith("  ") else top).update(names)
+    return top, inside
 
 
 def test_every_make_target_is_shown_and_no_other():
@@ -94,59 +95,60 @@ def test_every_make_target_is_shown_and_no_other():
 
 
 def test_every_stage_is_shown_with_all_that_it_writes():
-    assert first_column("What you get", "stage") == list(PIPELINE["stages"])
-    for name, _, written in table("What you get", "stage"):
+    assert first_column("The six stages", "stage") == list(PIPELINE["stages"])
+    for name, _, written in table("The six stages", "stage"):
         stage = PIPELINE["stages"][name.strip("`")]
         metrics = [path for entry in stage.get("metrics", []) for path in entry]
         assert [path.rstrip("/") for path in code(written)] == [*stage["outs"], *metrics]
 
 
 def test_every_parameter_is_explained_and_no_other():
-    assert first_column("Every parameter", "key") == list(defaults(PARAMS))
+    assert first_column("Parameters", "key") == list(defaults(PARAMS))
 
 
 def test_scores_and_defaults_are_those_of_the_recorded_default_run():
     assert SCORES.search(README), "no block with the scores"
-    assert len(ROW.findall(section("Every parameter"))) == len(defaults(PARAMS))
-    assert with_numbers(README, PARAMS, read_metrics(RECORD / "metrics")) == README, OUT_OF_DATE
+    assert len(ROW.findall(PARAMETERS)) == len(defaults(PARAMS))
+    assert with_scores(README, read_metrics(RECORD / "metrics")) == README, OUT_OF_DATE
+    assert with_defaults(PARAMETERS, PARAMS) == PARAMETERS, OUT_OF_DATE
 
 
 def test_wrong_numbers_are_replaced_and_other_ways_to_write_the_same_stay():
     params = {"train": {"lr": 3e-5, "epochs": 3}, "gate": {"test.f1": {"min": 0.5}}}
     text = "| `train.lr` | `3.0e-5` | x |\n| `train.epochs` | `2` | of `n` |\n| `gate.test.f1` | `{min: 0.50}` | y |\n"
-    metrics = read_metrics(RECORD / "metrics")
-    assert with_numbers(text, params, metrics) == text.replace("`2`", "`3`")
+    assert with_defaults(text, params) == text.replace("`2`", "`3`")
     assert shown("a" * 99) == "a" * 59 + "…"
 
 
 def test_every_recipe_is_shown_and_no_other():
     recipes = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
     assert set(first_column("Recipes", "recipe")) == recipes
-    named = re.findall(r"(?:NAME=|finetune\.recipe )([a-z][a-z0-9-]*)", README)
+    named = re.findall(r"(?:NAME=|finetune\.recipe )([a-z][a-z0-9-]*)", SHOWN)
     assert named
     assert set(named) <= recipes
 
 
 def test_every_metrics_file_is_explained_and_no_other():
-    listed = first_column("What to read in the metrics", "file")
+    listed = first_column("Metrics files", "file")
     assert listed == [
         path for stage in PIPELINE["stages"].values() for entry in stage.get("metrics", []) for path in entry
     ]
 
 
-def test_the_tree_has_a_line_for_every_file_and_no_other():
-    folders = tree()
-    for folder, pattern in (("docs", "*"), ("finetune", "*.py"), ("recipes", "*"), ("stages", "*.py")):
-        assert len(folders[folder]) == len(set(folders[folder]))
-        packages = {f"{name}/" for name in FLOORS if (ROOT / "finetune" / name).is_dir()} | {"html/"}
-        expected = files(folder, pattern) | (packages if folder == "finetune" else set())
-        assert set(folders[folder]) == expected, folder
-    nested = {name for name in folders[""] if "/" in name}
-    # A file of your own at the top is no concern of the README until Git knows it.
+def test_the_layout_names_every_folder_and_every_top_level_file_and_no_other():
+    top, inside = layout()
+    assert inside == {name for name in FLOORS if (ROOT / "finetune" / name).is_dir()} | {"html"}
+    # A file of your own at the top does not concern README until Git tracks it.
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert set(folders[""]) - nested == {name for name in tracked if "/" not in name and not name.startswith(".")}
-    assert all((ROOT / name).is_file() for name in nested)
-    assert all((ROOT / folder).is_dir() for folder in folders)
+    names = {name.split("/")[0] for name in tracked if not name.startswith(".")}
+    assert {name for name in names if not any(fnmatch(name, pattern) for pattern in top)} == set()
+    assert {pattern for pattern in top if not any(fnmatch(name, pattern) for name in names)} == set()
+
+
+def test_readme_is_short_and_links_to_every_page():
+    assert len(README.splitlines()) <= 200
+    linked = {(ROOT / link).resolve() for link in links(README)}
+    assert set(PAGES) - {ROOT / "README.md"} <= linked
 
 
 def test_the_page_about_the_code_has_a_line_for_every_module():
@@ -160,7 +162,7 @@ def test_a_run_on_other_data_leaves_the_readme_and_its_record_as_they_are(workdi
     (workdir / "metrics").mkdir()
     (workdir / "metrics/test.json").write_text("{}")
     own = PARAMS | {"data": PARAMS["data"] | {"uri": "data/local/own.csv"}}
-    with pytest.raises(UserError, match="README describes; nothing was changed"):
+    with pytest.raises(UserError, match="the docs describe; nothing was changed"):
         readme.renew_record(own, new_defaults=False)
     assert (workdir / "docs/default_run/metrics/test.json").read_text() != "{}"
     (workdir / "params.yaml").write_text(yaml.safe_dump(own))
@@ -182,21 +184,22 @@ def test_a_python_command_names_a_module_there_is(command):
     assert find_spec(command.split()[2])
 
 
-def test_every_link_leads_to_a_file():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page):
+    assert [link for link in links(PAGES[page]) if not (page.parent / link).is_file()] == []
 
 
 def test_the_exit_statuses_of_the_gate_are_explained():
-    told = {int(status.strip("`")): meaning for status, meaning in table("The gate and CI", "exit status")}
-    assert set(told) == {HOLDS, FALLS_SHORT, CANNOT_TELL}
-    assert "holds" in told[HOLDS]
-    assert "falls short" in told[FALLS_SHORT]
-    assert "could not tell" in told[CANNOT_TELL]
+    meanings = {
+        int(status.strip("`")): meaning for status, meaning in table("Thresholds and comparisons", "exit status")
+    }
+    assert set(meanings) == {HOLDS, FALLS_SHORT, CANNOT_TELL}
+    assert "holds" in meanings[HOLDS]
+    assert "falls short" in meanings[FALLS_SHORT]
+    assert "could not tell" in meanings[CANNOT_TELL]
 
 
-def test_the_error_that_is_shown_is_the_one_that_is_told():
+def test_the_error_in_the_docs_is_the_one_that_is_reported():
     wrong = PARAMS | {"train": PARAMS["train"] | {"batch_size": 0}}
     with pytest.raises(UserError) as error:
         check_params(wrong, source="params.yaml")
@@ -204,7 +207,8 @@ def test_the_error_that_is_shown_is_the_one_that_is_told():
 
 
 def test_the_settings_that_are_shown_are_valid():
-    blocks = [block["text"] for block in FENCED.finditer(section("Your own data")) if block["language"] == "yaml"]
+    sections = section("Your own data") + section("Other languages")
+    blocks = [block["text"] for block in FENCED.finditer(sections) if block["language"] == "yaml"]
     assert len(blocks) == 2
     for block in blocks:
         params = parse_yaml(RECORD / "params.yaml")
