@@ -1,4 +1,4 @@
-# `make` lists the targets. The first call of one installs what it needs into .venv; later calls do no set-up.
+# `make` lists the targets. The first call of a target installs its requirements into .venv; later calls skip the set-up.
 PYTHON ?= python3.11
 K ?= 5
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-repro: .venv/runtime .dvc/plots.html ## run the pipeline and print the fine-tuned model beside every baseline
+repro: .venv/runtime .dvc/plots.html ## run the pipeline and compare the fine-tuned model with every baseline
 	@python -m finetune.base.params
 	@dvc repro
 	@python -m finetune.summary
@@ -21,41 +21,41 @@ lint: .venv/development ## check style and format
 	@ruff check .
 	@ruff format --check .
 
-format: .venv/development ## mend style and format
+format: .venv/development ## fix style and format
 	@ruff check --fix .
 	@ruff format .
 
-gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml, with AGAINST=main also with that branch
+gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml; AGAINST=main also compares with that branch
 	@python -m finetune.gate $(if $(AGAINST),--against '$(AGAINST)')
 
-report: .venv/runtime ## write report.html about the last run, with AGAINST=main beside that branch
+report: .venv/runtime ## write report.html about the last run; AGAINST=main compares it with that branch
 	@python -m finetune.report $(if $(AGAINST),--against '$(AGAINST)')
 
 recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-distilbert
 	@python -m finetune.recipe $(NAME)
 
-learning-curve: .venv/runtime ## train on 250, 500, … all rows and draw how the score grows
+learning-curve: .venv/runtime ## train on 250, 500, … all rows and plot the score
 	@python -m finetune.learning_curve
 
-seeds: .venv/runtime ## train with several seeds and tell how far the scores differ: make seeds K=5
+seeds: .venv/runtime ## train with several seeds and report the spread of the scores: make seeds K=5
 	@python -m finetune.seeds $(K)
 
-serve: .venv/runtime ## answer over HTTP with the exported model, and try it in a browser: make serve PORT=8001
+serve: .venv/runtime ## serve the exported model over HTTP, with a page to try it: make serve PORT=8001
 	@python -m finetune.serve $(if $(PORT),--port '$(PORT)')
 
-publish: .venv/publish ## send the exported model to TO=hf://owner/name, s3://bucket/key or a folder, if the gate holds
+publish: .venv/publish ## publish the exported model to TO=hf://owner/name, s3://bucket/key or a folder, if the gate passes
 	@python -m finetune.publish '$(TO)' $(if $(PRIVATE),--private)
 
-readme: .venv/development ## renew README's numbers, picture and list of modules from the default run
+readme: .venv/development ## update the docs (numbers, picture, list of modules) from the default run
 	@python -m docs.readme
 
-bench: .venv/development ## measure speed and memory beside what bounds them
+bench: .venv/development ## measure speed and memory against a baseline or the hardware's limit
 	@python -m benchmarks
 
 clean: ## remove .venv; data, models and DVC's cache stay
 	@rm -rf .venv
 
-# A set-up that was broken off leaves no stamp, so it is done again.
+# An interrupted set-up leaves no stamp, so the next call repeats it.
 .venv/runtime: requirements.txt requirements-export.txt requirements-report.txt requirements-serve.txt constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or name yours: make PYTHON=python3" >&2; exit 1; }
 	@echo "Installing the pinned versions into .venv (some minutes, once)"
@@ -63,7 +63,7 @@ clean: ## remove .venv; data, models and DVC's cache stay
 	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -r requirements-serve.txt -c constraints.txt
 	@touch $@
 
-# With the chart libraries in it, so that `dvc plots show` needs no network.
+# The page contains the chart libraries, so `dvc plots show` needs no network.
 .dvc/plots.html: .venv/runtime
 	@python -m finetune.plots_page
 
