@@ -1,4 +1,4 @@
-"""The picture in the README, drawn from the record of the default run.
+"""Draws the picture in README from the record of the default run.
 
     python -m docs.picture          (make readme)
 
@@ -26,11 +26,11 @@ NAMES = {
     "majority": "most frequent label",
     "untrained": "encoder with an untrained head",
 }
-SHARES = {"format": "%", "values": [0, 0.25, 0.5, 0.75, 1], "labelFlush": True}
+PERCENT = {"format": "%", "values": [0, 0.25, 0.5, 0.75, 1], "labelFlush": True}
 
 
 def plot_data(stage: str, name: str) -> pd.DataFrame:
-    """Data of one plot, as the stage left it."""
+    """Data of one plot, as the stage wrote it."""
     return pd.read_csv(METRICS / "plots" / stage / f"{name}.csv")
 
 
@@ -43,7 +43,7 @@ def accuracy_chart() -> alt.LayerChart:
     names = alt.Y("name:N", sort=order, title=None, axis=alt.Axis(labelLimit=0, labelPadding=8, grid=False))
     chart = alt.Chart(rows).encode(y=names)
     bars = chart.mark_bar(height=20, cornerRadiusEnd=2).encode(
-        x=alt.X("accuracy:Q", title="accuracy", axis=alt.Axis(**SHARES), scale=alt.Scale(domain=[0, 1])),
+        x=alt.X("accuracy:Q", title="accuracy", axis=alt.Axis(**PERCENT), scale=alt.Scale(domain=[0, 1])),
         color=alt.condition(alt.datum.classifier == FINE_TUNED, alt.value(OURS), alt.value(THEIRS)),
     )
     whiskers = chart.mark_rule(strokeWidth=2, color=INK).encode(x="low:Q", x2="high:Q")
@@ -73,14 +73,14 @@ def roc_chart() -> alt.Chart:
     )
     chart = alt.Chart(pd.concat(curves)).mark_line(strokeWidth=2.5, clip=True)
     return chart.encode(
-        x=alt.X("false_positive_rate:Q", title="false positive rate", axis=alt.Axis(**SHARES)),
-        y=alt.Y("true_positive_rate:Q", title="true positive rate", axis=alt.Axis(**SHARES)),
+        x=alt.X("false_positive_rate:Q", title="false positive rate", axis=alt.Axis(**PERCENT)),
+        y=alt.Y("true_positive_rate:Q", title="true positive rate", axis=alt.Axis(**PERCENT)),
         color=colour,
     ).properties(width=260, height=240, title="ROC curve")
 
 
 def picture() -> alt.HConcatChart:
-    """Both charts side by side, on a background of their own so that they can be read in light and in dark."""
+    """Both charts side by side, on a white background so that they are readable in light and dark mode."""
     axes = alt.AxisConfig(
         labelColor=INK,
         titleColor=INK,
@@ -93,7 +93,7 @@ def picture() -> alt.HConcatChart:
         labelPadding=6,
         titlePadding=8,
     )
-    # Each chart keeps its legend to itself; a shared one would be drawn over the names on the left.
+    # Each chart has its own legend; a shared one would cover the names on the left.
     charts = alt.hconcat(accuracy_chart(), roc_chart(), spacing=40).resolve_scale(color="independent")
     return charts.configure(
         font="Helvetica, Arial, sans-serif",

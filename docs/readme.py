@@ -31,32 +31,32 @@ CODE = Path("docs/code.md")
 RECORD = Path("docs/default_run")
 SCORES = re.compile(r"^```\n(classifier .*?\n)?```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `(?P<key>[^`]+)` \| `(?P<value>[^`]+)` \| (?P<meaning>.+) \|$", re.MULTILINE)
-# From the ground up: a package imports only from those before it. After them, what a user can run.
+# From the ground up: a package imports only from those before it. Last come the commands.
 FLOORS = (
     *("base", "sources", "splitting", "rows", "encoder", "scoring", "baselines", "training", "evaluation"),
     *("wording", "runtime", "export", "results"),
     *("summary", "recipe", "seeds", "learning_curve", "plots_page"),
     *("gate", "report", "predict", "serve", "publish"),
 )
-WIDTH = 60  # characters of a default that the table has room for; a longer one ends in …
+WIDTH = 60  # characters of a default in the table; a longer one is cut and ends in …
 
 
 def defaults(values: dict, schema: type[BaseModel] = Params, prefix: str = "") -> dict:
     """Every parameter by its dotted name; a threshold of the gate stays one value: {"train": {"lr": 1}} -> {"train.lr": 1}."""
-    found = {}
+    values_by_key = {}
     for name, value in values.items():
         section = schema.model_fields[name].annotation
         if name == "gate":
-            found |= {f"gate.{metric}": threshold for metric, threshold in value.items()}
+            values_by_key |= {f"gate.{metric}": threshold for metric, threshold in value.items()}
         elif isinstance(section, type) and issubclass(section, BaseModel):
-            found |= defaults(value, section, f"{prefix}{name}.")
+            values_by_key |= defaults(value, section, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value
-    return found
+            values_by_key[prefix + name] = value
+    return values_by_key
 
 
 def shown(value) -> str:
-    """A value as the table shows it, in YAML on one line."""
+    """A value as YAML on one line, as the table shows it."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000)
     text = text.removesuffix("...\n").strip()
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

@@ -1,4 +1,4 @@
-"""The pictures of the report and of the server's page in the README, taken by a headless Chromium on PATH.
+"""Takes the pictures of the report and of the server's page for the docs, with a headless Chromium on PATH.
 
     make report && python -m docs.screenshot
 
@@ -26,7 +26,7 @@ TEXT = "The first hour is slow and the plot makes little sense, yet the two lead
 
 @contextmanager
 def serving():
-    """Address of a server on a free port, which ends with the block."""
+    """Address of a server on a free port; it stops at the end of the block."""
     command = [sys.executable, "-m", "finetune.serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         started = server.stdout.readline().split()
@@ -56,15 +56,15 @@ def server_picture(browser: Browser):
 
 
 def main():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
         raise UserError("no chromium, chromium-browser or google-chrome is on PATH; install one of them")
     if not REPORT.is_file():
         raise UserError(f"{REPORT} is missing; run `make report` first")
     with sync_playwright() as playwright:
         # Chromium's sandbox does not start for root.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         for picture in (report_picture, server_picture):
             picture(browser)
         browser.close()

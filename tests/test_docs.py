@@ -55,9 +55,9 @@ def code(text: str) -> list[str]:
 
 def table(title: str, first: str) -> list[list[str]]:
     """Cells of the rows of the table under a heading whose first column is called `first`."""
-    found = re.search(rf"^\| {re.escape(first)} \|.*\n\|[ |-]+\|\n((?:\|.*\n)+)", section(title), re.MULTILINE)
-    assert found, f"no table {first!r} under {title!r}"
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in found[1].splitlines()]
+    rows = re.search(rf"^\| {re.escape(first)} \|.*\n\|[ |-]+\|\n((?:\|.*\n)+)", section(title), re.MULTILINE)
+    assert rows, f"no table {first!r} under {title!r}"
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in rows[1].splitlines()]
 
 
 def first_column(title: str, first: str) -> list[str]:
@@ -113,7 +113,7 @@ def test_scores_and_defaults_are_those_of_the_recorded_default_run():
     assert with_defaults(PARAMETERS, PARAMS) == PARAMETERS, OUT_OF_DATE
 
 
-def test_wrong_numbers_are_replaced_and_other_ways_to_write_the_same_stay():
+def test_wrong_numbers_are_replaced_and_equal_ones_in_another_notation_stay():
     params = {"train": {"lr": 3e-5, "epochs": 3}, "gate": {"test.f1": {"min": 0.5}}}
     text = "| `train.lr` | `3.0e-5` | x |\n| `train.epochs` | `2` | of `n` |\n| `gate.test.f1` | `{min: 0.50}` | y |\n"
     assert with_defaults(text, params) == text.replace("`2`", "`3`")
@@ -155,7 +155,7 @@ def test_the_page_about_the_code_has_a_line_for_every_module():
     assert (ROOT / "docs/code.md").read_text(encoding="utf-8") == modules_page(ROOT / "finetune"), OUT_OF_DATE
 
 
-def test_a_run_on_other_data_leaves_the_readme_and_its_record_as_they_are(workdir):
+def test_a_run_on_other_data_leaves_the_docs_and_their_record_unchanged(workdir):
     for name in ("README.md", "docs/default_run/params.yaml", "docs/default_run/metrics/test.json"):
         (workdir / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, name)
@@ -206,7 +206,7 @@ def test_the_error_in_the_docs_is_the_one_that_is_reported():
     assert f"\nerror: {error.value}\n" in section("When something fails")
 
 
-def test_the_settings_that_are_shown_are_valid():
+def test_the_settings_in_the_docs_are_valid():
     sections = section("Your own data") + section("Other languages")
     blocks = [block["text"] for block in FENCED.finditer(sections) if block["language"] == "yaml"]
     assert len(blocks) == 2
