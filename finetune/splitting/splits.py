@@ -18,7 +18,7 @@ LEFT_OUT = -1
 
 
 def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
-    """Split of each row (TRAIN, VALIDATION, TEST or LEFT_OUT), and how many rows were dropped and why.
+    """Split of each row (TRAIN, VALIDATION, TEST or LEFT_OUT), and the number of rows left out for each reason.
 
     A test or validation split of the source is kept; a missing one is taken out of train, stratified by label, with the
     rows of a group kept together. If several rows have the same text, only the first stays; rows of test come first,
@@ -43,11 +43,13 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
         else:
             carved = carve_rows(rows.label[train], share, settings.seed)
         split[train[carved]] = part
+    dropped["subset"] = 0
     for part, wanted in ((TRAIN, settings.train_rows), (TEST, settings.test_rows)):
         members = np.flatnonzero(split == part)
         if wanted is not None and wanted < len(members):
             chosen = nested_subset(rows.label[members], wanted, settings.seed)
             split[np.setdiff1d(members, members[chosen])] = LEFT_OUT
+            dropped["subset"] += len(members) - wanted
     check_classes(split, rows.label, label_names)
     return split, dropped
 

@@ -37,7 +37,7 @@ def test_shares_and_class_proportions_are_kept():
         [3, 7],
         [3, 7],
     ]
-    assert dropped == {"empty": 0, "duplicate": 0, "unlabelled": 0, "group": 0}
+    assert dropped == {"empty": 0, "duplicate": 0, "unlabelled": 0, "group": 0, "subset": 0}
 
 
 def test_rows_that_cannot_be_used_are_counted_by_reason():
@@ -45,7 +45,7 @@ def test_rows_that_cannot_be_used_are_counted_by_reason():
     labels = [0, 1] * 10 + [-1, 0, 1]
     texts = [*range(1, 20), 1, 30, 0, 0]
     split, dropped = assign_splits(row_keys(labels, texts), split_settings(validation=0.2, test=0.2), LABEL_NAMES)
-    assert dropped == {"empty": 2, "duplicate": 1, "unlabelled": 1, "group": 0}
+    assert dropped == {"empty": 2, "duplicate": 1, "unlabelled": 1, "group": 0, "subset": 0}
     assert np.flatnonzero(split == LEFT_OUT).tolist() == [19, 20, 21, 22]
 
 
@@ -146,3 +146,23 @@ def test_too_few_groups_are_refused():
         UserError, match=r"too few rows to split by group: 4 groups .* needs 10 of each; set data.group to null"
     ):
         assign_splits(row_keys([0, 1] * 50, groups=[0, 1, 2, 3] * 25), split_settings(), LABEL_NAMES)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(-1, 1), st.integers(0, 60), st.integers(0, 25), st.integers(0, 2)), min_size=1, max_size=120
+    ),
+    sizes=st.tuples(st.none() | st.integers(1, 50), st.none() | st.integers(1, 50)),
+)
+def test_every_row_is_in_a_split_or_counted_once(rows, sizes):
+    """Labels, texts and groups repeat, some rows have none, and the source may have splits of its own."""
+    keys = row_keys(*(list(column) for column in zip(*rows, strict=True)))
+    try:
+        split, dropped = assign_splits(keys, split_settings(train_rows=sizes[0], test_rows=sizes[1]), LABEL_NAMES)
+    except UserError:
+        return
+    assert (split != LEFT_OUT).sum() + sum(dropped.values()) == len(rows)
+    used = split != LEFT_OUT
+    assert (keys.label[used] >= 0).all()
+    assert len(set(keys.text[used])) == used.sum()

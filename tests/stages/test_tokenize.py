@@ -70,7 +70,7 @@ def test_dropped_rows_are_counted_and_reported_and_ids_still_point_to_the_source
     write_raw(workdir, tiny_bert, rows)
     tokenize.main()
     metrics = json.loads((workdir / "metrics/data.json").read_text())
-    assert metrics["dropped"] == {"empty": 3, "duplicate": 1, "unlabelled": 2, "group": 0}
+    assert metrics["dropped"] == {"empty": 3, "duplicate": 1, "unlabelled": 2, "group": 0, "subset": 0}
     assert "; dropped 3 empty, 1 duplicate, 2 unlabelled\n" in capsys.readouterr().out
     assert sum(metrics["rows"].values()) == len(rows) - 6 == sum(metrics["labels"].values())
     texts = {row["row"]: row["text"] for name in ("train", "validation", "test") for row in read_rows(name)}
