@@ -38,6 +38,19 @@ FLOORS = (
     *("summary", "recipe", "seeds", "learning_curve", "plots_page"),
     *("gate", "report", "predict", "serve", "publish"),
 )
+DECISIONS = {  # for docs/code.md; a test checks that each name exists
+    "the order of the labels": ["sources/labels.py: name_of_each_value"],
+    "the id of a label": ["splitting/keys.py: label_ids"],
+    "the split of a row": ["splitting/splits.py: assign_splits"],
+    "the learning rate of each weight": ["training/layers.py: parameter_groups"],
+    "the epoch that is kept": ["training/progress.py: Progress"],
+    "the temperature that calibrates probabilities": [
+        "evaluation/calibration.py: fit_temperature",
+        "export/onnx_files.py: Calibrated",
+    ],
+    "whether a difference is more than noise": ["gate/noise.py: metric_differences"],
+    "the answer to `POST /predict`": ["serve/routes.py: model_routes"],
+}
 WIDTH = 60  # characters of a default in the table; a longer one is cut and ends in …
 
 
@@ -111,6 +124,10 @@ def modules_page(root: Path = Path("finetune")) -> str:
         "Each stage in `stages/` reads its inputs, calls `finetune`, and writes its outputs. A folder of `finetune/` is code"
     ]
     lines += ["that one set of stages reruns for. Folders and files import only from those before them.", ""]
+    lines += ["## Where is it decided?", "", "| decision | place |", "| --- | --- |"]
+    for decision, places in DECISIONS.items():
+        lines += [f"| {decision} | {', then '.join(f'`{place}`' for place in places)} |"]
+    lines += [""]
     for name in FLOORS:
         folder = root / name
         if not folder.is_dir():

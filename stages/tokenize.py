@@ -20,7 +20,7 @@ from finetune.base.files import read_json, write_json
 from finetune.base.params import Tokenize, read_params
 from finetune.rows.stored import TOKENIZED, row_features, tokenised_rows
 from finetune.rows.tokens import load_config, load_tokenizer, longest_input, special_tokens
-from finetune.splitting.keys import row_keys
+from finetune.splitting.keys import label_ids, row_keys
 from finetune.splitting.raw import count_rows, raw_batches
 from finetune.splitting.splits import SPLIT_NAMES, assign_splits
 
@@ -75,8 +75,7 @@ def main():
     check_length(settings, tokenizer)
     raw = read_json(RAW / "source.json")
     label_names = list(dict.fromkeys(raw["labels"].values()))
-    label_ids = {value: label_names.index(name) for value, name in raw["labels"].items()}
-    keys = row_keys(raw_batches(RAW, BATCH), count_rows(RAW), label_ids)
+    keys = row_keys(raw_batches(RAW, BATCH), count_rows(RAW), label_ids(raw["labels"]))
     split, dropped = assign_splits(keys, split_settings, label_names)
 
     TOKENIZED.mkdir(parents=True, exist_ok=True)

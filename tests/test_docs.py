@@ -1,5 +1,6 @@
 """README and the pages in docs/ against the project: nothing is missing, nothing is invented."""
 
+import ast
 import re
 import shlex
 import shutil
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from docs import readme
-from docs.readme import FLOORS, ROW, SCORES, defaults, modules_page, shown, with_defaults, with_scores
+from docs.readme import DECISIONS, FLOORS, ROW, SCORES, defaults, modules_page, shown, with_defaults, with_scores
 from finetune.base.errors import UserError
 from finetune.base.params import check_params
 from finetune.base.yaml_file import parse_yaml, parse_yaml_text
@@ -149,6 +150,13 @@ def test_readme_is_short_and_links_to_every_page():
     assert len(README.splitlines()) <= 200
     linked = {(ROOT / link).resolve() for link in links(README)}
     assert set(PAGES) - {ROOT / "README.md"} <= linked
+
+
+@pytest.mark.parametrize("place", [place for places in DECISIONS.values() for place in places])
+def test_every_decision_is_where_the_page_about_the_code_says(place):
+    module, _, name = place.partition(": ")
+    tree = ast.parse((ROOT / "finetune" / module).read_text(encoding="utf-8"))
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
 def test_the_page_about_the_code_has_a_line_for_every_module():

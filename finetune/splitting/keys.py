@@ -1,4 +1,4 @@
-"""Hashes of texts and groups: 21 bytes a row, so that rows can be split without holding their texts."""
+"""Ids of labels, and hashes of texts and groups: 21 bytes a row, so that rows can be split without holding their texts."""
 
 import hashlib
 from collections.abc import Iterable
@@ -17,6 +17,12 @@ class RowKeys(NamedTuple):
     label: np.ndarray  # int32: class id, -1 where the row has none of the labels
     text: np.ndarray  # uint64: hash of the text, 0 where it is empty
     group: np.ndarray  # uint64: hash of the group; a row without a group gets a hash of its id
+
+
+def label_ids(labels: dict[str, str]) -> dict[str, int]:
+    """Id of each raw label: the position of its name among the different names, {"1": "bad", "2": "bad", "3": "good"} -> 0, 0, 1."""
+    ids = {name: position for position, name in enumerate(dict.fromkeys(labels.values()))}
+    return {value: ids[name] for value, name in labels.items()}
 
 
 def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, label_ids: dict[str, int]) -> RowKeys:

@@ -166,6 +166,34 @@ def test_class_labels_come_as_names_and_other_values_as_text(hub, download, bert
     assert source("data/raw")["labels"] == {"negative": "negative", "positive": "positive"}
 
 
+LABELS = {
+    "classes": (ClassLabel(names=["negative", "positive"]), [1, 0, -1, None]),
+    "floats": (Value("float64"), [1.0, 0.0, float("nan"), None]),
+    "half floats": (Value("float32"), [0.5, 1.5, float("nan"), None]),
+    "truth values": (Value("bool"), [True, False, None, None]),
+    "numbers": (Value("int8"), [10, 9, None, None]),
+    "texts": (Value("string"), [" cafe\u0301", "bar\u200b", "", None]),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_a_local_parquet_file_gives_the_same_rows_as_the_hub(hub, download, bert, kind):  # noqa: ARG001, the local model
+    """Two rows have labels, which differ; a row with NaN, -1, an empty text or null has none."""
+    feature, labels = LABELS[kind]
+    features = Features({"text": Value("string"), "label": feature})
+    rows = {"text": ["a", "b", "c", None], "label": labels}
+    Dataset.from_dict(rows, features).to_parquet("data/local/train.parquet")
+    hub.push(
+        "datasets/tiny/reviews", {"data/train-00000-of-00001.parquet": Path("data/local/train.parquet").read_bytes()}
+    )
+    succeeded(download("hf://datasets/tiny/reviews"))
+    ours = pq.read_table("data/raw/train.parquet").to_pylist()
+    succeeded(download("data/local/train.parquet"))
+    assert pq.read_table("data/raw/all.parquet").to_pylist() == ours
+    assert [row["label"] is None for row in ours] == [False, False, True, True]
+    assert [row["text"] for row in ours] == ["a", "b", "c", None]
+
+
 def test_a_configuration_is_named_after_a_hash_sign(hub, download, bert):  # noqa: ARG001, the local model
     card = "---\nconfigs:\n- config_name: plain\n  data_files: plain.csv\n- config_name: flags\n  data_files: flags.csv\n---\n"
     flags = b"text,label\nfresh,true\ndull,false\n"

@@ -151,7 +151,9 @@ def test_too_few_groups_are_refused():
 @settings(max_examples=200, deadline=None)
 @given(
     rows=st.lists(
-        st.tuples(st.integers(-1, 1), st.integers(0, 60), st.integers(0, 25), st.integers(0, 2)), min_size=1, max_size=120
+        st.tuples(st.integers(-1, 1), st.integers(0, 60), st.integers(0, 25), st.integers(0, 2)),
+        min_size=1,
+        max_size=120,
     ),
     sizes=st.tuples(st.none() | st.integers(1, 50), st.none() | st.integers(1, 50)),
 )
