@@ -3,6 +3,12 @@ PYTHON ?= python3.11
 K ?= 5
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Values go to Python through the environment: `value` keeps make from running $(shell …) in them, and the recipes' double
+# quotes keep the shell from reading them as code.
+VALUES := AGAINST NAME K PORT TO PRIVATE
+$(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
+export $(VALUES)
+
 .DEFAULT_GOAL := help
 .PHONY: help repro test lint format gate report recipe learning-curve seeds serve publish readme bench clean
 
@@ -26,25 +32,25 @@ format: .venv/development ## fix style and format
 	@ruff format .
 
 gate: .venv/runtime ## compare metrics/ with the thresholds in params.yaml; AGAINST=main also compares with that branch
-	@python -m finetune.gate $(if $(AGAINST),--against '$(AGAINST)')
+	@python -m finetune.gate $${AGAINST:+"--against=$$AGAINST"}
 
 report: .venv/runtime ## write report.html about the last run; AGAINST=main compares it with that branch
-	@python -m finetune.report $(if $(AGAINST),--against '$(AGAINST)')
+	@python -m finetune.report $${AGAINST:+"--against=$$AGAINST"}
 
 recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-distilbert
-	@python -m finetune.recipe $(NAME)
+	@python -m finetune.recipe -- "$$NAME"
 
 learning-curve: .venv/runtime ## train on 250, 500, … all rows and plot the score
 	@python -m finetune.learning_curve
 
 seeds: .venv/runtime ## train with several seeds and report the spread of the scores: make seeds K=5
-	@python -m finetune.seeds $(K)
+	@python -m finetune.seeds -- "$$K"
 
 serve: .venv/runtime ## serve the exported model over HTTP, with a page to try it: make serve PORT=8001
-	@python -m finetune.serve $(if $(PORT),--port '$(PORT)')
+	@python -m finetune.serve $${PORT:+"--port=$$PORT"}
 
 publish: .venv/publish ## publish the exported model to TO=hf://owner/name, s3://bucket/key or a folder, if the gate passes
-	@python -m finetune.publish '$(TO)' $(if $(PRIVATE),--private)
+	@python -m finetune.publish $${PRIVATE:+--private} -- "$$TO"
 
 readme: .venv/development ## update the docs (numbers, picture, list of modules) from the default run
 	@python -m docs.readme

@@ -45,13 +45,13 @@ class Workshop:
         self.stub.write_text(STUB)
         self.stub.chmod(0o755)
 
-    def make(self, *arguments: str) -> subprocess.CompletedProcess:
+    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         """Real make, with the stub as its Python; nothing of a make around this test reaches it."""
         outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
         return subprocess.run(
             ["make", f"PYTHON={self.stub}", *arguments],
             cwd=self.folder,
-            env=outside | {"LOG": str(self.log), "LC_ALL": "C"},
+            env=outside | {"LOG": str(self.log), "LC_ALL": "C"} | environment,
             capture_output=True,
             text=True,
             check=False,
@@ -90,7 +90,7 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
         ("gate", [RUNTIME], ["python -m finetune.gate"]),
         ("report", [RUNTIME], ["python -m finetune.report"]),
         ("serve", [RUNTIME], ["python -m finetune.serve"]),
-        ("publish", [RUNTIME, PUBLISH], ["python -m finetune.publish "]),
+        ("publish", [RUNTIME, PUBLISH], ["python -m finetune.publish -- "]),
         ("test", [RUNTIME, PUBLISH, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
         ("readme", [RUNTIME, PUBLISH, DEVELOPMENT], ["python -m docs.readme"]),
     ],
@@ -143,7 +143,7 @@ def test_a_recipe_is_handed_on_by_its_name(workshop):
     workshop.make("gate")
     workshop.calls()
     assert workshop.make("recipe", "NAME=imdb-bert").returncode == 0
-    assert workshop.calls() == ["python -m finetune.recipe imdb-bert"]
+    assert workshop.calls() == ["python -m finetune.recipe -- imdb-bert"]
 
 
 def test_a_branch_to_compare_with_and_a_number_of_seeds_are_handed_on(workshop):
@@ -153,9 +153,9 @@ def test_a_branch_to_compare_with_and_a_number_of_seeds_are_handed_on(workshop):
     assert workshop.make("seeds").returncode == 0
     assert workshop.make("seeds", "K=3").returncode == 0
     assert workshop.calls() == [
-        "python -m finetune.gate --against origin/main",
-        "python -m finetune.seeds 5",
-        "python -m finetune.seeds 3",
+        "python -m finetune.gate --against=origin/main",
+        "python -m finetune.seeds -- 5",
+        "python -m finetune.seeds -- 3",
     ]
 
 
@@ -165,7 +165,7 @@ def test_a_port_to_serve_at_is_handed_on_and_else_the_servers_own_settings_hold(
     monkeypatch.setenv("SERVE_PORT", "9000")
     assert workshop.make("serve", "PORT=8123").returncode == 0
     assert workshop.make("serve").returncode == 0
-    assert workshop.calls() == ["python -m finetune.serve --port 8123", "python -m finetune.serve"]
+    assert workshop.calls() == ["python -m finetune.serve --port=8123", "python -m finetune.serve"]
 
 
 def test_a_place_to_publish_to_is_handed_on(workshop):
@@ -174,9 +174,44 @@ def test_a_place_to_publish_to_is_handed_on(workshop):
     assert workshop.make("publish", "TO=s3://bucket/a key").returncode == 0
     assert workshop.make("publish", "TO=hf://owner/name", "PRIVATE=1").returncode == 0
     assert workshop.calls() == [
-        "python -m finetune.publish s3://bucket/a key",
-        "python -m finetune.publish hf://owner/name --private",
+        "python -m finetune.publish -- s3://bucket/a key",
+        "python -m finetune.publish --private -- hf://owner/name",
     ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x'; touch pwned; '",
+        '"; touch pwned; "',
+        "$(shell touch pwned)",
+        "$(touch pwned)",
+        "`touch pwned`",
+        "it's mine",
+        "-x",
+        "${HOME}",
+    ],
+)
+@pytest.mark.parametrize(
+    ("target", "name", "command"),
+    [
+        ("gate", "AGAINST", "gate --against={}"),
+        ("report", "AGAINST", "report --against={}"),
+        ("recipe", "NAME", "recipe -- {}"),
+        ("seeds", "K", "seeds -- {}"),
+        ("serve", "PORT", "serve --port={}"),
+        ("publish", "TO", "publish -- {}"),
+    ],
+)
+def test_a_value_is_never_code(workshop, target, name, command, value):
+    """Neither for make nor for the shell, from the command line or from the environment."""
+    workshop.make(target)
+    workshop.calls()
+    assert workshop.make(target, f"{name}={value}").returncode == 0
+    assert workshop.calls() == [f"python -m finetune.{command.format(value)}"]
+    assert workshop.make(target, **{name: value}).returncode == 0
+    assert workshop.calls() == [f"python -m finetune.{command.format(value)}"]
+    assert not (workshop.folder / "pwned").exists()
 
 
 def test_clean_removes_the_environment_and_nothing_else(workshop):
