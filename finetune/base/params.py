@@ -6,6 +6,7 @@ that it names; these are the sections that `dvc.yaml` lists for it.
 
 import difflib
 import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,9 @@ from finetune.base.names import normal_name
 from finetune.base.yaml_file import parse_yaml
 
 PARAMS = Path("params.yaml")
+# Values in messages: anchors and aliases can make a small file stand for gigabytes of text.
+SHORT = reprlib.Repr()
+SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 2, 6, 6, 200, 200
 
 
 def value_text(value) -> str:
@@ -31,7 +35,7 @@ def text_keys(labels):
     keys = [normal_name(value_text(key)) for key in labels]
     if None in keys or len(set(keys)) < len(keys):
         raise ValueError(
-            f"must have keys that differ in more than blanks and invisible characters, found {list(labels)}"
+            f"must have keys that differ in more than blanks and invisible characters, found {SHORT.repr(list(labels))}"
         )
     return dict(zip(keys, labels.values(), strict=True))
 
@@ -40,7 +44,7 @@ def visible(name: str) -> str:
     """A name in its normal form; raises ValueError if nothing of it can be seen."""
     normal = normal_name(name)
     if normal is None:
-        raise ValueError(f"must have visible characters, found {name!r}")
+        raise ValueError(f"must have visible characters, found {SHORT.repr(name)}")
     return normal
 
 
@@ -100,7 +104,7 @@ class ZeroShot(Section):
     @model_validator(mode="after")
     def template_has_placeholders(self):
         if "{text}" not in self.template or "{label}" not in self.template:
-            raise ValueError(f"must have {{text}} and {{label}} in its template, found {self.template!r}")
+            raise ValueError(f"must have {{text}} and {{label}} in its template, found {SHORT.repr(self.template)}")
         return self
 
 
@@ -225,7 +229,7 @@ def read_params(*sections: str, path: Path = PARAMS):
 def check_params(values, source: str) -> Params:
     """Parameters from plain values; raises UserError, naming the first wrong key and counting the others."""
     if not isinstance(values, dict):
-        raise UserError(f"{source} must hold sections such as train:, found {values!r}")
+        raise UserError(f"{source} must hold sections such as train:, found {SHORT.repr(values)}")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -251,11 +255,11 @@ def explain(problem: dict, values: dict) -> str:
         case "value_error":
             return f"{key} {problem['ctx']['error']}"
         case "string_pattern_mismatch":
-            return f"{key} must match {problem['ctx']['pattern']}, found {problem['input']!r}"
+            return f"{key} must match {problem['ctx']['pattern']}, found {SHORT.repr(problem['input'])}"
     # "Input should be at least 1", "Dictionary should have at least 2 items after validation, not 1"
     message = re.sub(r"^\w+ should", "must", problem["msg"]).replace(" after validation", "")
     message = re.sub(r" or instance of \w+", "", message)  # the name of a class means nothing to the reader of a file
-    return f"{key} {message}, found {problem['input']!r}"
+    return f"{key} {message}, found {SHORT.repr(problem['input'])}"
 
 
 def suggestion(path: list[str]) -> str:

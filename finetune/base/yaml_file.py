@@ -23,6 +23,8 @@ def parse_yaml_text(text: str, source: str):
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise UserError(f"{source} is not valid YAML: {explained(error)}") from None
+    except RecursionError:
+        raise UserError(f"{source} nests lists or mappings too deep to read; expected a few levels") from None
 
 
 def explained(error: YAMLError) -> str:

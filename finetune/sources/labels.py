@@ -34,6 +34,14 @@ def name_of_each_value(counts: dict[str, Counter], data: Data) -> dict[str, str]
     return names
 
 
+def values_by_name(names: dict[str, str]) -> dict[str, list[str]]:
+    """Raw values of each label name: {"1": "bad", "2": "bad"} -> {"bad": ["1", "2"]}."""
+    values: dict[str, list[str]] = {}
+    for value, name in names.items():
+        values.setdefault(name, []).append(value)
+    return values
+
+
 def shown(counts: Counter) -> str:
     """The most frequent values with their counts: "'a' (3), 'b' (1)"."""
     return (
@@ -66,8 +74,7 @@ def check_values(values: list[str], counts: Counter, data: Data):
 
 def check_mapping(names: dict[str, str], counts: Counter, column: str):
     """Raises UserError if a name of `data.labels` has no row."""
-    for name in dict.fromkeys(names.values()):
-        values = [value for value, known in names.items() if known == name]
+    for name, values in values_by_name(names).items():
         if not any(counts[value] for value in values):
             raise UserError(
                 f"data.labels: no row holds {' or '.join(map(repr, values))}, which stands for {name!r}; "
@@ -86,9 +93,8 @@ def check_missing_mark(values: list[str], counts: Counter, column: str):
 
 def check_train(counts: dict[str, Counter], names: dict[str, str]):
     """Raises UserError for a label that occurs in a split of the source but not in its train split."""
-    for split in counts:
-        for name in dict.fromkeys(names.values()) if "train" in counts else ():
-            values = [value for value, known in names.items() if known == name]
+    for split in counts if "train" in counts else ():
+        for name, values in values_by_name(names).items():
             if any(counts[split][value] for value in values) and not any(counts["train"][value] for value in values):
                 raise UserError(
                     f"{split} has rows of the label {name!r} and train has none, so it cannot be learnt; "

@@ -131,6 +131,33 @@ def test_a_file_that_is_no_mapping_of_sections_is_refused(workdir, text, message
         read_params("train")
 
 
+BOMB = "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}' if level else 'x'] * 10)}]\n" for level in range(12))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: " + "[" * 5000 + "]" * 5000, "nests lists or mappings too deep to read"),
+        (BOMB + "train: {lr: *a11}", "params.yaml: data is missing"),
+        (BOMB.replace("a11:", "train:"), "params.yaml: data is missing"),
+    ],
+)
+def test_a_small_file_cannot_stand_for_gigabytes(workdir, text, message):
+    """Twelve anchors of ten aliases each stand for 10^12 words; nothing writes them out."""
+    (workdir / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        read_params("train")
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_value_in_a_message_is_short():
+    bomb = parse_yaml_text(BOMB, "bomb")["a11"]
+    for key in ("train.lr", "data.text", "data.labels", "gate", "evaluate.slices.negations", "export.name"):
+        with pytest.raises(UserError) as caught:
+            check_params(changed(key, bomb), source="params.yaml")
+        assert len(str(caught.value)) < 1000
+
+
 def test_a_missing_file_is_named(workdir):  # noqa: ARG001, the folder is empty
     with pytest.raises(UserError, match=r"params\.yaml is missing; run this from the project's root"):
         read_params("train")
