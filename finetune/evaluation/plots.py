@@ -1,5 +1,6 @@
 """CSV files that dvc.yaml draws, about the test rows."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,14 @@ import numpy as np
 from finetune.base.files import write_csv
 from finetune.evaluation.calibration import selective_curve, surest_first
 from finetune.scoring.curves import confidence_bins, precision_recall, roc
+
+
+def plot_name(name: str) -> str:
+    """A name from the data that cannot end the script in which DVC puts it on a page: `</script>` with a word joiner after `<`.
+
+    The joiner is invisible, and `finetune.base.names.normal_name` takes it out again.
+    """
+    return re.sub(r"<(?=[/!])", "<\N{WORD JOINER}", name)
 
 
 def write_plots(
@@ -22,7 +31,7 @@ def write_plots(
     write_csv(
         folder / "confusion.csv",
         ["actual", "predicted"],
-        ([label_names[actual], label_names[predicted]] for actual, predicted in pairs),
+        ([plot_name(label_names[actual]), plot_name(label_names[predicted])] for actual, predicted in pairs),
     )
     write_csv(folder / "roc.csv", ["false_positive_rate", "fine-tuned"], roc(labels, probabilities))
     write_csv(folder / "precision_recall.csv", ["recall", "fine-tuned"], precision_recall(labels, probabilities))
@@ -63,7 +72,7 @@ def write_slices(folder: Path, slices: dict[str, dict[str, dict]]):
         folder / "slices.csv",
         ["kind", "slice", "rows", "accuracy", "low", "high"],
         (
-            [kind, name, entry["rows"], entry["accuracy"], *entry["interval"].values()]
+            [kind, plot_name(name), entry["rows"], entry["accuracy"], *entry["interval"].values()]
             for kind, entries in slices.items()
             for name, entry in entries.items()
         ),

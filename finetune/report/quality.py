@@ -9,6 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from finetune.base.names import normal_name
 from finetune.report import charts, row_browser
 from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, table
 from finetune.results.revisions import Revision
@@ -34,7 +35,7 @@ def confusion(revision: Revision, label_names: list[str]) -> list[list[int]]:
     """Test rows by true label (rows) and predicted label (columns)."""
     counts = {(actual, predicted): 0 for actual in label_names for predicted in label_names}
     for row in table(revision, EVALUATE / "confusion.csv"):
-        counts[row["actual"], row["predicted"]] += 1
+        counts[normal_name(row["actual"]), normal_name(row["predicted"])] += 1
     return [[counts[actual, predicted] for predicted in label_names] for actual in label_names]
 
 
