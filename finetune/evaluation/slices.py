@@ -1,4 +1,4 @@
-"""Parts of the rows, each with its own accuracy, and the worst of them."""
+"""Slices: subsets of the rows, each with its own accuracy, and the worst of them."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def length_names(lengths: np.ndarray) -> np.ndarray:
     ['short', 'long', 'medium', 'short', 'long', 'medium']
     """
     first, second = np.quantile(lengths, [1 / 3, 2 / 3])
-    # If many texts are cut to one length, both limits can be that length: then it is "long".
+    # If many texts are cut to one length, both limits can be that length; those texts count as long.
     return np.where(lengths >= second, "long", np.where(lengths <= first, "short", "medium"))
 
 
@@ -73,7 +73,7 @@ def slices_of(rows: Dataset, right: np.ndarray, settings: Slices) -> dict[str, d
 
 
 def slice_metrics(scores: dict[str, dict[str, dict]], min_rows: int) -> dict:
-    """Content of metrics/slices.json: the scores by kind, single groups left out, and the worst slice."""
+    """Content of metrics/slices.json: the scores by kind, and the worst slice. Single groups are not listed, but one can be the worst."""
     worst = worst_slice(scores, min_rows)
     listed = {kind: entries for kind, entries in scores.items() if kind != "group"}
     return listed | ({"worst": worst} if worst else {})

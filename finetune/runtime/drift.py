@@ -10,7 +10,7 @@ import numpy as np
 from finetune.runtime.reading import Reading
 
 PROFILE = "profile.json"  # in the exported folder
-BINS = 10  # of confidence and length, each with a tenth of the reference
+BINS = 10  # of confidence and length, each holding about a tenth of the reference texts
 UNKNOWN = [0.0, 0.05]  # fraction of a text's tokens: none, up to one in twenty, more
 WINDOW = 1000  # texts compared
 FEWEST = 200  # texts before the first verdict: with fewer, only gross differences exceed the noise
@@ -36,7 +36,7 @@ def features(readings: Sequence[Reading], probabilities: np.ndarray) -> dict[str
 def profile(labels: list[str], readings: Sequence[Reading], probabilities: np.ndarray) -> dict:
     """The reference: for each feature the inner edges of its bins and the texts in each, as JSON values.
 
-    A value that equals an edge belongs below it.
+    A value that equals an edge is counted in the bin below it.
     """
     values_of = features(readings, probabilities)
     tenths = np.arange(1, BINS) / BINS
@@ -84,11 +84,11 @@ def distance(one: Sequence[int], other: Sequence[int]) -> float:
 
 
 def noise(bin_count: int, reference: int, texts: int) -> float:
-    """The distance that two samples of the same texts exceed with probability FALSE_ALARM.
+    """The distance that two samples from one distribution exceed with probability FALSE_ALARM.
 
     For samples of n and m, 8 ln 2 d^2 / (1/n + 1/m) follows a chi-squared distribution with bin_count - 1 degrees of
     freedom: the second-order expansion of the divergence is Pearson's statistic. Its quantile is Wilson and Hilferty's
-    (1931); the distance comes out within 4% of that with the exact one.
+    (1931); the distance is within 4% of the one from the exact quantile.
     """
     freedom = max(bin_count - 1, 1)
     z = statistics.NormalDist().inv_cdf(1 - FALSE_ALARM)
@@ -124,7 +124,7 @@ class Window:
         return distance(expected, [self.counts[name][bin] for bin in range(len(expected))]) if self.places else 0.0
 
     def limit(self, name: str) -> float:
-        """Distance above which a feature has drifted, with as many texts as there are."""
+        """Distance above which a feature has drifted, for the current number of texts."""
         expected = self.features[name]["counts"]
         used = sum(bool(count or self.counts[name][bin]) for bin, count in enumerate(expected))
         return min(1.0, max(SMALL, noise(used, sum(expected), max(len(self.places), 1))))

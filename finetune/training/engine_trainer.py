@@ -93,7 +93,7 @@ def train_with_trainer(fit: Fit):
             output_dir=str(fit.checkpoints.folder),
             per_device_train_batch_size=settings.batch_size,
             num_train_epochs=settings.epochs,
-            learning_rate=settings.lr,
+            learning_rate=settings.lr,  # only logged: the optimizer comes with a rate for each group
             max_grad_norm=settings.max_grad_norm,
             bf16=fit.precision == "bf16",
             use_cpu=not torch.cuda.is_available(),

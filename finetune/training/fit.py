@@ -91,8 +91,8 @@ class Fit:
         trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
         self.trained_count = sum(weights.numel() for weights in trained.values())
         self.progress = Progress(live, set(trained), self.steps, len(train) * settings.epochs, settings.patience)
-        # Fused: one pass over the weights instead of one for each of Adam's operations.
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), lr=settings.lr, fused=True)
+        # Each group brings its own rate. Fused: one pass over the weights, not one for each of Adam's operations.
+        self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), fused=True)
         self.schedule = get_linear_schedule_with_warmup(
             self.optimizer, math.ceil(self.steps * settings.warmup), self.steps
         )

@@ -7,7 +7,7 @@ import numpy as np
 WINDOW = 50  # batches sorted together: enough for little padding, few enough to keep the order random
 
 
-def shuffled_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[np.ndarray]:
+def shuffled_order(lengths: Sequence[int], batch_size: int, seed: int | Sequence[int]) -> list[np.ndarray]:
     """Positions of the rows of each batch: random, with rows of similar length in one batch.
 
     Rows are shuffled, sorted by length within windows of 50 batches and cut into batches, which are shuffled. Every
@@ -25,7 +25,7 @@ def shuffled_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[n
 
 
 class LengthBatches:
-    """Batch sampler for a `DataLoader`: another `shuffled_order` for each epoch, the same in every run."""
+    """Batch sampler for a `DataLoader`: a new order for each epoch; runs with the same seed repeat these orders."""
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
