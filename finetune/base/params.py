@@ -9,6 +9,7 @@ import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +19,10 @@ from finetune.base.names import normal_name
 from finetune.base.yaml_file import parse_yaml
 
 PARAMS = Path("params.yaml")
+# Names of query parameters that sign a request or hold a key, at Amazon, Google, Azure and in general.
+SECRET = re.compile(
+    r"signature|credential|token|secret|password|passwd|^sig$|^auth|^(api|access)?[-_]?key(id)?$|accesskeyid", re.I
+)
 # Values in messages: anchors and aliases can make a small file stand for gigabytes of text.
 SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 2, 6, 6, 200, 200
@@ -54,6 +59,26 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def without_credentials(uri: str) -> str:
+    """The address itself; raises ValueError if it brings a password, a token or a signature.
+
+    The address is written to dvc.lock, to the model card and to the report, so it must hold no secret.
+    """
+    try:
+        address = urlsplit(uri)
+        named = address.username if address.scheme in ("http", "https") else None
+        secret = named or address.password or any(SECRET.search(name) for name, _ in parse_qsl(address.query))
+    except ValueError as error:
+        raise ValueError(f"must be an address: {error}") from None
+    if secret:
+        raise ValueError(
+            "must not hold a password, token or signature, because it is written to dvc.lock and the model card; put them into "
+            "the environment (AWS_SECRET_ACCESS_KEY, HF_TOKEN, …), or into fsspec's configuration, ~/.config/fsspec/conf.json"
+        )
+    return uri
+
+
+Uri = Annotated[str, Field(min_length=1), AfterValidator(without_credentials)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
 Name = Annotated[str, Field(min_length=1)]
 Label = Annotated[str, AfterValidator(visible)]  # a column or a label; tables have them in the same form
@@ -63,7 +88,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Data(Section):
-    uri: Name
+    uri: Uri
     sha256: Sha256
     text: Label
     label: Label
@@ -72,7 +97,7 @@ class Data(Section):
 
 
 class Model(Section):
-    uri: Name
+    uri: Uri
     sha256: Sha256
 
 

@@ -100,6 +100,44 @@ def test_a_wrong_value_is_named_with_what_is_allowed_and_what_was_found(key, val
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://user:hunter2@example.com/reviews.csv",
+        "https://hunter2@example.com/reviews.csv",
+        "s3://user:hunter2@bucket/reviews.csv",
+        "https://bucket.s3.amazonaws.com/x.csv?X-Amz-Credential=hunter2&X-Amz-Signature=hunter2",
+        "https://storage.googleapis.com/b/x.csv?x-goog-signature=hunter2",
+        "https://account.blob.core.windows.net/c/x.csv?sv=2024&sig=hunter2",
+        "https://example.com/x.csv?api_key=hunter2",
+        "https://example.com/x.csv?access_token=hunter2",
+        "https://[hunter2/x.csv",
+    ],
+)
+@pytest.mark.parametrize("section", ["data", "model"])
+def test_an_address_with_credentials_is_refused_and_not_repeated(section, uri):
+    with pytest.raises(
+        UserError, match=rf"^params\.yaml: {section}\.uri must (not hold a password|be an address)"
+    ) as caught:
+        check_params(changed(f"{section}.uri", uri), source="params.yaml")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "data/local/a b: #1@2.csv",
+        "https://example.com/x.csv?format=csv&keyword=a",
+        "s3://bucket/reviews.parquet",
+        "sftp://me@host/x.csv",
+        "hf://datasets/owner/name@main#plain",
+        "pkg:pypi/name@1.0#path/x.csv",
+    ],
+)
+def test_an_address_without_credentials_is_accepted(uri):
+    assert check_params(changed("data.uri", uri), source="params.yaml").data.uri == uri
+
+
 def test_a_missing_parameter_is_named():
     params = copy.deepcopy(PARAMS)
     del params["train"]["lr"]
