@@ -1,7 +1,6 @@
 """How every program here starts and ends."""
 
-import subprocess
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,13 @@ from tests.support.project import PARAMS
         ("export", "metrics/data.json"),
     ],
 )
-def test_a_stage_without_its_inputs_names_the_first_in_one_line(stage, missing, tmp_path):
+def test_a_stage_without_its_inputs_names_the_first_in_one_line(stage, missing, workdir, capsys):
     """transformers would ask the Hub for a missing folder: without a network that takes most of a minute."""
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    command = [sys.executable, "-m", f"stages.{stage}"]
-    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert failed.returncode == 1
-    assert failed.stderr == f"error: {missing} is missing; run `dvc repro`, which makes it or takes it from the cache\n"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
+    (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    assert run(import_module(f"stages.{stage}").main) == 1
+    shown = f"error: {missing} is missing; run `dvc repro`, which makes it or takes it from the cache\n"
+    assert capsys.readouterr().err == shown
+    assert [entry.name for entry in workdir.iterdir()] == ["params.yaml"]
 
 
 def test_a_file_that_no_stage_makes_keeps_its_traceback():

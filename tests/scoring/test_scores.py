@@ -72,7 +72,7 @@ def test_few_rows_that_are_all_right_prove_little():
     ends = score_block(labels, labels, ["a", "b"])["interval"]
     assert ends == {"low": pytest.approx(0.93983, abs=1e-4), "high": 1.0}
     sure = np.column_stack([1 - labels, labels]) * 0.98 + 0.01
-    found = score_intervals(labels, sure, bins=10)
+    found = score_intervals(labels, sure, 10)
     for name in ("precision", "recall", "f1", "roc_auc"):
         assert found[name] == ends, name
 
