@@ -20,7 +20,7 @@ from dvclive import Live
 from finetune.base.command import run
 from finetune.base.files import write_json
 from finetune.base.params import read_params
-from finetune.encoder.hardware import chosen_precision
+from finetune.encoder.hardware import chosen_precision, device_name
 from finetune.encoder.models import fresh_classifier, save
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
@@ -47,7 +47,9 @@ def main():
     checkpoints = Checkpoints(key)
     lock = checkpoints.lock() if is_first else None
     if is_first:
-        print(f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs, {precision}")
+        print(
+            f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs, {precision} on {device_name()}"
+        )
 
     # DVCLive must not change dvc.yaml or save an experiment: `dvc exp run` does both.
     live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if is_first else None

@@ -30,6 +30,11 @@ def device() -> torch.device:
     )
 
 
+def device_name() -> str:
+    """Name of the GPU of this process, or "the processor": "NVIDIA H100 80GB HBM3"."""
+    return torch.cuda.get_device_name(device()) if torch.cuda.is_available() else "the processor"
+
+
 def batch_tokens() -> int:
     """Most tokens to compute at once; a GPU takes whole batches."""
     return sys.maxsize if torch.cuda.is_available() else CACHED_TOKENS

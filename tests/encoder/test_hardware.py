@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from finetune.encoder import hardware
-from finetune.encoder.hardware import bf16_gain, chosen_precision, fast_fp32, gain
+from finetune.encoder.hardware import bf16_gain, chosen_precision, device_name, fast_fp32, gain
 
 
 @pytest.mark.parametrize("setting", ["bf16", "fp32"])
@@ -17,6 +17,13 @@ def test_auto_takes_bf16_only_if_it_is_clearly_faster(monkeypatch, gain, expecte
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("finetune.encoder.hardware.bf16_gain", lambda: gain)
     assert chosen_precision("auto") == expected
+
+
+@pytest.mark.parametrize(("gpu", "expected"), [(True, "NVIDIA H100 80GB HBM3"), (False, "the processor")])
+def test_the_device_is_named_as_the_driver_names_it(monkeypatch, gpu, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: {"cuda:0": "NVIDIA H100 80GB HBM3"}[str(device)])
+    assert device_name() == expected
 
 
 def test_the_gain_of_bf16_compares_products_in_fp32_and_in_bf16(monkeypatch):
