@@ -78,6 +78,12 @@ def links(text: str) -> list[str]:
     return [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
 
 
+def anchors(page: str) -> set[str]:
+    """Names under which GitHub links to the headings of a page: `## What is a good `ece`?` -> "what-is-a-good-ece"."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 def layout() -> tuple[set[str], set[str]]:
     """Names in the layout: those at the top of the project, and those in finetune/; folders without their slash."""
     top, inside = set(), set()
@@ -148,7 +154,7 @@ def test_the_layout_names_every_folder_and_every_top_level_file_and_no_other():
 
 def test_readme_is_short_and_links_to_every_page():
     assert len(README.splitlines()) <= 200
-    linked = {(ROOT / link).resolve() for link in links(README)}
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in links(README)}
     assert set(PAGES) - {ROOT / "README.md"} <= linked
 
 
@@ -193,8 +199,14 @@ def test_a_python_command_names_a_module_there_is(command):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file(page):
-    assert [link for link in links(PAGES[page]) if not (page.parent / link).is_file()] == []
+def test_every_link_leads_to_a_file_and_to_a_heading_in_it(page):
+    missing = []
+    for link in links(PAGES[page]):
+        name, _, heading = link.partition("#")
+        target = (page.parent / name).resolve()
+        if not target.is_file() or (heading and heading not in anchors(PAGES[target])):
+            missing.append(link)
+    assert missing == []
 
 
 def test_the_exit_statuses_of_the_gate_are_explained():
