@@ -16,16 +16,16 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["PYTHONPATH"] = str(ROOT)
-# A shell starts what runs in its background deaf to Ctrl-C, and so would be all that the tests start and then stop.
+# A shell starts background jobs with Ctrl-C ignored, and child processes inherit that. Some tests stop them with Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]):
-    """Puts the tests of a module, which share its fixtures, into one process; those of the built project go one by one.
+    """Keeps the tests of a module, which share its fixtures, in one process; tests of the built project are spread singly.
 
-    The slow tests start first, and the exported project before the built one: while one process tests what was
-    exported, the other builds, and neither waits.
+    Slow tests start first, and those of the exported project before those of the built one: one process tests the export
+    while the other builds, and neither waits.
     """
     items.sort(key=lambda item: 0 if "exported" in item.fixturenames else 1 if "built" in item.fixturenames else 2)
     for item in items:
@@ -35,14 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]):
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch) -> Path:
-    """An empty folder that is the current one for the time of the test."""
+    """An empty folder, which is the current folder during the test."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory) -> Path:
-    """A tiny BERT checkpoint; not to be written to."""
+    """A tiny BERT checkpoint; do not write to it."""
     from tests.support.tiny import tiny_checkpoint
 
     return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "bert")
@@ -50,7 +50,7 @@ def tiny_bert(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def learnt(tmp_path_factory) -> Path:
-    """A tiny exported folder whose model knows good words from bad; not to be written to."""
+    """A tiny exported folder whose model distinguishes good words from bad ones; do not write to it."""
     from tests.support.learnt_export import learnt_export
 
     return learnt_export(tmp_path_factory.mktemp("learnt"))
@@ -58,7 +58,7 @@ def learnt(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """The tiny project after its first `dvc repro`, committed, built once for all test processes; not to be changed."""
+    """The tiny project after its first `dvc repro`, committed, built once for all test processes; do not change it."""
     from tests.support.once import made_once
     from tests.support.project import Project
 
@@ -68,7 +68,7 @@ def built(tmp_path_factory):
         project.commit("Run the pipeline")
 
     shared = made_once(tmp_path_factory, "built", build)
-    # A copy for each process: DVC locks a project while it looks at it.
+    # One copy for each process, because DVC locks a project even to read it.
     project = Project(shared / "project").copy(tmp_path_factory.mktemp("built") / "project")
     project.first_output = (shared / "first_output").read_text(encoding="utf-8")
     return project
@@ -76,13 +76,13 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def project(built, tmp_path):
-    """A copy of the built project to change."""
+    """A copy of the built project, which a test may change."""
     return built.copy(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, tiny_bert):
-    """The tiny project with the stage `export` alone, run and committed; not to be changed."""
+    """The tiny project with only the stage `export`, run and committed; do not change it."""
     from tests.support.export_project import exported_project
 
     return exported_project(tmp_path_factory.mktemp("exported") / "project", tiny_bert)

@@ -15,14 +15,14 @@ from tests.support.project import PARAMS, Project
 
 
 def benchmark(folder, *arguments: str) -> str:
-    """What `python -m benchmarks.…` prints in a folder."""
+    """Output of `python -m benchmarks.…` in a folder."""
     return Project(folder).run(sys.executable, "-m", *arguments, PYTHONPATH=str(ROOT)).stdout
 
 
-def shown_ratio(output: str, what: str) -> float:
-    """Ratio in the line of the table that begins so."""
-    line = next(line for line in output.splitlines() if line.startswith(what))
-    return float(re.split(" {2,}", line)[4])  # what, found, beside, unit, ratio
+def shown_ratio(output: str, measurement: str) -> float:
+    """Ratio in the table's line for a measurement, given by the start of its name."""
+    line = next(line for line in output.splitlines() if line.startswith(measurement))
+    return float(re.split(" {2,}", line)[4])  # name, measured value, value it is compared with, unit, ratio
 
 
 def test_tokenization_is_compared_with_the_tokenizer_and_its_memory_with_fewer_rows(workdir, tiny_bert):
@@ -32,7 +32,7 @@ def test_tokenization_is_compared_with_the_tokenizer_and_its_memory_with_fewer_r
     assert 0.9 < shown_ratio(output, "peak memory of tokenize") < 1.5
 
 
-def test_a_no_op_repro_is_compared_with_dvc_s_own_and_a_whole_one_shows_its_stages(workdir):
+def test_a_no_op_repro_is_compared_with_plain_dvc_and_a_full_one_shows_its_stages(workdir):
     trivial_repository(workdir)
     Project(workdir).run("git", "add", "-A")
     Project(workdir).run("git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "-qm", "Start")
@@ -55,7 +55,7 @@ def test_tasks_take_turns_and_the_first_round_does_not_count():
     assert "".join(calls) == "ababab"
 
 
-def test_the_table_shows_what_was_found_over_what_it_is_compared_with():
+def test_the_ratio_is_the_measured_value_over_the_one_it_is_compared_with():
     assert table([Ratio("reading", 3.0, 2.0, "s", "<= 2")]).splitlines()[-1].split() == [
         "reading",
         "3",
@@ -68,7 +68,7 @@ def test_the_table_shows_what_was_found_over_what_it_is_compared_with():
 
 
 def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(built):
-    """Once for speed, on a few rows, and once for accuracy, trained in full with one seed."""
+    """Speed on a few rows, then accuracy after a full training with one seed."""
     script = (
         "from benchmarks.measure import table; from benchmarks.training import accuracies, comparison;"
         "print(table(comparison('tiny', rows=16, rounds=1, length=None, target='') + accuracies(1)))"
@@ -78,28 +78,28 @@ def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(bui
     assert 0.3 < shown_ratio(output, "its peak memory") < 3
     assert shown_ratio(output, "its share of the matrix-product peak") < 1
     for split in ("validation", "test"):
-        # So small an encoder learns at its project's rate, and nothing yet at the recipe's 5e-5.
+        # At the recipe's 5e-5 so small an encoder learns nothing yet; at the tiny project's rate it does.
         assert 1.5 < shown_ratio(output, f"{split} accuracy over 1 seeds") <= 2
 
 
 def test_percentiles_are_those_of_the_counted_requests():
-    """Of 100 requests 98 took 3 ms, one 7 and one 50: the 98th took 3, the 99th 7, the last 50."""
+    """100 requests: 98 took 3 ms, one 7 and one 50. In order, the 98th took 3, the 99th 7, the last 50."""
     times = {"50": 1, "3": 98, "7": 1}
     assert [percentile(times, share) for share in (0.5, 0.98, 0.99, 1)] == [3, 3, 7, 50]
 
 
-def test_the_exported_model_is_compared_with_the_pipeline_and_the_ratios_are_for_the_card(project):
+def test_the_exported_model_is_compared_with_the_pipeline_and_the_ratios_are_recorded_for_the_card(project):
     options = ("--rounds", "1", "--calls", "3", "--threads", "1", "--record")
     output = benchmark(project.folder, "benchmarks.inference", *options)
     assert shown_ratio(output, "one short text") > 1
     assert shown_ratio(output, "test rows in bulk") > 1
     assert shown_ratio(output, "process that answers one text") < 0.5
     assert shown_ratio(output, "peak memory over all test rows") < 0.8
-    assert shown_ratio(output, "labels as evaluated") == 1  # those that were counted when it was exported
-    found = json.loads(project.read("benchmarks/speed.json"))
-    assert (found["model"], found["threads"]) == (PARAMS["model"]["uri"], 1)
-    assert found["rows"] == json.loads(project.read("metrics/data.json"))["rows"]["test"]
-    for when, told in (("one", "one short text"), ("many", "test rows in bulk")):
-        ratios = found["relative"][when]
+    assert shown_ratio(output, "labels as evaluated") == 1  # as counted during the export
+    recorded = json.loads(project.read("benchmarks/speed.json"))
+    assert (recorded["model"], recorded["threads"]) == (PARAMS["model"]["uri"], 1)
+    assert recorded["rows"] == json.loads(project.read("metrics/data.json"))["rows"]["test"]
+    for case, measurement in (("one", "one short text"), ("many", "test rows in bulk")):
+        ratios = recorded["relative"][case]
         assert (list(ratios), ratios["model"]) == (["model", "onnx", "int8"], 1.0)
-        assert ratios["int8"] == pytest.approx(shown_ratio(output, told), abs=0.06)
+        assert ratios["int8"] == pytest.approx(shown_ratio(output, measurement), abs=0.06)

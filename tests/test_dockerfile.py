@@ -1,4 +1,4 @@
-"""The Dockerfile, without Docker: the copied files exist and suffice, the installation is small, the user is not root."""
+"""The Dockerfile, tested without Docker: the copied files suffice, the installation is small, the user is not root."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def pins(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 
-def test_all_that_is_copied_exists_and_is_sent_to_the_builder():
+def test_every_copied_file_exists_and_is_sent_to_the_builder():
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     for source in copies():
         if source != "models/export/":  # made by the pipeline
@@ -51,7 +51,7 @@ def test_all_that_is_copied_exists_and_is_sent_to_the_builder():
     assert "models/export/model.safetensors" in ignored
 
 
-def test_it_installs_the_versions_that_the_pipeline_pins_and_no_torch():
+def test_it_installs_the_pipelines_pinned_versions_and_no_torch():
     served = pins("requirements-serve.txt")
     assert not served.keys() & {"torch", "transformers", "datasets", "scikit-learn", "scipy", "pyarrow", "onnx", "dvc"}
     pipeline = pins("requirements.txt") | pins("requirements-export.txt")
@@ -62,7 +62,7 @@ def test_it_installs_the_versions_that_the_pipeline_pins_and_no_torch():
     assert installed.endswith("-r requirements-serve.txt -c constraints.txt")
 
 
-def test_the_image_is_pinned_and_the_server_is_neither_root_nor_behind_a_shell():
+def test_the_image_is_pinned_and_the_server_runs_neither_as_root_nor_in_a_shell():
     for image in arguments("FROM", LINES):
         assert re.match(r"python:3\.11\.\d+-slim-\w+( AS \w+)?$", image)
     assert int(arguments("USER")[-1]) > 0
@@ -77,7 +77,7 @@ def test_the_image_is_pinned_and_the_server_is_neither_root_nor_behind_a_shell()
 
 
 def test_the_copied_files_serve_the_model_and_pass_the_health_check(learnt, tmp_path):
-    """The image's folder without Docker: the same files, environment and commands, on another port."""
+    """The image's folder without Docker, with the same files, environment and commands but another port."""
     app, model = tmp_path / "app", tmp_path / "model"
     shutil.copytree(learnt, model)
     removal = shlex.split(arguments("RUN", LINES[: STAGES[-1]])[0])[0]

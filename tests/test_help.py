@@ -1,4 +1,4 @@
-"""Every command explains itself and does nothing else when it is asked to."""
+"""Every command answers `--help`, and does nothing else then."""
 
 import runpy
 import subprocess

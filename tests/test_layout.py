@@ -1,4 +1,4 @@
-"""The floor plan: a package imports only from packages above it in the list, and dvc.yaml lists what a stage imports."""
+"""The layout: a package imports only from packages before it in the list, and dvc.yaml lists the imports of each stage."""
 
 from pathlib import Path
 
@@ -48,11 +48,11 @@ def imported_modules(stage: str) -> set[str]:
     return {name for name in all_imports(ROOT, ROOT / f"stages/{stage}.py") if name.startswith("finetune/")}
 
 
-def test_every_package_and_command_has_its_floor():
+def test_every_package_and_command_is_in_the_list():
     assert {part(path) for path in modules()} == set(FLOORS)
 
 
-def test_a_package_imports_only_from_the_floors_below_it():
+def test_a_package_imports_only_from_those_before_it():
     wrong = [
         f"{path.relative_to(ROOT)} imports {other.relative_to(ROOT)}"
         for path in modules()
@@ -88,7 +88,7 @@ def test_no_dependency_is_idle_every_listed_folder_holds_an_imported_module(stag
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
-def test_what_is_listed_but_not_imported_is_declared(stage):
+def test_modules_listed_but_not_imported_are_declared(stage):
     assert listed_modules(stage) - imported_modules(stage) == DECLARED_LOSS.get(stage, set())
 
 
@@ -101,6 +101,6 @@ def test_the_pipeline_file_stays_short():
 
 
 def test_module_names_are_found_as_files():
-    """The reader of imports would pass everything if it found nothing."""
+    """If the search for imports found nothing, the other tests would all pass."""
     assert module_path(ROOT, "finetune.rows.tokens") == ROOT / "finetune/rows/tokens.py"
     assert "finetune/rows/tokens.py" in all_imports(ROOT, ROOT / "stages/tokenize.py")

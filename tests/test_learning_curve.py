@@ -8,7 +8,7 @@ from finetune.learning_curve import sizes
 from finetune.results.experiments import settings_digest
 
 
-def test_the_sizes_are_those_below_the_number_of_rows_and_all():
+def test_the_sizes_are_all_fixed_ones_below_the_number_of_rows_and_the_number_itself():
     assert sizes(10_196) == [250, 500, 1000, 2000, 4000, None]
     assert sizes(900) == [250, 500, None]
     assert sizes(250) == [None]
@@ -16,14 +16,14 @@ def test_the_sizes_are_those_below_the_number_of_rows_and_all():
 
 @pytest.fixture
 def small_sizes(project):
-    """The project, with sizes that its 92 rows can have."""
+    """The project with a size below its 92 rows."""
     path = project.folder / "finetune/learning_curve.py"
     path.write_text(path.read_text().replace("SIZES = (250, 500, 1000, 2000, 4000)", "SIZES = (24,)"))
     project.commit("Smaller sizes")
     return project
 
 
-def test_each_size_is_an_experiment_that_is_run_once_and_leaves_the_workspace_alone(small_sizes):
+def test_each_size_is_an_experiment_that_runs_once_and_leaves_the_workspace_unchanged(small_sizes):
     pytest.importorskip("altair")
     before = small_sizes.read("params.yaml"), small_sizes.read("dvc.lock")
     small_sizes.run("python", "-m", "finetune.learning_curve")
@@ -42,7 +42,7 @@ def test_each_size_is_an_experiment_that_is_run_once_and_leaves_the_workspace_al
     assert small_sizes.read("metrics/learning_curve.csv") == curve
 
 
-def test_a_subset_is_no_learning_curve(project):
+def test_a_learning_curve_of_a_subset_is_refused(project):
     project.set_param("split.train_rows", 50)
     failed = project.run("python", "-m", "finetune.learning_curve", check=False)
     assert failed.returncode == 1

@@ -1,4 +1,4 @@
-"""`make` itself: its list, its set-up, and what it says without Python. Nothing is installed."""
+"""`make`: its list of targets, its set-up, and its message if Python is missing. Nothing is installed."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.findall(r"^([a-z-]+):.*## (.+)$", MAKEFILE, re.MULTILINE)
-# Stands for Python and for each tool that pip would bring: writes down how it was called, and makes what they make.
+# Replaces Python and each tool that pip would install: it logs every call and creates the files that they create.
 STUB = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$LOG"
 case "$*" in
@@ -46,7 +46,7 @@ class Workshop:
         self.stub.chmod(0o755)
 
     def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        """Real make, with the stub as its Python; nothing of a make around this test reaches it."""
+        """Runs real make with the stub as its Python, without the variables of a make that runs this test."""
         outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
         return subprocess.run(
             ["make", f"PYTHON={self.stub}", *arguments],
@@ -59,7 +59,7 @@ class Workshop:
         )
 
     def calls(self) -> list[str]:
-        """What was called since the last time."""
+        """Calls since the last call of this function."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
         return lines
@@ -119,7 +119,7 @@ def test_changed_versions_are_installed_again(workshop, changed, set_up):
     assert workshop.calls() == [*set_up, "ruff check .", "ruff format --check ."]
 
 
-def test_a_set_up_that_was_broken_off_is_done_again(workshop):
+def test_an_interrupted_set_up_is_repeated(workshop):
     (workshop.folder / "broken").touch()
     first = workshop.make("gate")
     assert first.returncode == 2
@@ -139,14 +139,14 @@ def test_a_missing_python_ends_in_one_line(workshop):
     assert workshop.calls() == []
 
 
-def test_a_recipe_is_handed_on_by_its_name(workshop):
+def test_the_name_of_a_recipe_is_passed_on(workshop):
     workshop.make("gate")
     workshop.calls()
     assert workshop.make("recipe", "NAME=imdb-bert").returncode == 0
     assert workshop.calls() == ["python -m finetune.recipe -- imdb-bert"]
 
 
-def test_a_branch_to_compare_with_and_a_number_of_seeds_are_handed_on(workshop):
+def test_a_branch_and_a_number_of_seeds_are_passed_on(workshop):
     workshop.make("gate")
     workshop.calls()
     assert workshop.make("gate", "AGAINST=origin/main").returncode == 0
@@ -159,7 +159,7 @@ def test_a_branch_to_compare_with_and_a_number_of_seeds_are_handed_on(workshop):
     ]
 
 
-def test_a_port_to_serve_at_is_handed_on_and_else_the_servers_own_settings_hold(workshop, monkeypatch):
+def test_a_port_is_passed_on_and_without_one_the_servers_settings_hold(workshop, monkeypatch):
     workshop.make("gate")
     workshop.calls()
     monkeypatch.setenv("SERVE_PORT", "9000")
@@ -168,7 +168,7 @@ def test_a_port_to_serve_at_is_handed_on_and_else_the_servers_own_settings_hold(
     assert workshop.calls() == ["python -m finetune.serve --port=8123", "python -m finetune.serve"]
 
 
-def test_a_place_to_publish_to_is_handed_on(workshop):
+def test_a_destination_is_passed_on(workshop):
     workshop.make("publish")
     workshop.calls()
     assert workshop.make("publish", "TO=s3://bucket/a key").returncode == 0

@@ -19,7 +19,7 @@ RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 @pytest.fixture
 def project(workdir):
-    """A folder with valid parameters, one of them with a comment, and the project's recipes."""
+    """A folder with the project's recipes and valid parameters, one of which has a comment."""
     text = yaml.safe_dump(PARAMS, sort_keys=False)
     assert text.count("  warmup: 0.1\n") == 1
     (workdir / "params.yaml").write_text(text.replace("  warmup: 0.1\n", "  warmup: 0.1  # share of the steps\n"))
@@ -46,15 +46,15 @@ def test_the_recipes_are_those_of_the_tutorials():
         ("chinese-csv", ("data/local/reviews.csv", "bert-base-chinese", None, None, 128, 5e-5, 16, 3, 0.01)),
     ],
 )
-def test_a_recipe_gives_valid_parameters_with_the_tutorial_s_numbers(project, name, expected):
+def test_a_recipe_gives_valid_parameters_with_the_tutorials_numbers(project, name, expected):
     (project / "params.yaml").write_text(with_recipe(name))
     data, model, split, tokenize, train = read_params("data", "model", "split", "tokenize", "train")
     assert data.sha256 is None
-    found = (data.uri, model.uri.split("/")[-1], split.train_rows, split.test_rows, tokenize.max_length)
-    assert (*found, train.lr, train.batch_size, train.epochs, train.weight_decay) == expected
+    sizes = (data.uri, model.uri.split("/")[-1], split.train_rows, split.test_rows, tokenize.max_length)
+    assert (*sizes, train.lr, train.batch_size, train.epochs, train.weight_decay) == expected
 
 
-def test_labels_in_chinese_stay_readable(project):  # noqa: ARG001, it is the current folder
+def test_labels_in_chinese_stay_readable(project):  # noqa: ARG001, the test runs in it
     text = with_recipe("chinese-csv")
     assert "负面" in text
     assert parse_yaml_text(text, "test")["data"]["labels"] == {"负面": "负面", "正面": "正面"}
@@ -62,13 +62,13 @@ def test_labels_in_chinese_stay_readable(project):  # noqa: ARG001, it is the cu
 
 @pytest.mark.parametrize("first", RECIPES)
 @pytest.mark.parametrize("second", RECIPES)
-def test_nothing_of_a_former_recipe_remains(project, first, second):
+def test_no_setting_of_an_earlier_recipe_remains(project, first, second):
     alone = parse_yaml_text(with_recipe(second), "test")
     (project / "params.yaml").write_text(with_recipe(first))
     assert parse_yaml_text(with_recipe(second), "test") == alone
 
 
-def test_the_command_keeps_comments_and_says_what_it_did(project):
+def test_the_command_keeps_comments_and_reports_the_change(project):
     done = subprocess.run(
         [sys.executable, "-m", "finetune.recipe", "imdb-distilbert"], capture_output=True, text=True, check=True
     )
@@ -79,7 +79,7 @@ def test_the_command_keeps_comments_and_says_what_it_did(project):
     assert not list(project.glob("*.tmp"))
 
 
-def test_an_unknown_recipe_is_refused_with_those_there_are(project):
+def test_an_unknown_recipe_is_refused_and_the_known_ones_are_listed(project):
     before = (project / "params.yaml").read_text()
     with pytest.raises(UserError, match="there is no recipe 'imdb'; there are chinese-csv, imdb-bert, imdb-distilbert"):
         with_recipe("imdb")

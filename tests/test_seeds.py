@@ -1,4 +1,4 @@
-"""Several seeds: the mean and its interval by hand, and real DVC experiments on the tiny project."""
+"""Several seeds: the mean and its interval computed by hand, and real DVC experiments on the tiny project."""
 
 import json
 
@@ -10,15 +10,15 @@ from finetune.seeds import mean_and_spread
 
 
 def test_the_interval_of_the_mean_is_student_s():
-    """0.80, 0.82 and 0.84: squares of 0.02, 0 and 0.02 over 2 give a spread of 0.02; 4.3027 * 0.02 / √3 = 0.04968."""
-    found = mean_and_spread([0.80, 0.82, 0.84])
-    assert found["mean"] == pytest.approx(0.82)
-    assert found["spread"] == pytest.approx(0.02)
-    assert found["interval"] == pytest.approx({"low": 0.77032, "high": 0.86968}, abs=1e-5)
-    assert found["values"] == [0.80, 0.82, 0.84]
+    """0.80, 0.82 and 0.84: the squares of 0.02, 0 and 0.02, over 2, give a spread of 0.02; 4.3027 * 0.02 / √3 = 0.04968."""
+    summary = mean_and_spread([0.80, 0.82, 0.84])
+    assert summary["mean"] == pytest.approx(0.82)
+    assert summary["spread"] == pytest.approx(0.02)
+    assert summary["interval"] == pytest.approx({"low": 0.77032, "high": 0.86968}, abs=1e-5)
+    assert summary["values"] == [0.80, 0.82, 0.84]
 
 
-def test_seeds_are_experiments_that_are_run_once_and_leave_the_workspace_alone(project):
+def test_seeds_are_experiments_that_run_once_and_leave_the_workspace_unchanged(project):
     """The seed of params.yaml, 42, is in the run cache; only 43 is trained."""
     before = project.run("git", "status", "--porcelain").stdout
     first = project.run("python", "-m", "finetune.seeds", "2")
@@ -40,7 +40,7 @@ def test_seeds_are_experiments_that_are_run_once_and_leave_the_workspace_alone(p
     again = project.run("python", "-m", "finetune.seeds", "2")
     assert "Running stage" not in again.stdout + again.stderr
     assert json.loads(project.read("metrics/seeds.json")) == seeds
-    assert "accuracy" in project.dvc("metrics", "show").stdout  # to DVC it is no metrics file
+    assert "accuracy" in project.dvc("metrics", "show").stdout  # DVC does not read seeds.json as metrics
 
 
 def test_one_seed_has_no_spread(project):

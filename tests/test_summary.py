@@ -1,4 +1,4 @@
-"""The end of `make repro`: the table of scores, and a line where metrics/ differ from Git."""
+"""The end of `make repro`: the table of scores, and one line if metrics/ differ from Git."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ LINE = "metrics/ differ from the last commit: another processor changes last dig
 
 
 def git(*arguments: str):
-    """A Git command that must succeed."""
+    """Runs a Git command, which must succeed."""
     who = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
     subprocess.run(["git", *who, *arguments], check=True)
 
@@ -33,20 +33,20 @@ def repository(workdir) -> Path:
 
 
 def change(repository: Path):
-    """Another accuracy in metrics/test.json."""
+    """Changes the accuracy in metrics/test.json."""
     text = json.dumps(METRICS["test"] | {"accuracy": 0.8126})
     (repository / "metrics/test.json").write_text(text)
 
 
-def test_metrics_as_committed_need_no_line(repository):
+def test_unchanged_metrics_give_no_line(repository):
     assert changed_metrics() is None
     (repository / "dvc.lock").write_text("schema: '2.1'\n")
-    (repository / "metrics/seeds.json").write_text("{}")  # is not in Git
+    (repository / "metrics/seeds.json").write_text("{}")  # not in Git
     assert changed_metrics() is None
 
 
 @pytest.mark.parametrize("staged", [False, True])
-def test_changed_metrics_are_reported_with_what_to_do_until_they_are_taken_back_or_committed(repository, staged):
+def test_changed_metrics_are_reported_until_they_are_restored_or_committed(repository, staged):
     change(repository)
     if staged:
         git("add", "-A")

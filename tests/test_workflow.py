@@ -1,4 +1,4 @@
-"""The workflow for GitHub: valid, without the mistakes that linters know, and no more rights than it needs."""
+"""The workflow for GitHub is valid, passes its linters, and has only the permissions it needs."""
 
 import os
 import re
@@ -17,7 +17,7 @@ STEPS = [step for job in JOBS.values() for step in job["steps"]]
 
 
 def tool(*command: str) -> subprocess.CompletedProcess:
-    """A linter that stands beside this Python; without a token, so that it stays off the network."""
+    """Runs a linter installed with this Python, without a token, so that it does not use the network."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GH_", "GITHUB_"))}
     program = Path(sys.executable).with_name(command[0])
     if not program.is_file():
@@ -25,7 +25,7 @@ def tool(*command: str) -> subprocess.CompletedProcess:
     return subprocess.run([program, *command[1:]], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_workflow_keeps_github_s_schema():
+def test_the_workflow_matches_githubs_schema():
     done = tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(WORKFLOW))
     assert done.returncode == 0, done.stdout
 
@@ -35,7 +35,7 @@ def test_the_workflow_has_no_known_weakness():
     assert done.returncode == 0, done.stdout
 
 
-def test_only_the_job_that_comments_may_write_and_it_runs_nothing_of_the_pull_request():
+def test_only_the_job_that_comments_may_write_and_it_runs_no_code_of_the_pull_request():
     text = WORKFLOW.read_text(encoding="utf-8")
     assert "pull_request_target" not in text
     assert "secrets." not in text
@@ -47,7 +47,7 @@ def test_only_the_job_that_comments_may_write_and_it_runs_nothing_of_the_pull_re
     assert not any("checkout" in step.get("uses", "") for step in JOBS["comment"]["steps"])
 
 
-def test_make_targets_and_scripts_that_the_workflow_calls_are_there():
+def test_make_targets_and_scripts_that_the_workflow_calls_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     commands = "\n".join(step.get("run", "") for step in STEPS)
     called = set(re.findall(r"\bmake ([a-z.][a-z./-]*)", commands))
@@ -57,7 +57,7 @@ def test_make_targets_and_scripts_that_the_workflow_calls_are_there():
 
 
 def run_step(name: str, folder: Path, **environment: str) -> str:
-    """Page after a step's script was run by bash as GitHub runs it, in a folder of its own."""
+    """The job's summary after bash has run a step's script as GitHub does, in a folder of its own."""
     script = next(step["run"] for step in STEPS if step.get("name") == name)
     paths = {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "PATH": os.environ["PATH"]}
     subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=folder, env=paths | environment, check=True)
@@ -68,13 +68,13 @@ def run_step(name: str, folder: Path, **environment: str) -> str:
     ("remotes", "pulls", "fork", "sentences"),
     [
         ("", 0, "false", ["No DVC remote is configured"]),
-        ("store", 0, "false", ["The DVC remote gave everything"]),
-        ("store", 1, "false", ["The DVC remote did not give everything"]),
-        ("store", 1, "true", ["a fork, which has no access to the DVC remote", "A fork may not comment"]),
+        ("store", 0, "false", ["The DVC remote had everything"]),
+        ("store", 1, "false", ["Not everything came from the DVC remote"]),
+        ("store", 1, "true", ["a fork, which has no access to the DVC remote", "A fork cannot comment"]),
     ],
 )
-def test_the_summary_says_what_remote_and_fork_allow(tmp_path, remotes, pulls, fork, sentences):
-    """Real steps of the workflow with stubs for make and dvc."""
+def test_the_summary_reports_a_missing_remote_and_the_limits_of_a_fork(tmp_path, remotes, pulls, fork, sentences):
+    """The real steps of the workflow, with stubs for make and dvc."""
     stubs = {
         "bin/make": "exit 0",
         ".venv/bin/dvc": f'case "$1" in remote) echo "{remotes}";; pull) exit {pulls};; esac',
@@ -86,7 +86,7 @@ def test_the_summary_says_what_remote_and_fork_allow(tmp_path, remotes, pulls, f
         path.chmod(0o755)
     (tmp_path / "summary.md").touch()
     path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
-    run_step("Bring what the DVC remote has", tmp_path, FORK=fork, PATH=path)
+    run_step("Pull from the DVC remote", tmp_path, FORK=fork, PATH=path)
     (tmp_path / "page.md").write_text("# The gate holds\n")
     summary = run_step("Summary", tmp_path)
     assert summary.startswith("# The gate holds\n")
@@ -95,4 +95,4 @@ def test_the_summary_says_what_remote_and_fork_allow(tmp_path, remotes, pulls, f
 
 
 def test_without_a_page_the_summary_says_that_the_run_ended_early(tmp_path):
-    assert run_step("Summary", tmp_path) == "# The run ended before the gate; its log says why\n"
+    assert run_step("Summary", tmp_path) == "# The run ended before the gate; its log gives the reason\n"

@@ -17,8 +17,8 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
     """Exit status of `main()`: its result (None is 0), or `mistake` after one line on stderr about what to fix.
 
     `usage` is the docstring of a command without options: `--help` prints it, and any other argument ends with status 2.
-    Bugs of our own keep their traceback; where `mistake` is not 1, as for the gate, whose status 1 is a verdict, they end
-    with `mistake` too. Ctrl-C ends with status 130, as shells expect.
+    A bug keeps its traceback. If `mistake` is not 1, as for the gate, whose status 1 is a verdict, a bug ends with `mistake`
+    too. Ctrl-C ends with status 130, as shells expect.
     """
     escape_unprintable()
     if usage:
@@ -36,7 +36,7 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output, `head` for example, has gone. Python's last flush must not complain about it.
+        # The reader of the output, such as `head`, has closed it. Python's last flush must not fail because of that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except Exception as error:

@@ -41,7 +41,7 @@ def write_csv(path: Path, header: list[str], rows: Iterable):
 
 
 class LineFeeds:
-    """Text file that ends its lines in a line feed, for a writer that ends them in a carriage return and a line feed."""
+    """Text file that shortens the line ending of its writer, a carriage return and a line feed, to a line feed."""
 
     def __init__(self, file: TextIO):
         self.file = file
@@ -51,9 +51,9 @@ class LineFeeds:
 
 
 def csv_writer(file: TextIO, delimiter: str = ","):
-    """A `csv.writer` whose lines end in a line feed and whose fields all read back, whatever they hold.
+    """A `csv.writer` whose lines end in a line feed and whose fields read back unchanged, whatever they contain.
 
-    Python quotes a field for the characters of the line ending alone. With a line feed as the ending, a bare carriage
-    return would stay unquoted, and every reader would take it for the end of the row.
+    Python quotes line breaks in a field only if they are part of its line ending. With a line feed as the ending, a bare
+    carriage return would stay unquoted, and every reader would take it for the end of the row.
     """
     return csv.writer(LineFeeds(file), delimiter=delimiter, lineterminator="\r\n")

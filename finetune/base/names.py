@@ -3,20 +3,20 @@
 import math
 import unicodedata
 
-# They change how Persian, Indic scripts and emoji look, so they are not invisible there.
+# Not invisible: they change the look of Persian, Indic scripts and emoji.
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
 
 def normal_name(value: str | None) -> str | None:
     """The value in Unicode's NFC, without invisible characters, each run of white space as one blank and none at the ends.
 
-    None if nothing is left. Invisible are control and format characters, such as a zero-width space, a byte order mark or
+    None if nothing is left. Control and format characters are invisible, such as a zero-width space, a byte order mark or
     a direction mark: "\\ufefffilm\\u00a01 " -> "film 1". https://www.unicode.org/reports/tr15/
     """
     if value is None:
         return None
     if not (value.isascii() and value.isprintable()):
-        # An invisible character between a letter and its accent would keep the two from being composed.
+        # First without invisible characters: one between a letter and its accent would prevent their composition.
         value = unicodedata.normalize("NFC", "".join(letter for letter in value if not invisible(letter)))
     return " ".join(value.split()) or None
 
@@ -29,7 +29,7 @@ def invisible(letter: str) -> bool:
 def name_form(value: str) -> str:
     """A key that two names share if they differ only in form: `1` and `1.0`, `True` and `true`, full and half width.
 
-    Two such names are almost always one name that two programs wrote.
+    Two such names are almost always one name, written by two programs.
     """
     folded = unicodedata.normalize("NFKC", value).casefold()
     try:

@@ -46,7 +46,7 @@ def text_keys(labels):
 
 
 def visible(name: str) -> str:
-    """A name in its normal form; raises ValueError if nothing of it can be seen."""
+    """A name in its normal form; raises ValueError if it has no visible character."""
     normal = normal_name(name)
     if normal is None:
         raise ValueError(f"must have visible characters, found {SHORT.repr(name)}")
@@ -81,7 +81,7 @@ def without_credentials(uri: str) -> str:
 Uri = Annotated[str, Field(min_length=1), AfterValidator(without_credentials)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
 Name = Annotated[str, Field(min_length=1)]
-Label = Annotated[str, AfterValidator(visible)]  # a column or a label; tables have them in the same form
+Label = Annotated[str, AfterValidator(visible)]  # a column or a label, in the form that tables give it
 Rows = Annotated[int, Field(ge=1)] | None
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -218,7 +218,7 @@ class Threshold(Section):
 
 
 class Gate(Section):
-    """Thresholds by the dotted name of a metric, and the least gain over the best baseline."""
+    """Thresholds by the dotted name of a metric, and the smallest allowed gain over the best baseline."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Threshold] = Field(init=False)
@@ -283,7 +283,7 @@ def explain(problem: dict, values: dict) -> str:
             return f"{key} must match {problem['ctx']['pattern']}, found {SHORT.repr(problem['input'])}"
     # "Input should be at least 1", "Dictionary should have at least 2 items after validation, not 1"
     message = re.sub(r"^\w+ should", "must", problem["msg"]).replace(" after validation", "")
-    message = re.sub(r" or instance of \w+", "", message)  # the name of a class means nothing to the reader of a file
+    message = re.sub(r" or instance of \w+", "", message)  # a class of Python's means nothing to the reader of a file
     return f"{key} {message}, found {SHORT.repr(problem['input'])}"
 
 
@@ -302,7 +302,7 @@ def suggestion(path: list[str]) -> str:
 
 
 def main():
-    """Checks the file. `make repro` does so first, because DVC deletes a stage's outputs before the stage can complain."""
+    """Checks the file. `make repro` does this first, because DVC deletes a stage's outputs before the stage can report a mistake."""
     read_params("data")
     print("params.yaml is in order")
 

@@ -28,7 +28,7 @@ def parse_yaml_text(text: str, source: str):
 
 
 def explained(error: YAMLError) -> str:
-    """Problem and position; ruamel's own text goes on with advice for programmers."""
+    """Problem and position, without ruamel's advice for programmers."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return one_line(error)

@@ -1,4 +1,4 @@
-"""A real headless Chromium without a network, for the pages that must open without one."""
+"""A real headless Chromium, for the pages that must open without a network."""
 
 import os
 import shutil
@@ -12,9 +12,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @contextmanager
 def chromium():
-    """A running browser; the test is skipped where there is none, and fails where REQUIRE_BROWSER is set."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    """A running browser. Without one the test is skipped, or fails if REQUIRE_BROWSER is set."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
         problem = f"no browser: none of {', '.join(NAMES)} is on PATH"
         if os.environ.get("REQUIRE_BROWSER"):
             pytest.fail(problem)
@@ -23,16 +23,15 @@ def chromium():
     with sync_api.sync_playwright() as playwright:
         # Chromium's sandbox does not start for root.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
         yield browser
         browser.close()
 
 
 class Opened:
-    """A page of its own, of a file or of a server on this machine; `problems` lists errors in it
-    and every request to elsewhere.
+    """An open page: a file, opened without a network, or the page of a server on this machine.
 
-    A file is opened without a network.
+    `problems` lists its errors and every request to another machine.
     """
 
     def __init__(self, browser, where: Path | str, width: int = 1280, scheme: str = "light"):
@@ -70,7 +69,7 @@ class Opened:
         self.context.close()
 
     def charts(self) -> list[int]:
-        """Of each chart, how many of its marks have a size on the screen."""
+        """Number of marks with a size on the screen, for each chart."""
         return self.page.evaluate(
             """() => [...document.querySelectorAll("figure > svg, .vega-embed svg")].map((svg) =>
                 [...svg.querySelectorAll("[role=graphics-symbol]")].filter((mark) => {
@@ -80,5 +79,5 @@ class Opened:
         )
 
     def is_too_wide(self) -> bool:
-        """Whether the page itself scrolls sideways."""
+        """Whether the whole page scrolls sideways."""
         return self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")

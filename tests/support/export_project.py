@@ -1,4 +1,4 @@
-"""Outputs of the stages before `export`, tiny: a model that evaluated its test rows, and metrics made up by hand."""
+"""Tiny outputs of the stages before `export`: a model with its predictions for the test rows, and invented metrics."""
 
 import json
 import shutil
@@ -91,7 +91,7 @@ METRICS = {
 
 
 def write_evaluated(folder: Path, checkpoint: Path):
-    """A working folder as `evaluate` leaves it: three classes with Chinese names, texts cut at head and tail."""
+    """Fills a folder as `evaluate` leaves it: three classes with Chinese names, texts truncated to head and tail."""
     tokenizer = load_tokenizer(checkpoint)
     rows = tokenised(
         tokenizer, [row | {"label": NAMES[position % 3]} for position, row in enumerate(reviews(40))], NAMES
@@ -112,8 +112,8 @@ def write_evaluated(folder: Path, checkpoint: Path):
     pq.write_table(table, folder / "data/tokenized/test.parquet")
     pq.write_table(table.slice(10, 20), folder / "data/tokenized/validation.parquet")
     (folder / "data/tokenized/source.json").write_text(json.dumps(SOURCE))
-    found = logits(model, cut, tokenizer.pad_token_id)
-    pq.write_table(pa.table({"logits": pa.array(list(found))}), folder / "data/predictions/test.parquet")
+    predicted = logits(model, cut, tokenizer.pad_token_id)
+    pq.write_table(pa.table({"logits": pa.array(list(predicted))}), folder / "data/predictions/test.parquet")
     for name, content in METRICS.items():
         (folder / f"metrics/{name}.json").write_text(json.dumps(content))
     for name in ("benchmarks/speed.json", "requirements.txt", "requirements-export.txt"):
@@ -122,7 +122,7 @@ def write_evaluated(folder: Path, checkpoint: Path):
 
 
 def exported_project(folder: Path, checkpoint: Path) -> Project:
-    """A project whose only stage is `export`, run by real DVC and committed; everything before it is a file."""
+    """A project whose only stage is `export`, run by real DVC and committed; the inputs of the stage are plain files."""
     write_evaluated(folder, checkpoint)
     project = Project(folder)
     for part in ("finetune", "stages"):

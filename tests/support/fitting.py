@@ -20,7 +20,7 @@ from tests.support.tiny import reviews
 
 def fit(folder: Path, checkpoint: Path, rows: int = 80, precision: str = "fp32", key: str = "key", **changes):
     """Fine-tuned model and its `Fit`: `rows` reviews to train on, 20 for validation, curves and checkpoints in `folder`."""
-    # accelerate keeps the precision of the first training for the life of the process.
+    # accelerate keeps the precision of a process's first training.
     AcceleratorState._reset_state(reset_partial_state=True)
     settings = Train(**PARAMS["train"] | changes)
     tokenizer = load_tokenizer(checkpoint)
@@ -44,5 +44,5 @@ def curve(folder: Path, name: str) -> list[tuple[int, float]]:
 
 
 def losses(fit) -> list[float]:
-    """Training loss of each step, for trainings of so few steps that the curves have a point for each."""
+    """Training loss of each step, for trainings so short that the curves have a point for every step."""
     return [values["train/loss"] for _, values in fit.progress.points if "train/loss" in values]

@@ -1,4 +1,4 @@
-"""A Hub on loopback: the part of the Hugging Face Hub's HTTP API that clients use to download and to commit.
+"""A Hub on loopback: the part of the Hugging Face Hub's HTTP API with which clients download and commit.
 
 It answers the requests of huggingface_hub 2.4 and datasets 5.2, with the headers and error codes that they rely on.
 Large files use Git's LFS protocol; the Hub's newer protocol, Xet, is not supported (HF_HUB_DISABLE_XET=1).
@@ -47,7 +47,7 @@ class Hub:
         self.silent: set[str] = set()  # ends of paths that never get a response
         self.licenses = {"apache-2.0", "mit", "cc-by-4.0", "other"}  # some licenses that the Hub knows
         self.writer = "hf_writer"  # the token that may write
-        self.objects: dict[str, bytes] = {}  # large files by SHA-256, also those never committed
+        self.objects: dict[str, bytes] = {}  # large files by SHA-256, whether committed or not
         self.waiting = Event()  # set by a request for a silent path
         self.closing = Event()
 
@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
     do_PUT = do_POST  # noqa: N815, as above
 
     def refused(self, path: str) -> bool:
-        """Whether the test wants this path to fail; if so, the failure has been sent."""
+        """Whether the test wants this path to fail; the response is then already sent."""
         hub = self.server.hub
         for end, status in hub.statuses.items():
             if path.endswith(end):

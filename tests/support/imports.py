@@ -1,4 +1,4 @@
-"""Which modules of ours a module imports, read from the sources."""
+"""The project's modules that a module imports, read from the sources."""
 
 import ast
 from pathlib import Path
@@ -7,13 +7,13 @@ PACKAGES = ("finetune", "stages")
 
 
 def module_path(root: Path, name: str) -> Path | None:
-    """File of a module of ours, by its dotted name; None for a name inside a module or a package's own file."""
+    """File of one of the project's modules, by its dotted name; None for a package or a name inside a module."""
     path = root / (name.replace(".", "/") + ".py")
     return path if path.is_file() else None
 
 
 def direct_imports(root: Path, path: Path) -> set[Path]:
-    """Our modules that one file imports, at its top or inside its functions, or starts: "finetune.export.reload"."""
+    """The project's modules that one file imports, at its top or in a function, or names in a string: "finetune.export.reload"."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -24,17 +24,17 @@ def direct_imports(root: Path, path: Path) -> set[Path]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.add(node.value)
     ours = (module_path(root, name) for name in names if name.split(".")[0] in PACKAGES)
-    return {found for found in ours if found and found != path}
+    return {module for module in ours if module and module != path}
 
 
 def all_imports(root: Path, path: Path) -> set[str]:
-    """Our modules that one file imports, directly or not, as paths from the root."""
-    found, waiting = set(), {path}
+    """The project's modules that one file imports, directly or not, as paths from the root."""
+    imported, waiting = set(), {path}
     while waiting:
-        new = direct_imports(root, waiting.pop()) - found
-        found |= new
+        new = direct_imports(root, waiting.pop()) - imported
+        imported |= new
         waiting |= new
-    return {str(module.relative_to(root)) for module in found}
+    return {str(module.relative_to(root)) for module in imported}
 
 
 def parameter_sections(path: Path) -> list[str]:

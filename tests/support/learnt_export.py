@@ -1,4 +1,4 @@
-"""A tiny exported folder as `export` leaves it: a BERT that learnt the weight of each word of the reviews, ONNX, profile, card."""
+"""A tiny exported folder as `export` writes it, with a BERT that has learnt the reviews, ONNX files, profile and card."""
 
 import contextlib
 import math
@@ -17,11 +17,11 @@ from tests.export.test_card import FACTS
 from tests.support.tiny import BAD, FILLER, GOOD, reviews, tiny_checkpoint
 
 LABELS = ["bad", "good"]
-TEMPERATURE = 1.0  # it is trained on probabilities, so it needs no calibration
+TEMPERATURE = 1.0  # the model is trained on probabilities and needs no calibration
 
 
 def graded(chance: random.Random) -> tuple[str, float]:
-    """A text and its probability of being good: up to three words for each side, and each counts."""
+    """A text and its probability of being good, which follows from up to three words for each side."""
     good, bad = chance.randint(0, 3), chance.randint(0, 3)
     words = chance.sample(GOOD, good) + chance.sample(BAD, bad) + chance.choices(FILLER, k=chance.randint(1, 20))
     chance.shuffle(words)
@@ -29,7 +29,7 @@ def graded(chance: random.Random) -> tuple[str, float]:
 
 
 def fitted(checkpoint: Path, steps: int = 300):
-    """A classifier whose probability follows from the words for each side, and its tokenizer."""
+    """A classifier trained on such texts, and its tokenizer."""
     tokenizer = load_tokenizer(checkpoint)
     model = fresh_classifier(checkpoint, LABELS, seed=0)
     chance = random.Random(0)
@@ -37,15 +37,15 @@ def fitted(checkpoint: Path, steps: int = 300):
     for _ in range(steps):
         texts, good = zip(*(graded(chance) for _ in range(32)), strict=True)
         inputs = tokenizer.pad({"input_ids": encode(tokenizer, texts)}, return_tensors="pt")
-        wanted = torch.tensor([[1 - share, share] for share in good])
-        torch.nn.functional.cross_entropy(model(**inputs).logits, wanted).backward()
+        targets = torch.tensor([[1 - probability, probability] for probability in good])
+        torch.nn.functional.cross_entropy(model(**inputs).logits, targets).backward()
         optimizer.step()
         optimizer.zero_grad()
     return model.eval(), tokenizer
 
 
 def learnt_export(folder: Path) -> Path:
-    """Exported folder, made in a working folder, of a classifier that knows good words from bad."""
+    """Exported folder of a classifier that distinguishes good words from bad ones."""
     model, tokenizer = fitted(tiny_checkpoint(folder / "checkpoint"))
     with contextlib.chdir(folder):
         save(model, tokenizer, export.FINETUNED)

@@ -12,7 +12,7 @@ from pathlib import Path
 def served(pages: dict[str, bytes], cut: int = 0):
     """Address of a server that answers with the page of each path, or 404.
 
-    With `cut`, it breaks the connection that many bytes before the announced end.
+    With `cut`, it closes the connection that many bytes before the announced end.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -42,7 +42,7 @@ def served(pages: dict[str, bytes], cut: int = 0):
 
 
 def closed_port() -> str:
-    """Address at which nothing listens."""
+    """Address on which nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"

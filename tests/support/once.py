@@ -1,4 +1,4 @@
-"""Work that all test processes need and one of them does."""
+"""Work that all test processes need and only one of them does."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ from filelock import FileLock
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Folder that `make(folder)` fills in the first process that asks; the others wait, and must not change it."""
+    """Folder filled once by `make(folder)`, in the first process that calls this; the others wait. Do not change it."""
     base = factory.getbasetemp()
-    # Every process of pytest-xdist has a folder of its own inside the folder of the run.
+    # Each process of pytest-xdist has its own folder inside the folder of the run.
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
     done = folder.with_suffix(".done")
     with FileLock(folder.with_suffix(".lock")):

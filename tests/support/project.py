@@ -25,7 +25,7 @@ SOURCES = (
     ".dvcignore",
 )
 STAGES = ("download", "tokenize", "baseline_eval", "train", "evaluate", "export")
-# Not a copy of .dvc/config: a remote of the user's that is named there must not be reached by a test.
+# Not a copy of .dvc/config: no test may reach a remote that the user named there.
 DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n"
 PARAMS = {
     "data": {
@@ -85,7 +85,7 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        # Only what is needed: a test must not see the machine's tokens, proxies or caches.
+        # No test may use the machine's tokens, proxies or caches.
         self.environment = {
             **{
                 name: value
@@ -105,7 +105,7 @@ class Project:
 
     @classmethod
     def create(cls, folder: Path) -> "Project":
-        """A project with tiny reviews and a tiny BERT, committed, nothing run yet."""
+        """A committed project with tiny reviews and a tiny BERT; no stage has run."""
         folder.mkdir(parents=True)
         project = cls(folder)
         for name in SOURCES:
@@ -116,7 +116,7 @@ class Project:
             shutil.rmtree(cache)
         write_table(folder / "data/local/reviews.csv", reviews(160))
         tiny_checkpoint(folder / "data/local/model")
-        # A few epochs more than other tests need: three are not enough to learn what is in these reviews.
+        # More epochs than in other tests: three are too few to learn these reviews.
         project.write_params(PARAMS | {"train": PARAMS["train"] | {"epochs": 6}})
         project.run("git", "init", "-q", "-b", "main")
         project.run("git", "config", "user.email", "test@example.com")
@@ -129,14 +129,14 @@ class Project:
         return project
 
     def copy(self, folder: Path) -> "Project":
-        """The same project elsewhere, DVC's cache and history included."""
+        """A copy in another folder, with DVC's cache and the history."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
 
     def run(
         self, *command: str, check: bool = True, stdin: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess:
-        """A command in the project's folder, with this text on its stdin; stdout and stderr as text."""
+        """Runs a command in the project's folder, with this text on stdin; stdout and stderr are text."""
         done = subprocess.run(
             command,
             input=stdin,
@@ -154,11 +154,11 @@ class Project:
         return done
 
     def dvc(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
-        """A DVC command."""
+        """Runs a DVC command."""
         return self.run("dvc", *arguments, check=check, **environment)
 
     def commit(self, message: str):
-        """Everything in Git."""
+        """Commits every change to Git."""
         self.run("git", "add", "-A")
         self.run("git", "commit", "-q", "-m", message)
 
@@ -167,27 +167,27 @@ class Project:
         return parse_yaml_text((self.folder / "params.yaml").read_text(encoding="utf-8"), "test")
 
     def write_params(self, params: dict):
-        """params.yaml with these values."""
+        """Writes these values to params.yaml."""
         text = yaml.safe_dump(params, sort_keys=False, allow_unicode=True)
         (self.folder / "params.yaml").write_text(text, encoding="utf-8")
 
     def set_param(self, key: str, value):
-        """One dotted parameter set in params.yaml."""
+        """Sets one dotted parameter in params.yaml."""
         params = self.params()
         *path, last = key.split(".")
-        place = params
+        section = params
         for part in path:
-            place = place[part]
-        place[last] = value
+            section = section[part]
+        section[last] = value
         self.write_params(params)
 
     def set_params(self, values: dict[str, object]):
-        """Several dotted parameters set in params.yaml."""
+        """Sets several dotted parameters in params.yaml."""
         for key, value in values.items():
             self.set_param(key, value)
 
     def ran(self, output: str) -> list[str]:
-        """Stages that a `dvc repro` really ran, from what it printed."""
+        """Stages that `dvc repro` ran, from its output."""
         return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
 
     def read(self, name: str) -> str:

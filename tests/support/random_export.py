@@ -1,4 +1,4 @@
-"""Tiny exported folders of randomly initialised classifiers, as the stage `export` lays them out."""
+"""Tiny exported folders of randomly initialised classifiers, as the stage `export` writes them."""
 
 import copy
 from pathlib import Path
@@ -13,7 +13,7 @@ from finetune.rows.tokens import encode, load_tokenizer, special_tokens
 from finetune.runtime.classifier import FP32, INT8
 from tests.support.tiny import reviews, tiny_checkpoint
 
-NAMES = ["差评", "good, or so", "mixed"]  # a comma, and letters that are not ASCII
+NAMES = ["差评", "good, or so", "mixed"]  # with a comma, and with letters outside ASCII
 
 
 def facts(tokenizer, names: list[str], temperature: float, truncation: str) -> dict:
@@ -29,15 +29,15 @@ def facts(tokenizer, names: list[str], temperature: float, truncation: str) -> d
 
 
 def spread_answers(model, ids: list[list[int]], pad_id: int):
-    """Makes the logits over these rows differ by 1, around 0: with fresh weights every text would get the same label."""
+    """Gives the logits over these rows mean 0 and deviation 1: with fresh weights every text would get the same label."""
     with torch.no_grad():
         for weights in model.parameters():
             if weights.ndim == 2:
                 weights.mul_(10)  # 0.02 is so small that [CLS] hardly sees the other tokens
-        found = torch.as_tensor(logits(model, ids, pad_id))
+        scores = torch.as_tensor(logits(model, ids, pad_id))
         *_, weight, bias = model.parameters()
-        scale = 1 / found.std(0)
-        bias.copy_((bias - found.mean(0)) * scale)
+        scale = 1 / scores.std(0)
+        bias.copy_((bias - scores.mean(0)) * scale)
         weight.mul_(scale[:, None])
 
 
@@ -49,7 +49,7 @@ def random_export(
     max_length: int = 32,
     int8: bool = True,
 ) -> Path:
-    """Exported folder of a randomly initialised classifier, of any family; its answers differ from text to text."""
+    """Exported folder of a randomly initialised classifier of any family; its answers differ between texts."""
     base = tiny_checkpoint(folder.with_name(f"{folder.name}-base"), family)
     tokenizer = load_tokenizer(base)
     tokenizer.model_max_length = max_length

@@ -1,4 +1,4 @@
-"""S3 on loopback: moto's server, and a proxy before it that breaks uploads halfway."""
+"""S3 on loopback: moto's server, and a proxy in front of it that breaks uploads halfway."""
 
 import threading
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ class S3:
         cut, behind = Cut(), urlsplit(self.url)
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"  # else a client that sends `Expect: 100-continue` waits forever
+            protocol_version = "HTTP/1.1"  # otherwise a client that sends `Expect: 100-continue` waits forever
 
             def do_PUT(self):
                 cut.broken += 1

@@ -16,7 +16,7 @@ SECONDS = 60  # for a start on a busy machine
 
 
 class Server:
-    """A running server; `host` and `port` are where it listens."""
+    """A running server, which listens on `host` and `port`."""
 
     def __init__(self, process: subprocess.Popen, address: str):
         self.process, self.address = process, address
@@ -43,9 +43,9 @@ class Server:
         return json.loads(self.send("GET", path)[2])
 
     def metric(self, line: str) -> float:
-        """Value of one line of /metrics, by the text before the value."""
+        """Value in the line of /metrics that begins with this text."""
         text = self.send("GET", "/metrics")[2].decode()
-        return float(next(found for found in text.splitlines() if found.startswith(f"{line} ")).split()[-1])
+        return float(next(shown for shown in text.splitlines() if shown.startswith(f"{line} ")).split()[-1])
 
     def stop(self, how: int = signal.SIGTERM) -> tuple[int, str]:
         """Exit status after a signal, and stderr."""
@@ -55,7 +55,7 @@ class Server:
 
 
 def command(*arguments: str, **environment: str) -> dict:
-    """Arguments of Popen for a server; the SERVE_ variables of this machine are left out."""
+    """Arguments of Popen for a server, without this machine's SERVE_ variables."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("SERVE_")}
     return {
         "args": [sys.executable, "-W", "error", "-m", "finetune.serve", *arguments],

@@ -1,4 +1,4 @@
-"""Tiny but real: checkpoints of every encoder family with random weights, and reviews they can learn from."""
+"""Tiny but real: checkpoints of every encoder family with random weights, and reviews that they can learn."""
 
 import csv
 import random
@@ -32,20 +32,20 @@ SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "in
 
 
 def reviews(rows: int, seed: int = 0, groups: int = 40) -> list[dict[str, str]]:
-    """Reviews with text, label (good, bad) and film; the label follows from the words, no text comes twice."""
+    """Reviews with text, label (good, bad) and film; the words determine the label, and no text occurs twice."""
     chance = random.Random(seed)
-    found: dict[str, dict[str, str]] = {}
-    while len(found) < rows:
+    by_text: dict[str, dict[str, str]] = {}
+    while len(by_text) < rows:
         good = chance.random() < 0.5
         words = chance.choices(FILLER, k=chance.randint(3, 24)) + chance.sample(GOOD if good else BAD, 2)
         chance.shuffle(words)
         text = " ".join(words)
-        found[text] = {"text": text, "label": "good" if good else "bad", "film": f"film {chance.randrange(groups)}"}
-    return list(found.values())
+        by_text[text] = {"text": text, "label": "good" if good else "bad", "film": f"film {chance.randrange(groups)}"}
+    return list(by_text.values())
 
 
 def write_table(path: Path, rows: list[dict[str, str]], delimiter: str = ",") -> Path:
-    """Rows as a CSV file with a header."""
+    """Writes the rows as CSV, or with another delimiter, below a header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
@@ -57,7 +57,7 @@ def write_table(path: Path, rows: list[dict[str, str]], delimiter: str = ",") ->
 def bert_tokenizer() -> BertTokenizer:
     """WordPiece over the words of the reviews."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "good", "bad", "it", ".", ":"]
-    return BertTokenizer(vocab={word: place for place, word in enumerate(words)}, model_max_length=LENGTH)
+    return BertTokenizer(vocab={word: index for index, word in enumerate(words)}, model_max_length=LENGTH)
 
 
 def trained_bpe(special: list[str]) -> Tokenizer:
@@ -93,7 +93,7 @@ def modernbert_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def unigram_pieces(special: list[str]) -> list[tuple[str, float]]:
-    """Pieces of a SentencePiece unigram model over the words of the reviews, and single letters for all others."""
+    """Pieces of a SentencePiece unigram model: the words of the reviews, and single letters for all other words."""
     letters = "▁abcdefghijklmnopqrstuvwxyz.:"
     return (
         [(piece, 0.0) for piece in special]
@@ -145,7 +145,7 @@ FAMILIES = {
 
 
 def tiny_checkpoint(folder: Path, family: str = "bert", masked: bool = False) -> Path:
-    """Checkpoint of a family with random weights (the same on every call), with its masked-word head or without."""
+    """Checkpoint of a family with random weights, the same on every call; with a masked language modelling head or without."""
     make_tokenizer, make_config = FAMILIES[family]
     tokenizer = make_tokenizer()
     ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "cls_token_id", "sep_token_id")}
@@ -156,7 +156,7 @@ def tiny_checkpoint(folder: Path, family: str = "bert", masked: bool = False) ->
     auto = AutoModelForMaskedLM if masked else AutoModelForSequenceClassification
     model = auto.from_config(config)
     if not masked:
-        # A published encoder comes without a head for our labels.
+        # A published encoder has no head for these labels.
         model = model.base_model
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
