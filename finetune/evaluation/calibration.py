@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
 from finetune.scoring.curves import GRID, expected_calibration_error
@@ -24,6 +24,11 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
 
     logits = logits.astype(np.float64)
     return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
+
+
+def scaled_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities of logits / temperature, both of shape [rows, classes]; the exported ONNX models give the same."""
+    return softmax((logits / temperature).astype(np.float64), axis=-1)
 
 
 def probability_scores(labels: np.ndarray, probabilities: np.ndarray, bins: np.ndarray) -> dict[str, float]:

@@ -4,13 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 from datasets import Dataset
-from scipy.special import softmax
 
 from finetune.base.params import Evaluate
 from finetune.encoder.prediction import logits
 from finetune.evaluation.behaviour import behaviour_of
-from finetune.evaluation.calibration import fit_temperature
-from finetune.evaluation.headline import headline_scores
+from finetune.evaluation.calibration import fit_temperature, scaled_probabilities
+from finetune.evaluation.headline import headline_scores, rows_digest
 from finetune.evaluation.review_lists import doubtful_rows, duplicate_rows, mistake_rows
 from finetune.evaluation.slices import slice_metrics, slices_of
 from finetune.evaluation.suspicious_labels import held_out_probabilities
@@ -18,7 +17,7 @@ from finetune.rows.stored import label_names
 
 
 class Evaluated(NamedTuple):
-    """The model on the test rows; logits and probabilities have the shape [rows, classes].
+    """The model on the test rows; logits and probabilities, before and after scaling, have the shape [rows, classes].
 
     `slices` holds the scores of all slices, `metrics` the content of each metrics file, `tables` the rows of each table for review.
     """
@@ -45,8 +44,8 @@ def score(
         for name in ("validation", "test")
     }
     temperature = fit_temperature(np.asarray(validation["label"][:]), scored["validation"])
-    probabilities = softmax(scored["test"].astype(np.float64), axis=-1)
-    calibrated = {name: softmax((rows / temperature).astype(np.float64), axis=-1) for name, rows in scored.items()}
+    probabilities = scaled_probabilities(scored["test"])
+    calibrated = {name: scaled_probabilities(rows, temperature) for name, rows in scored.items()}
     predicted = probabilities.argmax(1)
 
     slices = slices_of(test, predicted == labels, settings.slices)
@@ -56,13 +55,14 @@ def score(
     suspicious, suspicious_list = doubtful_rows(splits, {"train": held_out, **calibrated})
     duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
     metrics = {
-        "test": headline_scores(labels, scored["test"], temperature, baseline, names, settings.bins),
+        "test": headline_scores(labels, scored["test"], temperature, baseline, names, settings.bins)
+        | {"rows_digest": rows_digest(test["text"][:], [names[label] for label in labels])},
         "slices": slice_metrics(slices, settings.slices.min_rows),
         "behaviour": rates,
         "checks": {"near_duplicates": duplicates, "suspicious_labels": suspicious},
     }
     tables = {
-        "mistakes": mistake_rows(test, probabilities, settings.mistakes),
+        "mistakes": mistake_rows(test, calibrated["test"], settings.mistakes),
         "behaviour": failures,
         "near_duplicates": duplicate_list,
         "suspicious_labels": suspicious_list,

@@ -26,15 +26,15 @@ def write_plots(
     label_names: list[str],
     bin_count: int,
 ):
-    """Data of the plots that dvc.yaml declares; `calibrated` are the probabilities after temperature scaling."""
+    """Data of the plots that dvc.yaml declares, of the `calibrated` probabilities; one shows those before scaling too."""
     pairs = sorted(zip(labels, probabilities.argmax(1), strict=True))  # sorted, they compress well in Git
     write_csv(
         folder / "confusion.csv",
         ["actual", "predicted"],
         ([plot_name(label_names[actual]), plot_name(label_names[predicted])] for actual, predicted in pairs),
     )
-    write_csv(folder / "roc.csv", ["false_positive_rate", "fine-tuned"], roc(labels, probabilities))
-    write_csv(folder / "precision_recall.csv", ["recall", "fine-tuned"], precision_recall(labels, probabilities))
+    write_csv(folder / "roc.csv", ["false_positive_rate", "fine-tuned"], roc(labels, calibrated))
+    write_csv(folder / "precision_recall.csv", ["recall", "fine-tuned"], precision_recall(labels, calibrated))
     bins = confidence_bins(labels, probabilities, bin_count)
     filled = bins[bins[:, 2:].sum(1) > 0]
     write_csv(
@@ -44,16 +44,16 @@ def write_plots(
     )
     after = confidence_bins(labels, calibrated, bin_count)
     write_csv(folder / "reliability_scaled.csv", ["confidence", "accuracy"], after[after[:, 2:].sum(1) > 0, :2])
-    middles = (np.arange(len(bins)) + 0.5) / len(bins)
+    middles = (np.arange(bin_count) + 0.5) / bin_count
     write_csv(
         folder / "confidence.csv",
         ["confidence", "right", "wrong"],
-        np.column_stack([middles, bins[:, 2:]])[middles > 1 / len(label_names)],
+        np.column_stack([middles, after[:, 2:]])[middles > 1 / len(label_names)],
     )
     write_csv(
         folder / "selective.csv",
         ["coverage", "accuracy", "low", "high"],
-        selective_curve(surest_first(labels, probabilities)),
+        selective_curve(surest_first(labels, calibrated)),
     )
 
 

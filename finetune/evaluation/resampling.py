@@ -17,7 +17,8 @@ HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
     "brier": False,
     "ece": False,
 }
-SHARES = ("precision", "recall", "f1", "roc_auc")  # means of shares, for which Wilson's interval stands in at 0 and 1
+SHARES = ("precision", "recall", "f1", "roc_auc", "brier", "ece")  # between 0 and 1; Wilson's interval stands in
+NO_WIDTH = 1e-9  # of a bootstrap interval; sums of equal values differ in their last bits
 CELLS = 4_000_000  # resamples times rows in one block: 32 MB
 
 
@@ -113,23 +114,19 @@ def score_intervals(labels: np.ndarray, probabilities: np.ndarray, bin_count: in
 
     A resample in which a score is undefined (no row of a class, so no area under its curve) is left out.
     The calibration error of resamples is biased upwards, because repeated rows move bins apart by
-    chance. Its interval is therefore the basic bootstrap interval, which removes that bias.
+    chance. Its interval is therefore the basic bootstrap interval, which removes that bias. Where no resample differs,
+    because all or none of the rows are right, that proves little for few rows: Wilson's interval of as many rows stands in.
     """
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     intervals = {}
     for name, values in resampled_scores(labels, probabilities, bin_count).items():
         known = values[np.isfinite(values)]
         low, high = np.quantile(known, ends) if len(known) else (np.nan, np.nan)
-        if low == high and name in SHARES:
-            # No resample differs, because all or none of the rows are right. That proves little for few rows.
+        if name in SHARES and high - low < NO_WIDTH:
             low, high = share_interval(round(low * len(labels)), len(labels)).values()
+        elif name == "ece":
+            whole, right = np.ones((1, len(labels))), probabilities.argmax(1) == labels
+            estimate = calibration_errors(whole, right, probabilities.max(1), bin_count)[0]
+            low, high = max(0, 2 * estimate - high), max(0, 2 * estimate - low)
         intervals[name] = {"low": float(low), "high": float(high)}
-    estimate = calibration_errors(
-        np.ones((1, len(labels))), probabilities.argmax(1) == labels, probabilities.max(1), bin_count
-    )[0]
-    ece = intervals["ece"]
-    intervals["ece"] = {
-        "low": float(max(0, 2 * estimate - ece["high"])),
-        "high": float(max(0, 2 * estimate - ece["low"])),
-    }
     return intervals

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from finetune.wording.classifiers import by_sign, scores_table
 from finetune.wording.markdown import code, table
-from finetune.wording.names import BASELINES, EDITS, HEADLINE, SLICES
+from finetune.wording.names import BASELINES, CALIBRATION, EDITS, HEADLINE, SLICES
 from finetune.wording.numbers import interval, percent, points
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -112,6 +112,7 @@ def model_card(facts: Facts) -> str:
         files=FILES,
         baselines=BASELINES,
         edits=EDITS,
+        calibration_scores=CALIBRATION,
         scores=HEADLINE | {"roc_auc": "area under the ROC curve"},
         scores_table=scores_table,
         slice_rows=slice_rows(metrics["slices"]),

@@ -140,3 +140,13 @@ def test_few_rows_and_a_class_without_rows_have_intervals_too():
     )
     found = score_intervals(labels, probabilities, 15)
     assert all(0 <= interval["low"] <= interval["high"] for interval in found.values())
+
+
+def test_rows_that_are_all_right_leave_an_interval_of_some_width():
+    """60 of 60: Wilson's interval begins at 60 / (60 + 1.96²) = 0.9398; of an error of 0 it ends at 1 - 0.9398."""
+    labels = np.array([0, 1] * 30)
+    found = score_intervals(labels, np.eye(2)[labels], 15)
+    for name in ("precision", "recall", "f1", "roc_auc"):
+        assert found[name] == {"low": pytest.approx(0.9398, abs=1e-4), "high": pytest.approx(1.0)}, name
+    for name in ("brier", "ece"):
+        assert found[name] == {"low": pytest.approx(0.0), "high": pytest.approx(0.0602, abs=1e-4)}, name

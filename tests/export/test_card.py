@@ -128,10 +128,13 @@ def test_weak_slices_and_edits_are_shown_only_if_they_were_measured():
     assert "answer in twenty" not in bare
 
 
-def test_calibration_is_shown_before_and_after():
-    card = model_card(FACTS)
-    assert "a temperature of 1.600, fitted on validation" in card
-    assert ["expected calibration error", "0.051", "0.031"] in cells(card)
+def test_calibration_is_shown_as_it_ships_and_as_trained():
+    test = METRICS["test"] | {"intervals": METRICS["test"]["intervals"] | {"brier": {"low": 0.1, "high": 0.125}}}
+    card = model_card(with_metrics(test=test))
+    assert "logits are divided by a temperature of\n1.600, fitted on validation" in card
+    assert "`model.safetensors` gives the probabilities as trained" in card
+    assert ["expected calibration error", "0.031", "-", "0.051"] in cells(card)
+    assert ["Brier score", "0.110", "0.100 to 0.125", "0.120"] in cells(card)
     assert ["80%", "90.0%", "84.0% to 94.0%", "128"] in cells(card)
 
 

@@ -93,7 +93,8 @@ def test_the_stage_writes_every_file_with_the_same_bytes_again(tokenized):  # no
     names = {"accuracy", "precision", "recall", "f1", "log_loss", "brier", "ece", "roc_auc"}
     assert set(test["intervals"]) == names
     assert test["intervals"]["accuracy"] == test["interval"]
-    assert set(test["calibration"]) == {"temperature", "log_loss", "brier", "ece"}
+    assert set(test["calibration"]) == {"temperature", "uncalibrated"}
+    assert len(test["rows_digest"]) == 16
     assert {name: entry["rows"] for name, entry in test["selective"].items()} == {
         "keep_90": 18,
         "keep_80": 16,
