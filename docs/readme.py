@@ -23,6 +23,7 @@ from finetune.base.errors import UserError
 from finetune.base.params import PARAMS, Params
 from finetune.base.yaml_file import parse_yaml, parse_yaml_text
 from finetune.results.metrics import METRICS, read_metrics
+from finetune.results.score_files import TABLE, check_scores
 from finetune.summary import summary
 
 README = Path("README.md")
@@ -155,6 +156,7 @@ def main():
         "--new-defaults", action="store_true", help="make the parameters in params.yaml the recorded defaults"
     )
     arguments = parser.parse_args()
+    check_scores(read_metrics(), TABLE)  # before the record is replaced
     renew_record(parse_yaml(PARAMS), arguments.new_defaults)
     text = with_scores(README.read_text(encoding="utf-8"), read_metrics(RECORD / METRICS))
     README.write_text(text, encoding="utf-8")

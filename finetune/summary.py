@@ -9,6 +9,7 @@ from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.results.metrics import read_metrics
 from finetune.results.revisions import git
+from finetune.results.score_files import TABLE, check_scores
 from finetune.wording.classifiers import described, gain_sentence, ranked
 
 
@@ -55,6 +56,7 @@ def main():
     missing = [name for name in ("test", "baseline") if name not in metrics]
     if missing:
         raise UserError(f"metrics/{missing[0]}.json is missing; run `make repro` first")
+    check_scores(metrics, TABLE)
     print("\n" + summary(metrics["test"], metrics["baseline"]))
     if line := changed_metrics():
         print("\n" + line)

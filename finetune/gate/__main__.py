@@ -19,6 +19,8 @@ from finetune.gate.against import compare_with
 from finetune.gate.page import Section, page
 from finetune.gate.thresholds import CANNOT_TELL, HOLDS, check_thresholds
 from finetune.results.metrics import read_metrics
+from finetune.results.revisions import typed
+from finetune.results.score_files import check_objects, of_shipped_model
 
 VERDICTS = ("The gate holds", "The gate stops this: it falls short", "The gate could not tell")
 
@@ -31,23 +33,34 @@ def main() -> int:
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables, scores and charts there too")
     arguments = parser.parse_args()
     worst, sections, metrics = HOLDS, [], {}
+    problem = "the gate stopped before its end; its output says why"
     try:
-        gate, metrics = read_params("gate"), read_metrics()
+        gate, metrics = read_params("gate"), gated_metrics()
         parts = [check_thresholds(metrics, gate)]
         if arguments.against:
-            parts = chain(parts, compare_with(arguments.against))
+            parts = chain(parts, compare_with(typed(arguments.against)))
         for status, section in parts:
             worst = max(worst, status)
             print("\n" * bool(sections) + section.text())
             sections.append(section)
+        problem = None
     except UserError as error:
-        worst = CANNOT_TELL
-        sections.append(Section("Error", notes=[str(error)]))
+        problem = str(error)
         raise
     finally:
+        if problem:
+            worst = CANNOT_TELL
+            sections.append(Section("Error", notes=[problem]))
         if arguments.markdown:
             arguments.markdown.write_text(page(VERDICTS[worst], sections, metrics), encoding="utf-8")
     return worst
+
+
+def gated_metrics() -> dict[str, dict]:
+    """The workspace's metrics, the scores those of the shipped model; raises UserError for a file that holds no object."""
+    metrics = read_metrics()
+    check_objects(metrics)
+    return metrics | {"test": of_shipped_model(metrics["test"])} if "test" in metrics else metrics
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from finetune.gate.noise import ABSENT, Difference, changed_params, metric_differences, why_unpaired
 from finetune.gate.page import Section
 from finetune.gate.thresholds import CANNOT_TELL, FALLS_SHORT, HOLDS
+from finetune.results.comparable import why_not_comparable
 from finetune.results.revisions import Revision, commit_of, merge_base
 from finetune.wording.numbers import one_line, shortened
 
@@ -37,6 +38,9 @@ def compare_with(rev: str) -> Iterator[tuple[int, Section]]:
     if base.metrics()["test"] == head.metrics()["test"]:
         same = "the merge base is this commit, and " if base.commit == commit_of("HEAD") else ""
         yield HOLDS, Section(title, notes=[f"Nothing to compare: {same}no metric of the test rows differs."])
+    elif why := why_not_comparable(base, head):
+        # The comparison was asked for and cannot be made: a gate that passed here could be passed by changing the data.
+        yield CANNOT_TELL, Section(title, notes=[f"No verdict on any metric: {why}."])
     else:
         differences = metric_differences(base, head)
         status = max((STATUS.get(difference.verdict, HOLDS) for difference in differences), default=HOLDS)

@@ -4,7 +4,7 @@ Two kinds of noise separate two scores, and their variances add:
 
 - The rows. Other test rows would have given other scores. If both revisions' predictions are available, this is the
   variance of the difference when the same rows are drawn for both (paired bootstrap; Efron & Tibshirani 1993, ch. 6;
-  Koehn 2004), so rows that are hard for both do not count. Otherwise each score has its own variance, from its
+  Koehn 2004; for the accuracy Newcombe's paired interval), so rows that are hard for both do not count. Otherwise each score has its own variance, from its
   interval in Git (width / 2 / 1.96, squared) or a bound for it (`bound`), and the two are added as if the rows were independent.
 - The training run. Another seed gives another model (Bouthillier et al. 2021, "Accounting for variance in machine
   learning benchmarks"): each side is one draw, so twice the squared spread between seeds is added. The spread is that of
@@ -27,10 +27,11 @@ from scipy.special import softmax
 from scipy.stats import norm, t
 
 from finetune.base.errors import UserError
-from finetune.evaluation.resampling import HIGHER_IS_BETTER, row_counts, scores
+from finetune.evaluation.resampling import HIGHER_IS_BETTER, NO_WIDTH, row_counts, scores
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
-from finetune.scoring.intervals import CONFIDENCE
+from finetune.results.score_files import is_number
+from finetune.scoring.intervals import CONFIDENCE, paired_interval
 from finetune.wording.numbers import dotted
 
 # Standard deviations between seeds, for settings without a measured one. Five seeds of the default settings gave 0.006 for accuracy, F1
@@ -52,11 +53,6 @@ class Difference:
     high: float | None
     how: str  # "paired on 1276 rows", "intervals in Git" or ""
     verdict: str  # better, worse, within noise, new, missing, not a number
-
-
-def is_number(value) -> bool:
-    """Whether a value from JSON is a number that can be compared: neither NaN nor infinite nor true."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def metric_differences(base: Revision, head: Revision) -> list[Difference]:
@@ -111,18 +107,19 @@ def seed_spread(metric: str, base: Revision, head: Revision) -> tuple[float, flo
     """Standard deviation of a metric between seeds and its degrees of freedom, measured at either revision or assumed."""
     for revision in (head, base):
         seeds = revision.metrics().get("seeds")
-        if isinstance(seeds, dict) and seeds.get("settings") == settings_digest(revision.params()):
+        if seeds and seeds.get("settings") == settings_digest(revision.params()):
             measured = seeds.get(metric)
-            if isinstance(measured, dict) and is_number(measured.get("spread")) and len(measured["values"]) > 1:
+            # A spread of 0 between a few seeds does not prove that no seed would differ.
+            if measured and measured.get("spread") and len(measured.get("values") or []) > 1:
                 return measured["spread"], len(measured["values"]) - 1
     return SPREAD[metric], math.inf
 
 
 def score_variance(metric: str, test: dict) -> float:
     """Variance of a score over other test rows, from its interval in metrics/test.json or from the bound for it."""
-    ends = test.get("intervals", {}).get(metric) or (test.get("interval") if metric == "accuracy" else None)
+    ends = (test.get("intervals") or {}).get(metric) or (test.get("interval") if metric == "accuracy" else None)
     if ends and is_number(ends.get("low")) and is_number(ends.get("high")) and ends["high"] > ends["low"]:
-        return ((ends["high"] - ends["low"]) / 2 / norm.ppf((1 + CONFIDENCE) / 2)) ** 2
+        return variance_of(ends)
     return bound(metric, test)
 
 
@@ -139,21 +136,21 @@ def bound(metric: str, test: dict) -> float:
         raise UserError(f"rows in metrics/test.json must be a number of at least 1, found {rows!r}; run `make repro`")
     if metric == "log_loss":
         return (LOSS_SPREAD * test[metric]) ** 2 / rows
-    classes = [scores["rows"] for scores in test.get("per_class", {}).values()] or [rows]
+    # Macro scores average over the labels that have test rows.
+    classes = [label["rows"] for label in (test.get("per_class") or {}).values() if label.get("rows")] or [rows]
     if metric in ("precision", "recall", "f1"):
-        rows = len(classes) * max(1, min(classes))
+        rows = len(classes) * min(classes)
     elif metric == "roc_auc":
-        rows = max(1, min(classes))
-    share = test["accuracy"] if metric == "ece" else test[metric]
-    share = (share * rows + 2) / (rows + 4)
+        rows = min(classes)
+    share = test["accuracy"] if metric == "ece" and is_number(test.get("accuracy")) else test[metric]
+    share = (min(1, max(0, share)) * rows + 2) / (rows + 4)
     return share * (1 - share) / rows
 
 
 def paired_predictions(base: Revision, head: Revision) -> tuple[pa.Table, pa.Table] | None:
-    """Both revisions' predictions on the rows they share, in the same order; None where they cannot be paired.
+    """Both revisions' predictions on the same rows in the same order; None where they cannot be paired.
 
-    A row's id is its position in the source, so different labels reveal different data. Fewer shared rows than half of the
-    smaller test split would say less than all rows unpaired.
+    A row's id is its position in the source, so different labels reveal different data.
     """
     ours = head.predictions()
     theirs = base.predictions() if ours is not None else None
@@ -161,11 +158,9 @@ def paired_predictions(base: Revision, head: Revision) -> tuple[pa.Table, pa.Tab
         return None
     positions = {row: position for position, row in enumerate(theirs.column("row").to_pylist())}
     ids = ours.column("row").to_pylist()
-    shared = [(positions[row], position) for position, row in enumerate(ids) if row in positions]
-    if 2 * len(shared) < min(len(theirs), len(ours)):
+    if positions.keys() != set(ids):
         return None
-    there, here = (list(column) for column in zip(*shared, strict=True))
-    theirs, ours = theirs.take(there), ours.take(here)
+    theirs = theirs.take([positions[row] for row in ids])
     return (theirs, ours) if theirs.column("label").equals(ours.column("label")) else None
 
 
@@ -176,7 +171,11 @@ def why_unpaired(base: Revision, head: Revision) -> str:
 
 
 def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tuple[float, float, float]]:
-    """Each metric's value at base and at head on these rows, and the bootstrap variance of the difference."""
+    """Each metric's value at base and at head on these rows, and the variance of the difference over other rows.
+
+    The variance is the bootstrap's, except for the accuracy, which has that of `paired_interval` as everywhere. That one also
+    stands in where no resample differs, as on 60 rows that both get right, which does not prove that they are equal.
+    """
     evaluate = params.get("evaluate")
     bins = evaluate["bins"] if isinstance(evaluate, dict) and isinstance(evaluate.get("bins"), int) else 15
     labels = head.column("label").to_numpy()
@@ -190,13 +189,28 @@ def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tup
         theirs, ours = (scores(labels, side, counts, bins, mean_of_known) for side in probabilities)
         for name in HIGHER_IS_BETTER:
             drawn[name].append(ours[name] - theirs[name])
-    paired = {}
+    paired, of_answers = {}, answers_variance(*(side.argmax(1) == labels for side in probabilities))
     for name in HIGHER_IS_BETTER:
         differences = np.concatenate(drawn[name])
         differences = differences[np.isfinite(differences)]  # a resample with rows of one class has no ROC curve
         if len(differences) > RESAMPLES / 2:
-            paired[name] = float(old[name][0]), float(new[name][0]), float(differences.var(ddof=1))
+            variance = float(differences.var(ddof=1))
+            if name == "accuracy" or variance < NO_WIDTH**2:
+                variance = of_answers
+            paired[name] = float(old[name][0]), float(new[name][0]), variance
     return paired
+
+
+def answers_variance(theirs: np.ndarray, ours: np.ndarray) -> float:
+    """Variance of the difference of two accuracies, from arrays of right (True) or wrong (False) on the same rows."""
+    counts = (ours & theirs, ours & ~theirs, theirs & ~ours, ~ours & ~theirs)
+    ends = paired_interval(*(int(rows.sum()) for rows in counts))
+    return variance_of(ends)
+
+
+def variance_of(ends: dict[str, float]) -> float:
+    """Variance of a normal distribution whose 95% interval has these ends."""
+    return ((ends["high"] - ends["low"]) / 2 / norm.ppf((1 + CONFIDENCE) / 2)) ** 2
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:

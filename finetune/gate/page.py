@@ -12,7 +12,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from finetune.base.errors import UserError
 from finetune.results.metrics import METRICS
+from finetune.results.score_files import TABLE, check_scores
 from finetune.wording.classifiers import gain_sentence, ranked, scores_table
 from finetune.wording.markdown import code
 
@@ -51,15 +53,20 @@ def page(verdict: str, sections: list[Section], metrics: dict[str, dict]) -> str
     """The whole page: verdict, the gate's tables, scores of all classifiers, charts; missing parts are left out."""
     parts = [f"# {verdict}", *(section.markdown() for section in sections)]
     if {"test", "baseline"} <= set(metrics):
-        parts += [
-            "## Scores on the test rows",
-            scores_table(metrics["test"], metrics["baseline"]),
-            gain_sentence(metrics["test"], metrics["baseline"]),
-            accuracy_chart(metrics["test"], metrics["baseline"]),
-        ]
+        parts += ["## Scores on the test rows", *score_parts(metrics)]
     if (CURVES / "validation/loss.tsv").is_file() and (CURVES / "train/loss.tsv").is_file():
         parts.append(loss_chart(series(CURVES / "train/loss.tsv"), series(CURVES / "validation/loss.tsv")))
     return "\n\n".join(parts) + "\n"
+
+
+def score_parts(metrics: dict[str, dict]) -> list[str]:
+    """Table, sentence and chart of all classifiers, or one line on why the metrics do not give them."""
+    try:
+        check_scores(metrics, TABLE)
+    except UserError as error:
+        return [plain(str(error))]
+    test, baseline = metrics["test"], metrics["baseline"]
+    return [scores_table(test, baseline), gain_sentence(test, baseline), accuracy_chart(test, baseline)]
 
 
 def accuracy_chart(test: dict, baseline: dict) -> str:

@@ -1,9 +1,9 @@
 """Metrics against the thresholds of `gate:` in params.yaml: each holds, falls short, or cannot be judged."""
 
 from finetune.base.params import Gate, Threshold
-from finetune.gate.noise import is_number
 from finetune.gate.page import Section
 from finetune.results.metrics import look_up
+from finetune.results.score_files import is_number
 
 HOLDS, FALLS_SHORT, CANNOT_TELL = range(3)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from finetune.base.command import run
 from finetune.report.page import content, rendered
-from finetune.results.revisions import Revision
+from finetune.results.revisions import Revision, typed
 
 REPORT = Path("report.html")
 
@@ -21,7 +21,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m finetune.report", description=__doc__.partition("\n")[0])
     parser.add_argument("--against", metavar="REVISION", help="a branch, tag or commit to compare with")
     chosen = parser.parse_args()
-    page = rendered(content(Revision(chosen.against) if chosen.against else None))
+    page = rendered(content(Revision(typed(chosen.against)) if chosen.against else None))
     REPORT.write_text(page, encoding="utf-8")
     print(f"{REPORT}: {len(page.encode()) / 1000:.0f} kB; open it in any browser")
 

@@ -3,6 +3,7 @@
 from finetune.gate.noise import ABSENT, Difference, changed_params, metric_differences, paired_predictions, why_unpaired
 from finetune.report import charts, row_browser
 from finetune.report.plot_files import EVALUATE, TRAIN, line
+from finetune.results.comparable import why_not_comparable
 from finetune.results.revisions import Revision
 from finetune.wording.numbers import one_line
 
@@ -27,7 +28,7 @@ CURVES = (  # title, file, its two columns, their names on the axes, and whether
     ),
     (
         "Reliability",
-        EVALUATE / "reliability.csv",
+        EVALUATE / "reliability_scaled.csv",
         "confidence",
         "accuracy",
         ("confidence", "share that is right"),
@@ -45,10 +46,12 @@ CURVES = (  # title, file, its two columns, their names on the axes, and whether
 )
 
 
-def overlaid(base: Revision, head: Revision) -> list[tuple[str, charts.Figure]]:
-    """Curves that both revisions have, by their titles, in one chart each."""
+def overlaid(base: Revision, head: Revision, same_rows: bool) -> list[tuple[str, charts.Figure]]:
+    """Curves that both revisions have, by their titles, in one chart each; those of the test rows only if these are the same."""
     overlays = []
     for title, path, x, y, axes, shares in CURVES:
+        if not same_rows and EVALUATE in path.parents:
+            continue
         series = {HERE: line(head, path, x, y), str(base): line(base, path, x, y)}
         if all(series.values()):
             label = f"{title} of {HERE} and of {base}"
@@ -81,17 +84,20 @@ def sentence(differences: list[Difference], base: Revision) -> str:
 
 
 def against_section(base: Revision, head: Revision, label_names: list[str]) -> dict:
-    """The section on how a revision compares with another."""
-    differences = metric_differences(base, head)
+    """The section on how a revision compares with another; without verdicts where the test rows or labels differ."""
+    why = why_not_comparable(base, head)
+    differences = [] if why else metric_differences(base, head)
     return {
         "name": str(base),
         "commit": base.commit,
-        "sentence": sentence(differences, base),
+        "sentence": f"No verdict on any metric: {why}." if why else sentence(differences, base),
         "differences": differences,
         "parameters": [
             (key, *(value if value == ABSENT else one_line(value) for value in values))
             for key, *values in changed_params(base, head)
         ],
-        "curves": overlaid(base, head),
-        "rows": rows_apart(base, head, label_names),
+        "curves": overlaid(base, head, same_rows=not why),
+        "rows": {"missing": "Rows cannot be compared: they are not the same."}
+        if why
+        else rows_apart(base, head, label_names),
     }

@@ -13,6 +13,7 @@ from finetune.report import origin, quality
 from finetune.report.against import against_section
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
+from finetune.results.score_files import REPORT, check_scores
 from finetune.wording.classifiers import gain_sentence
 from finetune.wording.numbers import interval, percent, points
 
@@ -42,6 +43,7 @@ def content(base: Revision | None = None) -> dict:
     missing = [name for name in ("test", "baseline") if name not in metrics]
     if missing:
         raise UserError(f"metrics/{missing[0]}.json is missing; run `make repro` first")
+    check_scores(metrics, REPORT)
     label_names = list(metrics["test"]["per_class"])
     settings = settings_digest(params)
     return {

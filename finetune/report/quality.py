@@ -14,13 +14,12 @@ from finetune.report import charts, row_browser
 from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, table
 from finetune.results.revisions import Revision
 from finetune.wording.classifiers import described, ranked
-from finetune.wording.names import EDITS, OURS, SLICES
+from finetune.wording.names import CALIBRATION, EDITS, OURS, SLICES
 
 FAILURES = Path("data/predictions/behaviour.csv")
 EXAMPLES = 2  # of each edit that changes the model's answer
 GROUPS = 10
 KINDS = SLICES | {"label": "true label"}
-CALIBRATION = {"ece": "Calibration error (ECE)", "brier": "Brier score", "log_loss": "Log loss"}
 
 
 def baselines(metrics: dict) -> dict:
@@ -60,12 +59,13 @@ def classes(revision: Revision, metrics: dict) -> dict:
 
 
 def calibration(revision: Revision, metrics: dict) -> dict:
-    """Reliability before and after temperature scaling, and accuracy without the least confident rows."""
+    """Reliability after and before temperature scaling, and accuracy without the least confident rows."""
     test = metrics["test"]
-    scaled = test.get("calibration")
+    scaling = test.get("calibration") or {}
+    before = scaling.get("uncalibrated") or {}
     reliability = {
+        "calibrated": (revision, EVALUATE / "reliability_scaled.csv", "accuracy"),
         "as trained": (revision, EVALUATE / "reliability.csv", "accuracy"),
-        "after scaling": (revision, EVALUATE / "reliability_scaled.csv", "accuracy"),
     }
     kept = table(revision, EVALUATE / "selective.csv")
     bands = {
@@ -76,11 +76,11 @@ def calibration(revision: Revision, metrics: dict) -> dict:
         for row in table(revision, EVALUATE / "confidence.csv")
     ]
     return {
-        "temperature": scaled and scaled["temperature"],
+        "temperature": scaling.get("temperature"),
         "rows": [
-            (name, test[key], test.get("intervals", {}).get(key), scaled and scaled.get(key))
+            (name, test[key], (test.get("intervals") or {}).get(key), before.get(key))
             for key, name in CALIBRATION.items()
-            if key in test
+            if test.get(key) is not None
         ],
         "reliability": one_curve(
             reliability, "confidence", ("confidence of the prediction", "share that is right"), diagonal=True, dots=True
@@ -96,7 +96,7 @@ def calibration(revision: Revision, metrics: dict) -> dict:
         ),
         "kept": [(f"{name.removeprefix('keep_')}%", block) for name, block in test.get("selective", {}).items()],
         "missing": None
-        if scaled
+        if scaling
         else "Scores after temperature scaling and selective accuracy: run `make repro`, whose stage evaluate writes them.",
     }
 

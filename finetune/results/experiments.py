@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from finetune.base.errors import UserError
+from finetune.results.revisions import DECODED, UTF_8
 
 
 def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",)) -> str:
@@ -24,8 +25,11 @@ def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",))
 
 
 def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess:
-    """A DVC command; its output goes to the terminal unless captured."""
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=capture, text=True, check=False)
+    """A DVC command; its output goes to the terminal unless captured, then as UTF-8 whatever the locale is."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    if not capture:
+        return subprocess.run(command, check=False)
+    return subprocess.run(command, capture_output=True, check=False, env=os.environ | UTF_8, **DECODED)
 
 
 def untracked_data() -> list[str]:

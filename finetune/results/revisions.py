@@ -4,6 +4,7 @@ Metrics, plots and params.yaml are read from Git; the predictions are in DVC's c
 """
 
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,15 +20,27 @@ from finetune.base.errors import UserError
 from finetune.base.params import PARAMS
 from finetune.base.yaml_file import parse_yaml_text
 from finetune.results.metrics import METRICS, parse_metrics
+from finetune.results.score_files import COMPARISON, check_objects, check_scores, of_shipped_model
 
 PREDICTIONS = Path("data/predictions/test.parquet")
 COLUMNS = {"row", "label", "predicted", "logits"}
 REMOTE_WAITS = 300  # seconds for one small file
+# Whatever the locale and the user's settings are: subjects of commits in UTF-8, and names of files without octal escapes.
+GIT = ("git", "-c", "i18n.logOutputEncoding=UTF-8", "-c", "core.quotePath=false")
+UTF_8 = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}  # for commands in Python whose output is read as UTF-8
+DECODED = {"encoding": "utf-8", "errors": "replace"}
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess:
     """A completed Git command, its output as bytes; the caller checks the status."""
-    return subprocess.run(["git", *arguments], capture_output=True, check=False)
+    # In a locale without UTF-8, Python cannot encode the name of a branch, or it holds the bytes as surrogates.
+    encoded = [argument.encode("utf-8", "surrogateescape") for argument in (*GIT, *arguments)]
+    return subprocess.run(encoded, capture_output=True, check=False)
+
+
+def typed(argument: str) -> str:
+    """An argument of the command line as its user typed it, also in a locale that cannot decode it."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def git_output(*arguments: str) -> str:
@@ -108,7 +121,10 @@ class Revision:
             raise UserError(f"{path} at {self} is not UTF-8 text") from None
 
     def metrics(self) -> dict[str, dict]:
-        """Content of every metrics file by its name; raises UserError if there is no metrics/test.json."""
+        """Content of every metrics file by its name, the scores those of the shipped model.
+
+        Raises UserError if there is no metrics/test.json, or if a file cannot be compared (`score_files.COMPARISON`).
+        """
         return self._metrics
 
     @cached_property
@@ -116,12 +132,27 @@ class Revision:
         if self.commit is None:
             paths = sorted(METRICS.glob("*.json"))
         else:
-            listed = git("ls-tree", "-z", "--name-only", self.commit, f"./{METRICS}/").stdout.decode()
+            listed = git("ls-tree", "-z", "--name-only", self.commit, f"./{METRICS}/").stdout.decode("utf-8", "replace")
             paths = [Path(name) for name in listed.split("\0") if name.endswith(".json")]
         found = {path.stem: parse_metrics(self.text(path), f"{path} at {self}", path) for path in paths}
-        if not isinstance(found.get("test"), dict):
+        if "test" not in found:
             raise UserError(f"there is no metrics/test.json at {self}; run `make repro` there and commit metrics/")
-        return found
+        revision = str(self) if self.commit else None
+        check_objects(found, revision)
+        check_scores(found, COMPARISON, revision)
+        return found | {"test": of_shipped_model(found["test"])}
+
+    def temperature(self) -> float:
+        """What the shipped model divides its logits by; 1 where metrics/test.json does not say."""
+        return (self.metrics()["test"].get("calibration") or {}).get("temperature") or 1.0
+
+    def lock(self) -> dict:
+        """Stages of dvc.lock by their names; empty without the file."""
+        if not self.has("dvc.lock"):
+            return {}
+        content = parse_yaml_text(self.text("dvc.lock"), f"dvc.lock at {self}")
+        stages = content.get("stages") if isinstance(content, dict) else None
+        return stages if isinstance(stages, dict) else {}
 
     def params(self) -> dict:
         """Values of params.yaml at this revision, not checked against today's schema."""
@@ -131,7 +162,10 @@ class Revision:
         return values
 
     def predictions(self) -> pa.Table | None:
-        """Columns row, label, predicted, logits of the test rows; None, with `why_no_predictions`, if unavailable."""
+        """Columns row, label, predicted, logits of the test rows; None, with `why_no_predictions`, if unavailable.
+
+        The logits are those of the shipped model: after temperature scaling.
+        """
         return self._predictions
 
     @cached_property
@@ -145,7 +179,9 @@ class Revision:
         except pa.ArrowInvalid:
             self.why_no_predictions = f"{PREDICTIONS} at {self} is not a Parquet file; run `dvc checkout`"
             return None
-        if not set(table.column_names) >= COLUMNS or not match(table, self.metrics()["test"]):
+        whole = set(table.column_names) >= COLUMNS
+        table = scaled(table, self.temperature()) if whole else table
+        if not whole or not match(table, self.metrics()["test"]):
             self.why_no_predictions = f"{PREDICTIONS} at {self} does not match metrics/test.json; run `dvc checkout`"
             return None
         return table
@@ -163,7 +199,10 @@ class Revision:
             command = [sys.executable, "-m", "dvc", "get", ".", str(path), "--out", str(target)]
             command += ["--rev", self.commit] if self.commit else []
             try:
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=REMOTE_WAITS)
+                environment = os.environ | UTF_8
+                done = subprocess.run(
+                    command, capture_output=True, check=False, timeout=REMOTE_WAITS, env=environment, **DECODED
+                )
             except subprocess.TimeoutExpired:
                 self.why_no_predictions = f"the remote did not deliver {path} of {self} within {REMOTE_WAITS} s"
                 return None
@@ -177,8 +216,15 @@ class Revision:
             return target.read_bytes()
 
 
+def scaled(predictions: pa.Table, temperature: float) -> pa.Table:
+    """The predictions with their logits divided by the temperature."""
+    logits = np.array(predictions.column("logits").to_pylist(), float) / temperature
+    position = predictions.column_names.index("logits")
+    return predictions.set_column(position, "logits", pa.array(list(logits), pa.list_(pa.float64())))
+
+
 def match(predictions: pa.Table, test: dict) -> bool:
-    """Whether predictions give the log loss of a metrics file, which two models hardly ever share.
+    """Whether predictions, scaled, give the log loss of a metrics file, which two models hardly ever share.
 
     In the workspace they may belong to another commit: `git checkout` restores metrics, only `dvc checkout` restores data.
     """

@@ -65,7 +65,9 @@ def download_wheel(name: str, version: str, folder: Path) -> Path:
     # Source archives are refused: pip would run their setup code to learn their name.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--dest", str(folder), f"{name}=={version}"]
-    pip = subprocess.run(command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    pip = subprocess.run(
+        command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+    )
     if pip.returncode == 0:
         return next(folder.glob("*.whl"))
     if "No space left" in pip.stderr:

@@ -22,4 +22,4 @@ EDITS = {
     "negation": "the statement negated; the answer must change",
 }
 HEADLINE = {"accuracy": "accuracy", "f1": "macro F1", "precision": "macro precision", "recall": "macro recall"}
-CALIBRATION = {"ece": "expected calibration error", "log_loss": "log loss", "brier": "Brier score"}
+CALIBRATION = {"ece": "calibration error (ECE)", "log_loss": "log loss", "brier": "Brier score"}

@@ -133,7 +133,7 @@ def test_calibration_is_shown_as_it_ships_and_as_trained():
     card = model_card(with_metrics(test=test))
     assert "logits are divided by a temperature of\n1.600, fitted on validation" in card
     assert "`model.safetensors` gives the probabilities as trained" in card
-    assert ["expected calibration error", "0.031", "-", "0.051"] in cells(card)
+    assert ["calibration error (ECE)", "0.031", "-", "0.051"] in cells(card)
     assert ["Brier score", "0.110", "0.100 to 0.125", "0.120"] in cells(card)
     assert ["80%", "90.0%", "84.0% to 94.0%", "128"] in cells(card)
 

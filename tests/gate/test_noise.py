@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 from finetune.base.errors import UserError
 from finetune.evaluation.resampling import HIGHER_IS_BETTER, scores
-from finetune.gate.noise import SPREAD, bound, changed_params, interval, metric_differences, score_variance
+from finetune.gate.noise import bound, changed_params, interval, metric_differences, score_variance
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
 from tests.support.project import PARAMS, Project
@@ -124,23 +124,49 @@ def test_the_scores_of_one_resample_are_those_of_scikit_learn():
     assert found["log_loss"] == pytest.approx(-np.log(shares[drawn, truth]).mean())
 
 
-def test_rows_are_paired_by_their_id_and_only_where_their_labels_agree():
+def test_rows_are_paired_by_their_id_and_only_where_ids_and_labels_agree():
     right, wrong = [3.0, 0.0], [0.0, 3.0]
-    base = predictions([1, 2, 3, 4], [0, 0, 0, 0], np.array([right, right, right, wrong]))
-    head = predictions([9, 4, 3, 2], [1, 0, 0, 0], np.array([wrong, wrong, right, right]))
+    base = predictions([1, 2, 3, 4], [0, 0, 0, 1], np.array([right, right, right, right]))
+    head = predictions([4, 3, 2, 1], [1, 0, 0, 0], np.array([wrong, right, right, wrong]))
     test = TEST | {"accuracy": 0.5}
     accuracy = metric_differences(Given(test, base), Given(test, head))[0]
-    # Of the shared rows 2, 3 and 4 both get the first two right.
-    assert (accuracy.base, accuracy.head, accuracy.how) == (
-        pytest.approx(2 / 3),
-        pytest.approx(2 / 3),
-        "paired on 3 rows",
-    )
-    assert accuracy.high == pytest.approx(1.96 * math.sqrt(2) * SPREAD["accuracy"], abs=1e-4)  # no row differs
-    other = predictions([9, 4, 3, 2], [1, 1, 0, 0], np.array([wrong, wrong, right, right]))
-    assert metric_differences(Given(test, base), Given(test, other))[0].how == "intervals in Git"
-    assert metric_differences(Given(test, base), Given(test, head.slice(0, 2)))[0].how == "paired on 1 rows"
-    assert metric_differences(Given(test, base), Given(test, head.slice(0, 1)))[0].how == "intervals in Git"
+    assert (accuracy.base, accuracy.head, accuracy.how) == (0.75, 0.75, "paired on 4 rows")
+    other_label = predictions([4, 3, 2, 1], [0, 0, 0, 0], np.array([wrong, right, right, wrong]))
+    other_row = predictions([9, 3, 2, 1], [1, 0, 0, 0], np.array([wrong, right, right, wrong]))
+    for unpaired in (other_label, other_row, head.slice(0, 3)):
+        assert metric_differences(Given(test, base), Given(test, unpaired))[0].how == "intervals in Git"
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_sixty_rows_that_both_get_right_do_not_prove_that_they_are_equal(measured):
+    """Wilson's interval of 60 of 60 begins at 0.9398, so Newcombe's of the difference is ±0.0602.
+
+    With 1.96 * √2 * 0.01 between seeds: 0.0663.
+    """
+    labels = [0, 1] * 30
+    logits = np.array([[6.0, -6.0], [-6.0, 6.0]] * 30)
+    test = {"accuracy": 1.0, "rows": 60, "precision": 1.0, "recall": 1.0, "f1": 1.0, "roc_auc": 1.0}
+    seeds = {"seeds": {"settings": settings_digest({}), "accuracy": {"spread": 0.0, "values": [1.0, 1.0]}}}
+    sides = [
+        Given(test, predictions(list(range(60)), labels, logits * scale), **seeds if measured else {})
+        for scale in (1, 2)
+    ]
+    for difference in metric_differences(*sides):
+        assert difference.verdict == "within noise"
+        assert difference.how == "paired on 60 rows"
+        if difference.metric in ("accuracy", "precision", "recall", "f1"):
+            assert (difference.low, difference.high) == (
+                pytest.approx(-0.0663, abs=2e-4),
+                pytest.approx(0.0663, abs=2e-4),
+            )
+        assert difference.high > difference.low
+
+
+def test_without_predictions_sixty_rows_that_are_right_leave_doubt_too():
+    """Two successes and two failures more: 62 of 64 right, variance 0.96875 * 0.03125 / 60 = 0.000505 for each side."""
+    test = {"accuracy": 1.0, "rows": 60, "interval": {"low": 1.0, "high": 1.0}}
+    difference = metric_differences(Given(test), Given(test))[0]
+    assert difference.high == pytest.approx(1.96 * math.sqrt(2 * 0.000505 + 2 * 0.01**2), abs=1e-4)
 
 
 def test_a_measured_spread_counts_where_it_was_measured_with_these_settings():

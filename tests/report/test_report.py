@@ -25,7 +25,8 @@ pytestmark = pytest.mark.xdist_group("report")
 
 NAMES = ["负面", "正面 <b>"]
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'> \"quoted\" & 'quoted'"
-# Row, true label, logits; the model is right on 0, 1, 2 and wrong on 3, 4, 5, with 5 the surest: 1 / (1 + e^-3) = 0.953.
+TEMPERATURE = 1.5
+# Row, true label, logits; the model is right on 0, 1, 2 and wrong on 3, 4, 5, with 5 the surest: 1 / (1 + e^(-3 / 1.5)) = 0.881.
 ROWS = [(0, 0, (2, 0)), (1, 1, (0, 2)), (2, 1, (0, 1)), (3, 0, (0, 0.5)), (4, 1, (1, 0)), (5, 0, (0, 3))]
 TEXTS = ["差", "好", "很好", "这部电影不太好看", "a rare film with " + "words " * 200, HOSTILE]
 
@@ -42,8 +43,9 @@ def scores(accuracy: float) -> dict:
 
 
 def log_loss() -> float:
-    """Mean of log(1 + e^(other - true)) over the rows."""
-    return float(np.mean([np.log1p(np.exp(logits[1 - label] - logits[label])) for _, label, logits in ROWS]))
+    """Mean of log(1 + e^((other - true) / temperature)) over the rows."""
+    margins = [logits[1 - label] - logits[label] for _, label, logits in ROWS]
+    return float(np.mean(np.log1p(np.exp(np.array(margins) / TEMPERATURE))))
 
 
 def write_metrics(folder):
@@ -51,7 +53,8 @@ def write_metrics(folder):
     metrics, plots = folder / "metrics", folder / "metrics/plots"
     test = scores(0.5) | {"gain": {"value": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.01}, "roc_auc": 0.7}
     test |= {"log_loss": log_loss(), "brier": 0.3, "ece": 0.2, "intervals": {"ece": {"low": 0.1, "high": 0.3}}}
-    test |= {"calibration": {"temperature": 1.5, "log_loss": 0.6, "brier": 0.2, "ece": 0.1}}
+    before = {"log_loss": 0.9, "brier": 0.4, "ece": 0.251}
+    test |= {"calibration": {"temperature": TEMPERATURE, "uncalibrated": before}}
     test |= {"selective": {f"keep_{kept}": block(1 - kept / 200) for kept in (90, 80, 50)}}
     write_json(metrics / "test.json", test)
     baselines = ("majority", "tfidf", "embedding", "untrained", "zero_shot", "few_shot")
@@ -176,6 +179,9 @@ def test_it_tells_the_verdict_the_numbers_and_where_they_come_from(browser, repo
         assert "The worst slice is length: long: 40.0% on 6 rows" in shown
         assert "partly low by chance" in shown
         assert "temperature of 1.50" in shown
+        calibration = [row.split() for row in shown.splitlines() if row.startswith("Calibration error (ECE)")]
+        assert calibration[0][3:] == ["0.200"]  # as it ships
+        assert "0.251" in shown  # as trained
         assert "data/local/评论.csv" in shown
         assert "2 seeds" in shown
         drawn = opened.page.locator("#slices figure title").all_text_contents()
@@ -207,7 +213,7 @@ def test_mistakes_are_searched_filtered_and_sorted(browser, report):
         def count() -> str:
             return page.inner_text("#mistakes .count")
 
-        # Confidences: row 5 0.953, row 4 0.731, row 3 0.622.
+        # Confidences: row 5 0.881, row 4 0.661, row 3 0.583.
         assert (rows(), count()) == ([5, 4, 3], "3 rows")
         form.get_by_label("Search in the texts").fill("电影 不太")
         assert (rows(), count()) == ([3], "1 of 3 rows")
@@ -223,8 +229,8 @@ def test_mistakes_are_searched_filtered_and_sorted(browser, report):
         form.get_by_label("Predicted").select_option(NAMES[0])
         assert rows() == [4]
         form.get_by_label("Predicted").select_option("any")
-        form.get_by_label("Confidence at most").fill("80")
-        form.get_by_label("Confidence at least").fill("70")
+        form.get_by_label("Confidence at most").fill("70")
+        form.get_by_label("Confidence at least").fill("60")
         assert rows() == [4]
         page.get_by_role("button", name="Clear filters").click()
         shown.nth(2).wait_for()
@@ -348,8 +354,9 @@ def changed(built, tmp_path_factory):
     path.unlink()  # it may be a link into DVC's cache
     columns = {"row": table["row"], "label": table["label"], "predicted": logits.argmax(1)}
     pq.write_table(pa.table(columns | {"logits": pa.array(list(logits))}), path)
-    shares = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     metrics = json.loads(project.read("metrics/test.json"))
+    logits = logits / metrics["calibration"]["temperature"]
+    shares = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     metrics["log_loss"] = float(-shares[np.arange(len(labels)), labels].mean())
     write_json(project.folder / "metrics/test.json", metrics)
     return project

@@ -1,0 +1,188 @@
+"""What readers of the metrics files rely on, checked with one line about the first thing that is wrong.
+
+A file may hold more keys, and a file of an older version of the project may hold fewer: a reader names what it needs.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from finetune.base.errors import UserError
+from finetune.results.metrics import METRICS
+from finetune.wording.names import BASELINES
+from finetune.wording.numbers import shortened
+
+FOUND = 40  # characters of a wrong value
+
+
+class Leaf(NamedTuple):
+    """A value that is no object: what it must be, in words, and the test for it."""
+
+    words: str
+    holds: Callable[[object], bool]
+
+
+def is_number(value) -> bool:
+    """Whether a value from JSON is a number that can be compared: neither NaN nor infinite nor true."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+NUMBER = Leaf("a number", is_number)
+SHARE = Leaf("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+COUNT = Leaf("a whole number of at least 0", lambda value: is_number(value) and value == int(value) >= 0)
+ROWS = Leaf("a whole number of at least 1", lambda value: is_number(value) and value == int(value) >= 1)
+ABOVE_0 = Leaf("a number above 0", lambda value: is_number(value) and value > 0)
+# A score that is undefined, such as the area under the ROC curve of rows of one class, is written as NaN.
+SCORE = Leaf("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool))
+TEXT = Leaf("a text", lambda value: isinstance(value, str))
+TEXTS = Leaf("a list of texts", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value))
+NUMBERS = Leaf("a list of numbers", lambda value: isinstance(value, list) and all(map(is_number, value)))
+
+# An object's keys and what each must hold; "?" marks a key that may be missing or null, "*" stands for all other keys.
+INTERVAL = {"low": NUMBER, "high": NUMBER}
+CLASSIFIER = {"accuracy": SHARE, "f1": SHARE, "interval": INTERVAL}
+PART = {"accuracy": SHARE, "rows": COUNT, "interval": INTERVAL}
+LABEL = {"rows?": COUNT, "precision?": SHARE, "recall?": SHARE, "f1?": SHARE}
+COMPARED = {  # the gate's comparison has a verdict of its own for a score that is missing or no number
+    "interval?": {"low": SCORE, "high": SCORE},
+    "intervals?": {"*": {"low": SCORE, "high": SCORE}},
+    "per_class?": {"*": LABEL},
+    "calibration?": {"temperature?": ABOVE_0, "uncalibrated?": {"*": SCORE}},
+    "rows_digest?": TEXT,
+}
+SCORES = CLASSIFIER | {"rows": ROWS, "gain": INTERVAL | {"value": NUMBER, "p_value": SHARE}, "absent?": TEXTS}
+REPORTED = (
+    COMPARED
+    | SCORES
+    | {"per_class": {"*": LABEL}, "precision": SHARE, "recall": SHARE, "selective?": {"*": PART}}
+    | {f"{name}?": SCORE for name in ("roc_auc", "log_loss", "brier", "ece")}
+)
+SEEDS = {
+    "settings": TEXT,
+    "rows?": COUNT,
+    "seeds?": NUMBERS,
+    "*": {"mean?": NUMBER, "spread?": NUMBER, "interval?": INTERVAL, "values?": NUMBERS},
+}
+BASELINE = {"best": TEXT} | {f"{name}?": CLASSIFIER for name in BASELINES}
+
+# What each file must hold for the comparison with another revision, for the table of classifiers, and for the report.
+COMPARISON = {"test": COMPARED, "seeds": SEEDS}
+TABLE = {"test": SCORES, "baseline": BASELINE}
+REPORT = {
+    "test": REPORTED,
+    "baseline": BASELINE,
+    "data": {
+        "rows": {"*": COUNT},
+        "labels": {"*": COUNT},
+        "dropped": {"*": COUNT},
+        "tokens": {"mean": NUMBER},
+        "truncated": SHARE,
+    },
+    "train": {
+        "best_epoch": COUNT,
+        "epochs": NUMBER,
+        "steps": COUNT,
+        "precision": TEXT,
+        "parameters": {"total": COUNT, "trained": COUNT},
+    },
+    "slices": {"worst?": PART | {"slice": TEXT}, "*": {"*": PART}},
+    "behaviour": {"*": {"failure_rate": SHARE, "rows": COUNT, "interval": INTERVAL}},
+    "checks": {"near_duplicates": {"*": COUNT}, "suspicious_labels": {"*": COUNT}},
+    "seeds": SEEDS,
+}
+
+
+def check_scores(metrics: dict, shapes: dict[str, dict], revision: str | None = None):
+    """Raises UserError for the first metrics file, by its name, that lacks what its shape asks for.
+
+    `revision` is None for the workspace. A file that is missing is no mistake here.
+    """
+    for name, shape in shapes.items():
+        if name not in metrics:
+            continue
+        wrong = problem(scored(name, metrics[name]), shape)
+        if wrong:
+            raise UserError(f"{where(name, wrong, revision)}: {wrong}; {remedy(revision)}")
+
+
+def check_objects(metrics: dict, revision: str | None = None):
+    """Raises UserError for a metrics file that holds no object, which is what every reader expects."""
+    check_scores(metrics, {name: {} for name in metrics}, revision)
+
+
+def scored(name: str, content):
+    """A metrics file without the baselines that hold sentences instead of scores: why they were left out."""
+    if name != "baseline" or not isinstance(content, dict):
+        return content
+    return {key: value for key, value in content.items() if not is_reason(value)}
+
+
+def is_reason(block) -> bool:
+    """Whether an entry of metrics/baseline.json says in words why there are no scores."""
+    return isinstance(block, dict) and bool(block) and all(isinstance(value, str) for value in block.values())
+
+
+def problem(value, shape: dict | Leaf, path: str = "") -> str | None:
+    """What is wrong with a value, beginning with its dotted key; None if it has the shape."""
+    if isinstance(shape, Leaf):
+        return None if shape.holds(value) else f"{path} must be {shape.words}, found {found(value)}"
+    if not isinstance(value, dict):
+        return f"{path or 'the file'} must be an object, found {found(value)}"
+    named = {key.rstrip("?") for key in shape}
+    for key, inner in shape.items():
+        name = key.rstrip("?")
+        if key == "*":
+            parts = [part for part in value if part not in named]
+        elif value.get(name) is not None:
+            parts = [name]
+        elif key == name:
+            return f"{path}{'.' * bool(path)}{name} is missing"
+        else:
+            continue
+        for part in parts:
+            wrong = problem(value[part], inner, f"{path}.{part}" if path else part)
+            if wrong:
+                return wrong
+    return None
+
+
+def found(value) -> str:
+    """A wrong value for a message, on one line and not too long."""
+    kinds = {dict: "an object", list: "a list", type(None): "null"}
+    return kinds.get(type(value)) or shortened(repr(value), FOUND)
+
+
+def where(name: str, wrong: str, revision: str | None) -> str:
+    """The file that a problem is in; details of a run are in folders below metrics/."""
+    path = METRICS / f"{name}.json"
+    if revision is not None:
+        return f"{path} at {revision}"
+    holders = [path, *sorted(METRICS.glob(f"*/*/{name}.json"))]
+    key = wrong.split(" ")[0].split(".")[0]
+    return str(next((file for file in holders if file.is_file() and f'"{key}"' in file.read_text("utf-8")), path))
+
+
+def remedy(revision: str | None) -> str:
+    """What to do about a wrong metrics file."""
+    if revision is not None:
+        return "run `make repro` there and commit metrics/"
+    return f"bring it back with `git restore {METRICS}` or run `dvc repro`"
+
+
+def of_shipped_model(test: dict) -> dict:
+    """metrics/test.json with the scores of the probabilities that ship, as it is written today.
+
+    Older files held the scores before temperature scaling, and those after it under `calibration`. The three scores that
+    scaling changes lose their intervals, which were those before it.
+    """
+    calibration = test.get("calibration")
+    if not isinstance(calibration, dict) or "ece" not in calibration:
+        return test
+    after = {name: value for name, value in calibration.items() if name != "temperature"}
+    before = {name: test[name] for name in after if name in test}
+    intervals = test.get("intervals")
+    intervals = (
+        {name: ends for name, ends in intervals.items() if name not in after} if isinstance(intervals, dict) else {}
+    )
+    scaling = {"temperature": calibration.get("temperature"), "uncalibrated": before}
+    return test | after | {"intervals": intervals, "calibration": scaling}
