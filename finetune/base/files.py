@@ -50,10 +50,31 @@ class LineFeeds:
         self.file.write(line.removesuffix("\r\n") + "\n")
 
 
-def csv_writer(file: TextIO, delimiter: str = ","):
+class TableWriter:
+    """`csv.writer` that puts every field of a row in quotes if one of them holds a line break.
+
+    Such a row cannot be taken for rows that a raw double quote has swallowed (`finetune.sources.swallowed_rows`).
+    """
+
+    def __init__(self, file: TextIO, delimiter: str):
+        lines = LineFeeds(file)
+        self.plain = csv.writer(lines, delimiter=delimiter, lineterminator="\r\n")
+        self.quoted = csv.writer(lines, delimiter=delimiter, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+
+    def writerow(self, row: Iterable):
+        row = list(row)
+        broken = any(isinstance(value, str) and ("\n" in value or "\r" in value) for value in row)
+        (self.quoted if broken else self.plain).writerow(row)
+
+    def writerows(self, rows: Iterable[Iterable]):
+        for row in rows:
+            self.writerow(row)
+
+
+def csv_writer(file: TextIO, delimiter: str = ",") -> TableWriter:
     """A `csv.writer` whose lines end in a line feed and whose fields read back unchanged, whatever they contain.
 
     Python quotes line breaks in a field only if they are part of its line ending. With a line feed as the ending, a bare
     carriage return would stay unquoted, and every reader would take it for the end of the row.
     """
-    return csv.writer(LineFeeds(file), delimiter=delimiter, lineterminator="\r\n")
+    return TableWriter(file, delimiter)

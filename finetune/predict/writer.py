@@ -2,7 +2,6 @@
 
 import bz2
 import contextlib
-import csv
 import gzip
 import io
 import json
@@ -15,6 +14,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from finetune.base import files
 from finetune.base.errors import UserError, one_line
 from finetune.predict.columns import JSON, SEPARATORS, json_line
 from finetune.sources.tables import BATCH, table_format
@@ -58,7 +58,7 @@ def table_writer(path: Path, schema: pa.Schema) -> Iterator[Write]:
 @contextlib.contextmanager
 def csv_writer(file: BinaryIO, schema: pa.Schema, separator: str = ",") -> Iterator[Write]:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    rows = csv.writer(text, delimiter=separator, lineterminator="\n")
+    rows = files.csv_writer(text, separator)
     rows.writerow(schema.names)
     yield lambda table: rows.writerows(zip(*(as_text(table, name) for name in schema.names), strict=True))
     text.detach()  # flushes, and leaves closing the file to the caller

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 
+from finetune.base.files import csv_writer
 from finetune.runtime.classifier import Classifier
 
 JSON, CSV = "application/json", "text/csv"
@@ -83,6 +84,6 @@ def output_fn(prediction: list[dict], accept: str) -> tuple[str, str]:
             return json.dumps(prediction, ensure_ascii=False), JSON
         if kind in (CSV, "text/*"):
             text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows([row["label"], row["score"]] for row in prediction)
+            csv_writer(text).writerows([row["label"], row["score"]] for row in prediction)
             return text.getvalue(), CSV
     raise ValueError(f"the answer can be {JSON} or {CSV}, but only {accept!r} is accepted")

@@ -7,7 +7,7 @@ from pathlib import Path
 from finetune.base.errors import UserError, one_line
 from finetune.base.names import normal_name
 from finetune.sources.compressed import opened
-from finetune.sources.swallowed_rows import RecentLines, SwallowedRows
+from finetune.sources.swallowed_rows import RecentLines, SwallowedRows, quoted_fields
 
 LONGEST_TEXT = 100_000_000  # characters of one field; an open quote would otherwise swallow the file into memory
 QUOTES = "put a text that holds double quotes in double quotes and write each of its own twice"
@@ -58,9 +58,12 @@ def column_names(header: list[str]) -> list[str]:
 
 def check_row(path: Path, line: int, row: list[str], columns: int, separator: str, taken: list[str]):
     """Raises UserError for a blank before an opening quote, which makes the quote part of the text, and for too many fields."""
-    for field in row:
-        # A field that was quoted as a whole has its quotes doubled in the file, so it is not found there as it is.
-        if field[:1] == " " and field.lstrip(" ")[:1] == '"' and separator + field in "".join(taken):
+    for place, field in enumerate(row):
+        if (
+            field[:1] == " "
+            and field.lstrip(" ")[:1] == '"'
+            and not quoted_fields(row, "".join(taken), separator)[place]
+        ):
             raise UserError(
                 f"{path} line {line} has a blank between a separator and a double quote; "
                 "remove the blanks after the separators"

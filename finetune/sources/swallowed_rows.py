@@ -65,7 +65,7 @@ class SwallowedRows:
 
     def see(self, row: list[str], lines: list[str], last_line: int):
         """Takes in a row, the lines it was made of and the number of the last of them."""
-        if len(lines) > 1 and len(self.columns) > 1:
+        if len(lines) > 1 and len(self.columns) > 1 and not all(quoted_fields(row, "".join(lines), self.separator)):
             rows = [line.rstrip("\r\n").split(self.separator) for line in lines if line.strip()]
             if all(len(values) == len(self.columns) for values in rows):
                 self.doubtful.append((last_line - len(lines) + 1, rows))
@@ -87,6 +87,18 @@ class SwallowedRows:
         for column, *values in zip(self.columns, *rows, strict=True):
             if not any('"' in value for value in values):
                 yield column.expects(values)
+
+
+def quoted_fields(row: list[str], raw: str, separator: str) -> list[bool]:
+    """For each field of a row whether `raw`, the lines that the row was read from, has it in double quotes.
+
+    A row with every field in quotes is no row that a raw quote has made: the quotes around the others would not fit.
+    """
+    quoted, place = [], 0
+    for field in row:
+        quoted.append(raw.startswith('"', place))
+        place += len(field) + (field.count('"') + 2 if quoted[-1] else 0) + len(separator)
+    return quoted
 
 
 def is_number(value: str) -> bool:
