@@ -20,6 +20,7 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
     A bug keeps its traceback. If `mistake` is not 1, as for the gate, whose status 1 is a verdict, a bug ends with `mistake`
     too. Ctrl-C ends with status 130, as shells expect.
     """
+    replace_closed_streams()
     escape_unprintable()
     if usage:
         refuse_arguments(usage)
@@ -51,6 +52,24 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
         time.sleep(RANK_0_REPORTS)
     print(f"error: {problem}", file=sys.stderr)
     return mistake
+
+
+def replace_closed_streams():
+    """Opens the null device for each standard stream that the caller closed, as `2>&-` does.
+
+    Otherwise the next file that is opened gets the stream's number, and warnings that libraries print end up in it. Python's
+    own `sys.stdin` and `sys.stdout` stay None, so a command can still tell; messages to a closed stderr go nowhere.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until the end)
 
 
 def escape_unprintable():

@@ -56,9 +56,18 @@ def parsed() -> argparse.Namespace:
         raise UserError(f"found both texts and --input {options.input}; give one of them")
     if options.input is None and options.output is not None:
         raise UserError("--output needs --input; answers to single texts go to stdout")
-    if options.input is None and not options.texts and sys.stdin.isatty():
-        raise UserError("no text to classify; give texts, --input FILE, or one text per line on stdin (see --help)")
+    check_streams(options)
     return options
+
+
+def check_streams(options: argparse.Namespace):
+    """Raises UserError if texts are to come from a terminal or a closed stdin, or answers to go to a closed stdout."""
+    from_stdin = options.input is None and not options.texts
+    if from_stdin and (sys.stdin is None or sys.stdin.isatty()):
+        where = "stdin is closed" if sys.stdin is None else "stdin is a terminal"
+        raise UserError(f"no text to classify, {where}; give texts, --input FILE, or one text per line on stdin")
+    if options.output is None and sys.stdout is None:
+        raise UserError("stdout is closed, so the answers have nowhere to go; give --input FILE and --output FILE")
 
 
 def checked(texts: list[str]) -> list[str]:

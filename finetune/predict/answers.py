@@ -8,6 +8,7 @@ import numpy as np
 
 from finetune.base.errors import UserError
 from finetune.runtime.classifier import Classifier
+from finetune.sources.text_encoding import START, conversion, wide_encoding
 
 CHUNK = 1_000  # rows per step, a second or two: the progress bar moves, and texts of similar length can share a batch
 READ = 65_536  # bytes read from stdin at a time: the capacity of a pipe
@@ -54,6 +55,8 @@ def decoded(lines: list[bytes], first: int) -> list[str]:
     """Lines as text, without the byte order mark and the carriage returns that Windows adds."""
     texts = []
     for number, line in enumerate(lines, start=first):
+        if number == 1 and (found := wide_encoding(bytes(line[:START]))):
+            raise UserError(f"stdin {found}; {conversion(found)}")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
@@ -64,7 +67,11 @@ def decoded(lines: list[bytes], first: int) -> list[str]:
 
 def answer_texts(classifier: Classifier, batches: Iterable[Sequence[str]]):
     """Writes answers to stdout and flushes after each batch, so that the next program in a pipe need not wait."""
+    count = 0
     for texts in batches:
+        count += len(texts)
         for start in range(0, len(texts), CHUNK):
             sys.stdout.buffer.write(answer_lines(classifier, texts[start : start + CHUNK]))
             sys.stdout.buffer.flush()
+    if not count:
+        print("stdin is empty, so there is no answer", file=sys.stderr)

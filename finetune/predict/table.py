@@ -12,19 +12,20 @@ from finetune.predict.answers import CHUNK, answers
 from finetune.predict.columns import read_columns, survey
 from finetune.predict.writer import json_writer, table_writer, written_format
 from finetune.runtime.classifier import Classifier
-from finetune.sources.tables import MissingColumn
+from finetune.sources.compressed import file_kind
+from finetune.sources.tables import SEPARATOR_HINTS, MissingColumn
 
 
 def check_files(path: Path, output: Path | None):
     """Raises UserError if the table cannot be read from `path` or written to `output`."""
     if not path.is_file():
-        raise UserError(f"{path} is not a file; expected a table such as reviews.csv")
+        raise UserError(f"{path} is {file_kind(path)}; expected a table in a file, such as reviews.csv")
     if output is not None:
         written_format(output)
         if not output.parent.is_dir():
             raise UserError(f"there is no folder {output.parent} to write {output.name} into; create it first")
         if output.exists() and (not output.is_file() or output.samefile(path)):
-            what = "the input itself" if output.is_file() else "not a file"
+            what = "the input itself" if output.is_file() else file_kind(output)
             raise UserError(f"{output} is {what}; choose another file for the output")
 
 
@@ -43,9 +44,13 @@ def answer_table(classifier: Classifier, path: Path, output: Path | None, text: 
     try:
         rows, schema = survey(path, text)
     except MissingColumn as error:
-        raise UserError(f"{error}; choose the column to read with --text-column") from None
+        # A table with another separator has a single column, so there is nothing to choose.
+        hinted = str(error).endswith(tuple(SEPARATOR_HINTS.values()))
+        raise UserError(str(error) if hinted else f"{error}; choose the column to read with --text-column") from None
     new = answer_columns(classifier.labels, prefix)
-    if taken := [field.name for field in new if field.name in schema.names]:
+    # Readers compare names in their normal form, so a new column must not look like an old one either.
+    old = {normal_name(name) for name in schema.names}
+    if taken := [field.name for field in new if normal_name(field.name) in old]:
         raise UserError(
             f"{path} already has a column {taken[0]!r}; rename the new ones, for example with --prefix predicted_"
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from finetune.base import files
@@ -105,11 +106,13 @@ def plain_column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def as_text(table: pa.Table, name: str) -> list[str | None]:
-    """Values of a column as text for a CSV file: lists and structs as JSON."""
+    """Values of a column as text for a CSV file: lists and structs as JSON, NaN as null."""
     column = plain_column(table, name)
     if pa.types.is_nested(column.type):
         return [None if value is None else json_line(value) for value in column.to_pylist()]
     try:
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
         return column.cast(pa.string()).to_pylist()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UserError(

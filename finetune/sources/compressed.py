@@ -9,13 +9,27 @@ import zlib
 from pathlib import Path
 
 from finetune.base.errors import UserError, one_line
+from finetune.sources.text_encoding import START, conversion, wide_encoding
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 COMPRESSIONS = (*OPENERS, ".zip")
 
 
+def file_kind(path: Path) -> str:
+    """What lies at a path, in words: "a file", "a folder", "a pipe", "a device", "a socket", "a broken link" or "missing"."""
+    if not path.exists():
+        return "a broken link" if path.is_symlink() else "missing"
+    kinds = {"a file": path.is_file, "a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}
+    return next((words for words, test in kinds.items() if test()), "a device")
+
+
 def opened(path: Path, mode: str, **text):
-    """The decompressed content as an open file, for `with`; `mode` and `text` as in `open`."""
+    """The decompressed content as an open file, for `with`; `mode` and `text` as in `open`.
+
+    Raises UserError for text in UTF-16: without a byte order mark it can be decoded as UTF-8, with a NUL after each letter.
+    """
+    if "t" in mode:
+        refuse_wide_text(path)
     ending = path.suffix.lower()
     if ending == ".zip":
         return zipfile.Path(path, zip_member(path)).open(mode, **text)
@@ -51,6 +65,7 @@ def readable(path: Path):
             yield
         except UnicodeDecodeError:
             # This second reading may reach a damaged part of the file; the outer handlers cover it.
+            refuse_wide_text(path, decodable=False)
             raise UserError(f"{path} is not UTF-8 (line {first_undecodable_line(path)}); save it as UTF-8") from None
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged or cut short ({one_line(error)}); get it again") from None
@@ -59,6 +74,14 @@ def readable(path: Path):
         if error.errno is None:
             raise UserError(f"{path} is damaged ({one_line(error)}); get it again") from None
         raise
+
+
+def refuse_wide_text(path: Path, decodable: bool = True):
+    """Raises UserError if a file is UTF-16 or UTF-32, as Excel saves "Unicode text" and PowerShell what is redirected."""
+    with opened(path, "rb") as file:
+        found = wide_encoding(file.read(START), decodable)
+    if found:
+        raise UserError(f"{path} {found}; {conversion(found)}")
 
 
 def first_undecodable_line(path: Path) -> int:

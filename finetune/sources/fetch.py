@@ -17,6 +17,7 @@ from fsspec.callbacks import TqdmCallback
 from packageurl import PackageURL
 
 from finetune.base.errors import FULL, UserError, one_line
+from finetune.sources.compressed import file_kind
 
 # Pip's messages about each failed attempt, and after the last one.
 UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
@@ -30,14 +31,19 @@ def local_path(uri: str, folder: Path) -> Path:
     """
     if uri.startswith("pkg:"):
         return wheel_member(uri, folder)
+    uri = uri.removeprefix("file://")
     if "://" in uri:
         url, _, member = uri.partition("#")
         file = remote_file(url, folder)
         return unzipped(file, member, folder, uri) if member else file
     # A file name such as `C#.csv` may contain the sign that marks a member.
     path, _, member = (uri, "", "") if Path(uri).exists() else uri.partition("#")
-    if not Path(path).exists():
+    kind = file_kind(Path(path))
+    if kind == "missing":
         raise UserError(f"{path} does not exist; put the file there or correct the uri in params.yaml")
+    # Reading a pipe or a terminal would wait, perhaps forever, and a pipe can be read only once.
+    if kind not in ("a file", "a folder"):
+        raise UserError(f"{path} is {kind}, expected a file or a folder; write its content to a file and name that")
     return unzipped(Path(path), member, folder, uri) if member else Path(path)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from finetune.base.errors import UserError, one_line
 from finetune.base.names import normal_name
-from finetune.sources.compressed import COMPRESSIONS, opened, readable, zip_member
+from finetune.sources.compressed import COMPRESSIONS, file_kind, opened, readable, zip_member
 from finetune.sources.csv_rows import csv_rows
 from finetune.sources.parquet_rows import class_names, column_texts, parquet_file
 
@@ -55,7 +55,9 @@ def split_files(path: Path) -> dict[str, list[Path]]:
         return {"all": [path]}
     if not path.is_dir():
         raise UserError(f"{path} is neither a file nor a folder; name a table or a folder of tables")
-    files = sorted(file for file in path.rglob("*") if is_table(file.relative_to(path)) and file.is_file())
+    files = sorted(file for file in path.rglob("*") if is_table(file.relative_to(path)) and not file.is_dir())
+    if unreadable := next((file for file in files if not file.is_file()), None):
+        raise UserError(f"{unreadable} is {file_kind(unreadable)}, expected a file; remove it or put the table there")
     splits: dict[str, list[Path]] = {}
     for file in files:
         match = SPLIT_FILE.match(file.name)

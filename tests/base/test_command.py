@@ -55,3 +55,27 @@ def test_output_that_nobody_reads_any_more_is_no_error():
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (141, "0\n", "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_leaves_no_number_free_for_the_files_of_a_command(tmp_path, closed):
+    """What a library prints to stderr by its number, 2, must not end up in a file."""
+    body = "import os, sys; file = open('out', 'w'); os.write(2, b'warning'); print('error', file=sys.stderr); file.write('data')"
+    code = PROGRAM.format(body=body, mistake=1)
+    done = subprocess.run(
+        ["bash", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == ("" if "2>" in closed else "warningerror\n")
+    assert (tmp_path / "out").read_text() == "data"
+
+
+def test_a_mistake_is_not_reported_on_stdout_if_stderr_is_closed():
+    code = PROGRAM.format(body='raise UserError("found 1")', mistake=1)
+    command = ["bash", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")

@@ -233,3 +233,19 @@ def test_a_checksum_is_computed_and_compared(tmp_path):
         UserError, match=f"x.csv has the SHA-256 {right}, but data.sha256 is {'0' * 64}; get the expected file"
     ):
         check_sha256(tmp_path / "x.csv", "0" * 64, "data.sha256")
+
+
+def test_a_pipe_a_device_or_a_broken_link_is_not_waited_for(tmp_path, folder):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "none.csv")
+    fix = "expected a file or a folder; write its content to a file and name that"
+    for name, kind in (("pipe.csv", "a pipe"), ("link.csv", "a broken link")):
+        assert refusal(str(tmp_path / name), folder) == f"{tmp_path / name} is {kind}, {fix}"
+        assert refusal(f"file://{tmp_path / name}", folder) == f"{tmp_path / name} is {kind}, {fix}"
+        assert refusal(f"{tmp_path / name}#inside.csv", folder) == f"{tmp_path / name} is {kind}, {fix}"
+    assert refusal("/dev/zero", folder) == f"/dev/zero is a device, {fix}"
+
+
+def test_a_file_address_names_a_file_on_this_disk(tmp_path, folder):
+    (tmp_path / "reviews.csv").write_bytes(CSV)
+    assert local_path(f"file://{tmp_path / 'reviews.csv'}", folder) == tmp_path / "reviews.csv"

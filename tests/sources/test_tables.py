@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import random
 import subprocess
 import sys
@@ -213,6 +214,38 @@ def test_a_byte_that_is_not_utf_8_is_located_far_after_the_first_batch(tmp_path,
     assert refusal(path) == f"{path.name} is not UTF-8 (line 30001); save it as UTF-8"
 
 
+@pytest.mark.parametrize("pack", PACK)
+@pytest.mark.parametrize(
+    ("encoding", "found"),
+    [
+        ("utf-16", "is UTF-16; save it as UTF-8 (in Excel"),
+        ("utf-32", "is UTF-32; save it as UTF-8 (in Excel"),
+        ("utf-16-le", "has NUL bytes, so it is probably UTF-16LE; save it as UTF-8 (in Excel"),
+        ("utf-16-be", "has NUL bytes, so it is probably UTF-16BE; save it as UTF-8 (in Excel"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        (".csv", "text,label\r\na joy,good\r\n"),
+        (".csv", "\r\ntext,label\r\na joy,good\r\n"),
+        (".csv", "text,label\n欢乐的影片,正面\n" * 3),
+        (".tsv", "文本\t标签\n欢乐的影片\t正面\n"),
+        (".jsonl", '{"text": "a joy", "label": "good"}\n'),
+    ],
+)
+def test_a_file_in_utf_16_is_named_with_the_way_to_convert_it(tmp_path, pack, encoding, found, ending, text):
+    path = written(tmp_path / f"x{ending}{pack}", PACK[pack](text.encode(encoding)))
+    message = refusal(path)
+    assert message.startswith(f"{path.name} {found}")
+    assert message.endswith(f"`iconv -f {found.split(';')[0].split()[-1]} -t UTF-8`")
+
+
+def test_a_nul_in_a_text_in_utf_8_is_kept(tmp_path):
+    path = written(tmp_path / "x.csv", "text,label\na\0b\0,good\n")
+    assert list(read_batches(path, ["text"])) == [{"text": ["a\0b\0"]}]
+
+
 @pytest.mark.parametrize("ending", [".csv.gz", ".csv.bz2", ".csv.xz", ".jsonl.gz", ".zip", ".parquet", ".parquet.gz"])
 def test_a_file_that_was_cut_short_is_reported(tmp_path, ending):
     """Random numbers compress badly, so that enough bytes are left to cut off."""
@@ -381,3 +414,15 @@ def test_memory_does_not_grow_with_the_table(tmp_path, ending, header, row):
         assert (int(read), torch) == (count, "False")
         peaks.append(int(peak) / 1024)
     assert peaks[1] - peaks[0] < 15  # MB
+
+
+def test_a_split_that_is_a_pipe_or_a_broken_link_is_not_passed_over(tmp_path):
+    """Its rows would be missing, and a test split would be cut from train."""
+    (tmp_path / "train.csv").write_text("text,label\n")
+    (tmp_path / "test.csv").symlink_to(tmp_path / "none.csv")
+    with pytest.raises(UserError, match="test.csv is a broken link, expected a file; remove it or put the table there"):
+        split_files(tmp_path)
+    (tmp_path / "test.csv").unlink()
+    os.mkfifo(tmp_path / "test.csv")
+    with pytest.raises(UserError, match="test.csv is a pipe, expected a file; remove it or put the table there"):
+        split_files(tmp_path)
