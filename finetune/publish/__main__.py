@@ -40,9 +40,9 @@ def main():
             "--private is only for hf://OWNER/NAME; elsewhere the permissions of the destination decide who may read it"
         )
     service = SERVICES[scheme] if separator else folder
-    destination = service.parse_destination(arguments.to)
     options = {"private": True} if arguments.private else {}
     try:
+        destination = service.parse_destination(arguments.to)
         with checked_pipeline():
             print(service.publish(EXPORTED, destination, **options))
     except OSError as error:

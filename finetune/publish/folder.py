@@ -13,8 +13,17 @@ MARK = "# This list was written by finetune.publish: {}"
 
 
 def parse_destination(path: str) -> Path:
-    """The folder at a path, with links resolved: a link must not lead into the exported folder."""
-    return Path(os.path.realpath(os.path.expanduser(path)))
+    """The folder at a path, with links resolved: a link must not lead into the exported folder.
+
+    Raises UserError if it holds this project, as `.` and `/` do, or if something else than a folder lies there.
+    """
+    destination = Path(os.path.realpath(os.path.expanduser(path)))
+    here = Path.cwd()
+    if destination == here or destination in here.parents:
+        raise UserError(f"cannot publish to {path}, which holds this project; choose a folder of its own for the model")
+    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
+        raise UserError(f"{destination} is not a folder; choose one that is empty or does not exist")
+    return destination
 
 
 def publish(export: Path, destination: Path) -> str:
@@ -50,10 +59,8 @@ def publish(export: Path, destination: Path) -> str:
 
 def check_destination(destination: Path):
     """Raises UserError unless the destination is missing, empty, or an earlier copy without any change."""
-    if not destination.exists() and not destination.is_symlink():
+    if not destination.exists():
         return
-    if destination.is_symlink() or not destination.is_dir():
-        raise UserError(f"{destination} is not a folder; choose one that is empty or does not exist")
     # Folders and links too: replacing the earlier copy would delete them all.
     present = {path.relative_to(destination).as_posix(): path for path in destination.rglob("*")}
     if not present:

@@ -1,6 +1,8 @@
 """Real publishing without a network: to a folder, to S3 (moto's server) and to a Hub on loopback."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -14,13 +16,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from finetune.base.errors import UserError
+from finetune.base.files import csv_writer
 from finetune.publish import __main__ as command_line
 from finetune.publish import folder as publish_folder
 from finetune.publish import s3 as publish_s3
 from finetune.publish.folder import SUMS, relative_files
 from finetune.publish.sagemaker import PACKAGES, write_archive
+from finetune.publish.sagemaker_handler import input_fn, output_fn
 from finetune.runtime.classifier import Classifier
 from tests.conftest import ROOT
 from tests.support.export_project import NAMES
@@ -250,6 +256,34 @@ def test_a_link_into_the_exported_folder_is_refused_too(project, refused_here, t
     assert contents(project.folder / "models/export") == before
     (tmp_path / "round").symlink_to(tmp_path / "round")
     assert "is not a folder" in refused_here(project, tmp_path / "round")
+
+
+@pytest.mark.parametrize("place", ["/", ".", "..", "./", "models/..", "link"])
+def test_the_project_and_the_folders_around_it_are_no_destination(project, refused_here, tmp_path, place):
+    (tmp_path / "project/link").symlink_to(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    message = f"cannot publish to {place}, which holds this project; choose a folder of its own for the model"
+    assert refused_here(project, place) == message
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("kind", ["file", "pipe", "device"])
+def test_what_is_no_folder_is_refused_before_any_check(monkeypatch, kind):
+    """The current folder is no DVC project, so any check would complain about that."""
+    os.mkfifo("pipe")
+    Path("file").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["publish", "/dev/null" if kind == "device" else kind])
+    with pytest.raises(UserError, match=" is not a folder; choose one that is empty or does not exist"):
+        command_line.main()
+    assert Path("file").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_name_that_no_folder_can_have_is_reported(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["publish", "a" * 300])
+    with pytest.raises(UserError, match=r"^not published: \[Errno 36\] File name too long: .*; make the destination"):
+        command_line.main()
 
 
 def test_the_exported_folder_alone_suffices_as_after_a_pull(project, publish_here, tmp_path):
@@ -566,6 +600,18 @@ def test_the_archive_in_s3_works_in_sagemaker_s_serving_code(exported, unpacked)
     for (reply, _), reason in zip(wrong, reasons, strict=True):
         assert reply["status"] == 500  # the toolkit's status for every error
         assert reason in reply["phrase"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=5))
+@example(["a\rb", "c\nd", 'e"f', "g,h", "i\u2028j", "k\x85l", " "])
+def test_every_label_and_every_text_passes_through_csv(labels):
+    body, kind = output_fn([{"label": label, "score": 0.5} for label in labels], "text/csv")
+    assert kind == "text/csv"
+    rows = list(csv.reader(io.StringIO(body, newline=""), strict=True))
+    assert rows == [[label, "0.5"] for label in labels]
+    sent = io.StringIO()
+    csv_writer(sent).writerows([label] for label in labels)
+    assert input_fn(sent.getvalue().encode(), "text/csv") == labels
 
 
 def test_the_archive_holds_what_its_script_needs_and_one_model_file(unpacked, exported):
