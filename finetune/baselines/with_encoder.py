@@ -42,7 +42,7 @@ def encoder_baselines(base: Path, splits: dict[str, Dataset], tokenizer, setting
         train, validation = (
             Labelled(features[name], np.asarray(splits[name]["label"][:])) for name in ("train", "validation")
         )
-        if fills_masks(AutoConfig.from_pretrained(base), tokenizer):
+        if fills_masks(AutoConfig.from_pretrained(base, trust_remote_code=False), tokenizer):
             zero_shot = filled_mask(base, tokenizer, test, settings.zero_shot, length)
         else:
             zero_shot = similar_prompt(features["prompts"], features["test"])

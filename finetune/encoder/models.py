@@ -60,11 +60,12 @@ def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float |
     """
     set_seed(seed)
     with loading(folder):
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         changed = {key: dropout for key in DROPOUTS if dropout is not None and hasattr(config, key)}
         model, loaded = AutoModelForSequenceClassification.from_pretrained(
             folder,
             **changed,
+            trust_remote_code=False,
             attn_implementation=attention(),
             num_labels=len(label_names),
             id2label=dict(enumerate(label_names)),
@@ -109,7 +110,7 @@ def trained_classifier(folder):
     """Saved classifier, weights in fp32."""
     with loading(folder):
         model = AutoModelForSequenceClassification.from_pretrained(
-            folder, attn_implementation=attention(), dtype=torch.float32
+            folder, attn_implementation=attention(), dtype=torch.float32, trust_remote_code=False
         )
     return narrowed(model.to(device()))
 
@@ -117,14 +118,18 @@ def trained_classifier(folder):
 def bare_encoder(folder):
     """Encoder without a head, weights in fp32."""
     with loading(folder):
-        model = AutoModel.from_pretrained(folder, attn_implementation=attention(), dtype=torch.float32)
+        model = AutoModel.from_pretrained(
+            folder, attn_implementation=attention(), dtype=torch.float32, trust_remote_code=False
+        )
     return model.to(device())
 
 
 def mask_filler(folder):
     """Encoder with its head for masked language modelling, weights in fp32."""
     with loading(folder):
-        model = AutoModelForMaskedLM.from_pretrained(folder, attn_implementation=attention(), dtype=torch.float32)
+        model = AutoModelForMaskedLM.from_pretrained(
+            folder, attn_implementation=attention(), dtype=torch.float32, trust_remote_code=False
+        )
     return model.to(device())
 
 

@@ -33,6 +33,7 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
             tokenizer=folder,
             top_k=None,
             truncation=True,
+            trust_remote_code=False,
             dtype=torch.float32,
             model_kwargs={"attn_implementation": attention()},
         )

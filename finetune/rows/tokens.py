@@ -36,7 +36,7 @@ def load_tokenizer(folder):
 
     folder = existing(folder)
     try:
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = one_line(error)[:300]
         raise UserError(
@@ -50,7 +50,7 @@ def load_config(folder):
     from transformers import AutoConfig, __version__
 
     try:
-        return AutoConfig.from_pretrained(folder)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{folder}/config.json names no model that transformers {__version__} knows "

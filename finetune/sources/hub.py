@@ -16,7 +16,7 @@ from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi, constants, errors, snapshot_download
 
 from finetune.base.errors import UserError, one_line
-from finetune.sources.model_folder import NEEDED, weight_files
+from finetune.sources.model_folder import NEEDED, RUNS_CODE, refuse_code, weight_files
 from finetune.sources.parquet_rows import class_names, column_texts
 
 BATCH = 1_000
@@ -161,8 +161,13 @@ def text_batches(split, columns: list[str]) -> Iterator[dict[str, list[str | Non
 
 
 def model_snapshot(repository: Repository) -> Path:
-    """Folder with the needed files of a model at its commit, from the Hub client's cache if they are there."""
+    """Folder with the needed files of a model at its commit, from the Hub client's cache if they are there.
+
+    Raises UserError for a model with custom code before it downloads any weights.
+    """
     with hub_errors(repository.repo):
+        settings = snapshot_download(repository.repo, revision=repository.commit, allow_patterns=list(RUNS_CODE))
+        refuse_code(Path(settings), repository.repo)
         folder = Path(snapshot_download(repository.repo, revision=repository.commit, allow_patterns=list(NEEDED)))
         if not weight_files(folder):
             snapshot_download(repository.repo, revision=repository.commit, allow_patterns=PICKLED)

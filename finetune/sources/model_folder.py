@@ -19,6 +19,9 @@ TOKENIZERS = (
 )
 INDEX = "model.safetensors.index.json"
 WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")
+# Keys by which a checkpoint asks transformers to run its own Python, and the names of such files.
+RUNS_CODE = {"config.json": ("auto_map", "custom_pipelines"), "tokenizer_config.json": ("auto_map",)}
+CODE = ("configuration_*.py", "modeling_*.py", "tokenization_*.py")
 # `modules.json` and its folders say how a sentence encoder pools.
 NEEDED = (
     "config.json",
@@ -33,13 +36,13 @@ NEEDED += ("modules.json", "*_Pooling/config.json", "LICENSE*", "model.safetenso
 
 
 def check_checkpoint(folder: Path, uri: str):
-    """Raises UserError unless the folder holds a config, a tokenizer and readable weights."""
+    """Raises UserError unless the folder holds a config, a tokenizer and readable weights, and no code of its own."""
     if not folder.is_dir():
         raise UserError(f"{uri} must be a folder with a config, a tokenizer and weights, found a file")
     config = folder / "config.json"
     if not config.is_file():
         raise UserError(f"{uri} has no config.json, so it is not a Hugging Face model folder")
-    check_object(config, uri)
+    refuse_code(folder, uri)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise UserError(f"{uri} has no tokenizer; expected one of {', '.join(TOKENIZERS)}")
     if not any((folder / name).is_file() for name in WEIGHTS):
@@ -48,6 +51,26 @@ def check_checkpoint(folder: Path, uri: str):
         raise UserError(f"{uri}: {INDEX} has no weight_map; get the model again")
     for weights in weight_files(folder):
         check_weights(weights, uri)
+
+
+def refuse_code(folder: Path, uri: str):
+    """Raises UserError if the checkpoint brings Python code, or a JSON file that would have transformers run some.
+
+    transformers would ask whether to run it, and wait for an answer that a pipeline cannot give.
+    """
+    asks = [
+        f"{name} has {key}"
+        for name, keys in RUNS_CODE.items()
+        if (folder / name).is_file()
+        for key in keys
+        if check_object(folder / name, uri).get(key)
+    ]
+    files = sorted(path.name for pattern in CODE for path in folder.glob(pattern))
+    if asks or files:
+        raise UserError(
+            f"{uri} brings code of its own ({(asks + files)[0]}), which this pipeline never runs; "
+            "choose an encoder that transformers itself holds in model.uri"
+        )
 
 
 def check_object(path: Path, uri: str) -> dict:

@@ -367,3 +367,14 @@ def test_weights_in_several_files_are_all_downloaded(hub, download, bert):
     hub.push("tiny/bert", bert | {"pytorch_model.bin": b"not needed"})
     succeeded(download(model="hf://tiny/bert"))
     assert names("models/base") == sorted([*bert, "source.json"])
+
+
+def test_a_model_with_code_of_its_own_is_refused_before_its_weights_are_downloaded(hub, download, bert):
+    bert["config.json"] = json.dumps(
+        json.loads(bert["config.json"]) | {"auto_map": {"AutoModel": "new.Model"}}
+    ).encode()
+    hub.push("tiny/bert", bert)
+    assert error_line(download(model="hf://tiny/bert")).startswith(
+        "tiny/bert brings code of its own (config.json has auto_map), which this pipeline never runs"
+    )
+    assert hub.downloads("tiny/bert") == {"config.json", "tokenizer_config.json"}

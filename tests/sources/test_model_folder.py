@@ -98,6 +98,36 @@ def test_a_missing_shard_is_named(sharded):
     assert refusal(sharded).startswith(f"URI: {SHARDS[1]} is damaged or missing (")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (
+            "config.json",
+            '{"model_type": "new", "auto_map": {"AutoModel": "modeling_new.New"}}',
+            "config.json has auto_map",
+        ),
+        ("config.json", '{"custom_pipelines": {"text-classification": {}}}', "config.json has custom_pipelines"),
+        (
+            "tokenizer_config.json",
+            '{"auto_map": {"AutoTokenizer": ["t.T", null]}}',
+            "tokenizer_config.json has auto_map",
+        ),
+        ("modeling_new.py", "raise SystemExit", "modeling_new.py"),
+    ],
+)
+def test_code_of_a_checkpoint_is_refused_and_not_run(checkpoint, name, content, reason):
+    (checkpoint / name).write_text(content)
+    assert refusal(checkpoint).startswith(
+        f"URI brings code of its own ({reason}), which this pipeline never runs; choose"
+    )
+
+
+def test_a_checkpoint_with_an_empty_map_of_code_or_other_scripts_passes(checkpoint):
+    (checkpoint / "config.json").write_text('{"model_type": "bert", "auto_map": {}}')
+    (checkpoint / "convert.py").write_text("raise SystemExit")
+    check_checkpoint(checkpoint, "URI")
+
+
 def test_a_file_is_not_a_checkpoint(checkpoint):
     assert (
         refusal(checkpoint / "vocab.txt") == "URI must be a folder with a config, a tokenizer and weights, found a file"
