@@ -9,6 +9,30 @@ import pyarrow as pa
 
 from finetune.base.names import normal_name
 
+# They change or join their neighbours, or fill a space; alone they show nothing. Joiners, variation selectors, the
+# combining grapheme joiner, fillers of Hangul, the empty Braille pattern; Default_Ignorable_Code_Point in
+# https://www.unicode.org/reports/tr44/ has most of them.
+UNSEEN_ALONE = (
+    "".join(
+        map(
+            chr,
+            [
+                0x34F,
+                0x115F,
+                0x1160,
+                0x200C,
+                0x200D,
+                0x2800,
+                0x3164,
+                0xFFA0,
+                *range(0xFE00, 0xFE10),
+                *range(0xE0100, 0xE01F0),
+            ],
+        )
+    )
+    + " "
+)
+
 
 class RowKeys(NamedTuple):
     """Everything that splitting needs to know about the rows: four arrays of one length."""
@@ -44,7 +68,7 @@ def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, label_id
 def text_key(text: str | None) -> int:
     """Hash of a text that ignores case, spacing and invisible characters; 0 if nothing of it can be seen."""
     normal = normal_name((text or "").casefold())
-    return hash64(normal) if normal else 0
+    return hash64(normal) if normal and normal.strip(UNSEEN_ALONE) else 0
 
 
 def hash64(text: str) -> int:

@@ -54,6 +54,24 @@ def test_tfidf_reads_texts_without_spaces():
     assert (tfidf(chinese(200), chinese(50), test).argmax(1) == test["label"][:]).mean() > 0.9
 
 
+@pytest.mark.parametrize("marks", ["😀😭", "!?"])
+@pytest.mark.parametrize("words", [0, 40])
+def test_tfidf_reads_texts_without_words(marks, words):
+    """One mark decides the label, between marks that do not; few or none of the texts hold a word."""
+    random = np.random.default_rng(0)
+
+    def texts(count):
+        rows = []
+        for index in range(count):
+            signs = [*random.choice(list("…;😐%"), 3), marks[index % 2]]
+            random.shuffle(signs)
+            rows.append({"text": " ".join(signs) + (" film" if index < words else ""), "label": NAMES[index % 2]})
+        return tokenised(bert_tokenizer(), rows, NAMES)
+
+    test = texts(50)
+    assert (tfidf(texts(100), texts(50), test).argmax(1) == test["label"][:]).all()
+
+
 def test_the_strength_is_chosen_on_validation():
     """40 training rows with 30 features of noise: training accuracy would choose the weakest regularisation."""
     random = np.random.default_rng(0)

@@ -77,6 +77,18 @@ def test_dropped_rows_are_counted_and_reported_and_ids_still_point_to_the_source
     assert texts == {row: text for row, (text, *_) in enumerate(rows) if row not in (0, 1, 2, 3, 4, 8)}
 
 
+def test_texts_that_show_nothing_are_dropped_and_counted_as_empty(workdir, tiny_bert):
+    """Zero-width, control, joining and filling characters; an emoji with a joiner in it stays."""
+    unseen = ["\u200b\u200b", "\ufeff", "\x00\x1f", "\u200d \u200c", "\ufe0f", "\u3164\u3164", "\u2800", "\u00ad\u2060"]
+    rows = [(text, "good", None) for text in [*unseen, "👩\u200d🚀", "❤\ufe0f"]]
+    write_raw(workdir, tiny_bert, rows + [(text, label, None) for text, label, _ in review_rows(60)])
+    tokenize.main()
+    metrics = json.loads((workdir / "metrics/data.json").read_text())
+    assert metrics["dropped"] == {"empty": len(unseen), "duplicate": 0, "unlabelled": 0, "group": 0}
+    kept = {row["row"] for name in ("train", "validation", "test") for row in read_rows(name)}
+    assert kept == set(range(len(unseen), len(rows) + 60))
+
+
 def test_truncation_is_counted_and_lengths_are_measured_before_it(workdir, tiny_bert):
     """30 texts of 4 words make 6 tokens, 10 of 18 words make 20; a quarter is cut to 8."""
     short = [
