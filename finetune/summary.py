@@ -10,7 +10,7 @@ from finetune.base.errors import UserError
 from finetune.results.metrics import read_metrics
 from finetune.results.revisions import git
 from finetune.results.score_files import TABLE, check_scores
-from finetune.wording.classifiers import described, gain_sentence, ranked
+from finetune.wording.classifiers import described, gain_sentence, ranked, skipped_sentence
 
 
 def summary(test: dict, baseline: dict) -> str:
@@ -34,7 +34,8 @@ def summary(test: dict, baseline: dict) -> str:
         if absent
         else ""
     )
-    return f"{table}\n\n{gain_sentence(test, baseline)}{note}"
+    skipped = skipped_sentence(baseline)
+    return f"{table}\n\n{gain_sentence(test, baseline)}{note}" + (f"\n{skipped}" if skipped else "")
 
 
 def changed_metrics() -> str | None:

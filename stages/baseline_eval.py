@@ -38,20 +38,21 @@ def main():
     splits = {name: read_rows(name) for name in ("train", "validation", "test")}
     train, test = splits["train"], splits["test"]
     class_names, labels = label_names(test), np.asarray(test["label"][:])
-    with_encoder = encoder_baselines(BASE, splits, load_tokenizer(TOKENIZED / "tokenizer"), settings)
-    probabilities = {
-        "majority": majority(np.asarray(train["label"][:]), len(test), len(class_names)),
-        "tfidf": tfidf(*splits.values()),
-        **with_encoder,
-    }
+    with_encoder, reasons = encoder_baselines(BASE, splits, load_tokenizer(TOKENIZED / "tokenizer"), settings)
+    probabilities = {"majority": majority(np.asarray(train["label"][:]), len(test), len(class_names))}
+    if "tfidf" not in settings.skip:
+        probabilities["tfidf"] = tfidf(*splits.values())
+    probabilities |= with_encoder
+    skipped = dict.fromkeys(settings.skip, "baseline.skip names it") | reasons
 
-    few_shot = few_shot_block(labels, probabilities["few_shot"], class_names)
-    # The rows of the best draw stand for few_shot, so that a gain over them is a gain over every draw.
-    probabilities["few_shot"] = best_draw(labels, probabilities["few_shot"])
-    metrics = {
-        name: few_shot if name == "few_shot" else score_block(labels, rows.argmax(1), class_names)
-        for name, rows in probabilities.items()
-    }
+    metrics = {}
+    for name, rows in probabilities.items():
+        if name == "few_shot":
+            metrics[name] = few_shot_block(labels, rows, class_names)
+            # The rows of the best draw stand for few_shot, so that a gain over them is a gain over every draw.
+            probabilities[name] = best_draw(labels, rows)
+        else:
+            metrics[name] = score_block(labels, rows.argmax(1), class_names)
     best = max(metrics, key=lambda name: metrics[name]["accuracy"])
 
     PREDICTIONS.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,7 @@ def main():
         name: pa.array(list(rows.astype(np.float32))) for name, rows in probabilities.items()
     }
     pq.write_table(pa.table(columns), PREDICTIONS)
-    write_json(METRICS, metrics | {"best": best})
+    write_json(METRICS, metrics | {"best": best} | ({"skipped": skipped} if skipped else {}))
     write_csv(PLOTS / "roc.csv", ["false_positive_rate", "baseline"], roc(labels, probabilities[best]))
     write_csv(PLOTS / "precision_recall.csv", ["recall", "baseline"], precision_recall(labels, probabilities[best]))
     bars = [
@@ -68,6 +69,8 @@ def main():
     ]
     write_csv(PLOTS / "accuracy.csv", ["classifier", "accuracy", "low", "high"], bars)
     print("baseline accuracy: " + ", ".join(f"{name} {block['accuracy']:.3f}" for name, block in metrics.items()))
+    for name, reason in skipped.items():
+        print(f"skipped {name}: {reason}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import write_json
-from finetune.base.params import Data, Model, read_params
+from finetune.base.params import Data, Model, check_named_labels, read_params
 from finetune.sources.labels import name_of_each_value
 from finetune.sources.model_folder import copy_checkpoint
 from finetune.sources.pinned import pinned_model, pinned_rows
@@ -42,6 +42,7 @@ def download_data(data: Data):
         fresh_folder(RAW, data.uri)
         counts = {name: write_rows(batches, data, RAW / f"{name}.parquet") for name, batches in splits.items()}
     labels = name_of_each_value(counts, data)
+    check_named_labels(list(dict.fromkeys(labels.values())))
     rows = {name: count.total() for name, count in counts.items()}
     write_json(RAW / "source.json", {"uri": data.uri, **pin, "rows": rows, "labels": labels})
     print("data/raw: " + ", ".join(f"{count} {name} rows" for name, count in rows.items()))

@@ -128,8 +128,10 @@ class ZeroShot(Section):
 
     @model_validator(mode="after")
     def template_has_placeholders(self):
-        if "{text}" not in self.template or "{label}" not in self.template:
-            raise ValueError(f"must have {{text}} and {{label}} in its template, found {SHORT.repr(self.template)}")
+        if self.template.count("{text}") != 1 or self.template.count("{label}") != 1:
+            raise ValueError(
+                f"must have {{text}} and {{label}} in its template, once each, found {SHORT.repr(self.template)}"
+            )
         return self
 
 
@@ -139,6 +141,7 @@ class FewShot(Section):
 
 
 class Baseline(Section):
+    skip: list[Literal["tfidf", "embedding", "untrained", "zero_shot", "few_shot"]]
     seed: Seed
     zero_shot: ZeroShot
     few_shot: FewShot
@@ -249,6 +252,30 @@ def read_params(*sections: str, path: Path = PARAMS):
     params = check_params(parse_yaml(path), source=str(path))
     values = tuple(getattr(params, section) for section in sections)
     return values[0] if len(values) == 1 else values
+
+
+def check_named_labels(label_names: list[str], path: Path = PARAMS):
+    """Raises UserError if a setting names labels that the data do not have.
+
+    `download` calls it as soon as it knows the labels. These settings belong to later stages, which would fail minutes later;
+    the whole file is read here, so that `download` need not rerun when one of them changes.
+    """
+    params = check_params(parse_yaml(path), source=str(path))
+    if "zero_shot" not in params.baseline.skip:
+        check_prompts(params.baseline.zero_shot.prompts, label_names)
+    for key in params.gate.thresholds:
+        named = key.removeprefix("test.per_class.")
+        if named != key and not any(named.startswith(f"{name}.") for name in label_names):
+            raise UserError(f"gate.{key} must name one of the labels {', '.join(label_names)}")
+
+
+def check_prompts(prompts: dict[str, str] | None, label_names: list[str]):
+    """Raises UserError unless there is one prompt for each label, or None."""
+    if prompts is not None and set(prompts) != set(label_names):
+        raise UserError(
+            f"baseline.zero_shot.prompts must have one prompt for each of the labels {', '.join(label_names)} "
+            f"(or be null, for the label names), found {', '.join(prompts)}"
+        )
 
 
 def check_params(values, source: str) -> Params:

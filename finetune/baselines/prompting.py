@@ -7,15 +7,18 @@ from datasets import Dataset
 from scipy.special import softmax
 from sklearn.preprocessing import normalize
 
-from finetune.base.errors import UserError
-from finetune.base.params import ZeroShot
+from finetune.base.params import ZeroShot, check_prompts
 from finetune.encoder.batches import TokenRows
 from finetune.encoder.models import mask_filler
 from finetune.encoder.prediction import predict
 from finetune.rows.stored import label_names
-from finetune.rows.tokens import encode, special_tokens
+from finetune.rows.tokens import encode, special_tokens, truncate
 
 TEMPERATURE = 0.05  # of cosine similarities; training of sentence encoders uses it (all-MiniLM scales them by 20)
+
+
+class CannotTell(Exception):
+    """Why zero-shot classification cannot work with these labels, this template and this tokenizer."""
 
 
 def fills_masks(config, tokenizer) -> bool:
@@ -26,15 +29,22 @@ def fills_masks(config, tokenizer) -> bool:
 
 
 def label_words(class_names: list[str], settings: ZeroShot) -> list[str]:
-    """Prompt of each label in id order: `baseline.zero_shot.prompts`, or the label names."""
-    if settings.prompts is None:
-        return class_names
-    if set(settings.prompts) != set(class_names):
-        raise UserError(
-            f"baseline.zero_shot.prompts must have one prompt for each of the labels {', '.join(class_names)} "
-            f"(or be null, for the label names), found {', '.join(settings.prompts)}"
-        )
-    return [settings.prompts[name] for name in class_names]
+    """Prompt of each label in id order: `baseline.zero_shot.prompts`, or the label names; UserError if they do not match."""
+    check_prompts(settings.prompts, class_names)
+    return class_names if settings.prompts is None else [settings.prompts[name] for name in class_names]
+
+
+def prompt_rows(tokenizer, class_names: list[str], settings: ZeroShot, max_length: int) -> list[list[int]]:
+    """Token ids of each label's prompt, in id order; raises CannotTell if two labels have the same."""
+    special = special_tokens(tokenizer)
+    prompts = encode(tokenizer, label_words(class_names, settings))
+    rows = [truncate(prompt, max_length, "head", special) for prompt in prompts]
+    first = {}
+    for name, row in zip(class_names, rows, strict=True):
+        other = first.setdefault(tuple(row), name)
+        if other != name:
+            raise CannotTell(f"the prompts of the labels {other} and {name} have the same tokens")
+    return rows
 
 
 def similar_prompt(prompts: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -42,11 +52,23 @@ def similar_prompt(prompts: np.ndarray, texts: np.ndarray) -> np.ndarray:
     return softmax((normalize(texts) @ normalize(prompts).T / TEMPERATURE).astype(np.float64), axis=-1)
 
 
+def first_tokens(rows: list[list[int]], class_names: list[str]) -> list[int]:
+    """First id of each label name; raises CannotTell if there is none or if two labels have the same."""
+    first = {}
+    for name, ids in zip(class_names, rows, strict=True):
+        if not ids:
+            raise CannotTell(f"the tokenizer has no token for the label {name}")
+        other = first.setdefault(ids[0], name)
+        if other != name:
+            raise CannotTell(f"the labels {other} and {name} begin with the same token")
+    return list(first)
+
+
 def filled_mask(base: Path, tokenizer, test: Dataset, settings: ZeroShot, max_length: int) -> np.ndarray:
     """Probabilities of the label names at the mask of the template, of shape [rows, classes]; Schick & Schütze 2021.
 
-    The first token stands for a label name of several. Texts are cut so that the template fits. Raises UserError if
-    two labels share their first token or the template leaves no room for a text.
+    The first token stands for a label name of several. Texts are cut so that the template fits. Raises CannotTell if
+    two labels share their first token, one has no token, or the template leaves no room for a text.
     """
     class_names = label_names(test)
     special = special_tokens(tokenizer)
@@ -54,21 +76,14 @@ def filled_mask(base: Path, tokenizer, test: Dataset, settings: ZeroShot, max_le
     def inner(texts: list[str]) -> list[list[int]]:
         return [ids[special.before : len(ids) - special.after] for ids in encode(tokenizer, texts)]
 
-    words = [ids[0] for ids in inner([f" {name}" for name in class_names])]
-    if len(set(words)) < len(class_names):
-        raise UserError(
-            f"the labels {', '.join(class_names)} start with the same token, so zero_shot cannot tell them apart "
-            "by filling a mask; rename them in data.labels"
-        )
+    words = first_tokens(inner([f" {name}" for name in class_names]), class_names)
     head, tail = settings.template.replace("{label}", tokenizer.mask_token).split("{text}")
     # A byte-level tokenizer joins a space with the word after it, so the space moves from the template to the text.
     space = head[len(head.rstrip()) :]
     before, after = inner([head.rstrip(), tail])
     room = max_length - sum(special) - len(before) - len(after)
     if room < 1:
-        raise UserError(
-            f"baseline.zero_shot.template leaves no room for a text within tokenize.max_length {max_length}; shorten it"
-        )
+        raise CannotTell(f"baseline.zero_shot.template leaves no room for a text within {max_length} tokens")
     whole = encode(tokenizer, ["a"])[0]
     start, end = whole[: special.before], whole[len(whole) - special.after :]
     rows = [start + before + text[:room] + after + end for text in inner([space + text for text in test["text"][:]])]

@@ -15,7 +15,7 @@ from tabulate import tabulate
 from finetune.base.errors import UserError
 from finetune.results.metrics import METRICS
 from finetune.results.score_files import TABLE, check_scores
-from finetune.wording.classifiers import gain_sentence, ranked, scores_table
+from finetune.wording.classifiers import gain_sentence, ranked, scores_table, skipped_sentence
 from finetune.wording.markdown import code
 
 CURVES = METRICS / "plots/train/plots/metrics"
@@ -66,7 +66,13 @@ def score_parts(metrics: dict[str, dict]) -> list[str]:
     except UserError as error:
         return [plain(str(error))]
     test, baseline = metrics["test"], metrics["baseline"]
-    return [scores_table(test, baseline), gain_sentence(test, baseline), accuracy_chart(test, baseline)]
+    skipped = skipped_sentence(baseline, code)
+    return [
+        scores_table(test, baseline),
+        gain_sentence(test, baseline),
+        *([skipped] if skipped else []),
+        accuracy_chart(test, baseline),
+    ]
 
 
 def accuracy_chart(test: dict, baseline: dict) -> str:

@@ -12,25 +12,8 @@ from finetune.base.names import normal_name
 # They change or join their neighbours, or fill a space; alone they show nothing. Joiners, variation selectors, the
 # combining grapheme joiner, fillers of Hangul, the empty Braille pattern; Default_Ignorable_Code_Point in
 # https://www.unicode.org/reports/tr44/ has most of them.
-UNSEEN_ALONE = (
-    "".join(
-        map(
-            chr,
-            [
-                0x34F,
-                0x115F,
-                0x1160,
-                0x200C,
-                0x200D,
-                0x2800,
-                0x3164,
-                0xFFA0,
-                *range(0xFE00, 0xFE10),
-                *range(0xE0100, 0xE01F0),
-            ],
-        )
-    )
-    + " "
+UNSEEN_ALONE = " \u034f\u115f\u1160\u200c\u200d\u2800\u3164\uffa0" + "".join(
+    map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
 )
 
 

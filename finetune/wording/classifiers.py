@@ -6,8 +6,8 @@ from finetune.wording.numbers import interval, percent, points
 
 
 def ranked(test: dict, baseline: dict) -> dict[str, dict]:
-    """Score blocks of all classifiers by their names, the best first."""
-    blocks = {OURS: test} | {name: baseline[name] for name in BASELINES}
+    """Score blocks of all classifiers by their names, the best first; a baseline that was skipped has none."""
+    blocks = {OURS: test} | {name: baseline[name] for name in BASELINES if name in baseline}
     return {name: blocks[name] for name in sorted(blocks, key=lambda name: -blocks[name]["accuracy"])}
 
 
@@ -23,6 +23,16 @@ def scores_table(test: dict, baseline: dict) -> str:
         for name, block in ranked(test, baseline).items()
     ]
     return table(["classifier", "accuracy", "95% interval", "macro F1"], rows)
+
+
+def skipped_sentence(baseline: dict, quoted=str) -> str | None:
+    """Baselines that were not run, each with its reason as `quoted` writes it, or None if all were.
+
+    >>> skipped_sentence({"skipped": {"zero_shot": "baseline.skip names it"}})
+    'Baselines skipped: zero_shot (baseline.skip names it).'
+    """
+    skipped = [f"{name} ({quoted(reason)})" for name, reason in baseline.get("skipped", {}).items()]
+    return f"Baselines skipped: {', '.join(skipped)}." if skipped else None
 
 
 def by_sign(gain: dict, better: str, worse: str, neither: str) -> str:

@@ -6,11 +6,12 @@ import torch
 from transformers import AutoConfig
 
 from finetune.base.errors import UserError
-from finetune.base.params import FewShot, ZeroShot
+from finetune.base.params import Baseline, FewShot, ZeroShot
 from finetune.baselines.frozen import best_draw, few_shot, few_shot_block, untrained
-from finetune.baselines.prompting import filled_mask, fills_masks, label_words, similar_prompt
+from finetune.baselines.prompting import CannotTell, filled_mask, fills_masks, label_words, prompt_rows, similar_prompt
 from finetune.baselines.regression import STRENGTHS, Labelled, best_regression, fitted_regression, majority
 from finetune.baselines.tfidf import tfidf
+from finetune.baselines.with_encoder import ENCODER_BASELINES, encoder_baselines
 from finetune.encoder.models import mask_filler
 from finetune.rows.tokens import load_tokenizer
 from tests.support.rows import tokenised
@@ -159,16 +160,48 @@ def test_a_text_is_cut_so_that_the_template_fits(tmp_path):
     settings = ZeroShot(prompts=None, template=TEMPLATES[0])
     probabilities = filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=16)
     assert np.isfinite(probabilities).all()
-    with pytest.raises(UserError, match="leaves no room for a text within tokenize.max_length 6"):
+    with pytest.raises(CannotTell, match=r"baseline\.zero_shot\.template leaves no room for a text within 6 tokens"):
         filled_mask(folder, tokenizer, tokenised(tokenizer, rows, NAMES), settings, max_length=6)
 
 
-def test_labels_with_the_same_first_token_are_an_error(tmp_path):
+def test_labels_with_the_same_first_token_cannot_be_told_apart(tmp_path):
     folder = tiny_checkpoint(tmp_path, masked=True)
     tokenizer = load_tokenizer(folder)
     rows = tokenised(tokenizer, [{"text": "a", "label": "great film"}], ["great film", "great story"])
-    with pytest.raises(UserError, match="start with the same token"):
+    with pytest.raises(CannotTell, match="^the labels great film and great story begin with the same token$"):
         filled_mask(folder, tokenizer, rows, ZeroShot(prompts=None, template=TEMPLATES[0]), 32)
+
+
+def test_prompts_with_the_same_tokens_cannot_be_told_apart():
+    """Both labels are unknown to the tokenizer."""
+    settings = ZeroShot(prompts=None, template=TEMPLATES[0])
+    with pytest.raises(CannotTell, match="^the prompts of the labels 差 and 好 have the same tokens$"):
+        prompt_rows(bert_tokenizer(), ["差", "好"], settings, LENGTH)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("skip", [[name] for name in ENCODER_BASELINES] + [list(ENCODER_BASELINES), []])
+def test_a_skipped_baseline_is_left_out_and_changes_no_other(masked, skip, tmp_path):
+    folder = tiny_checkpoint(tmp_path, masked=masked)
+    tokenizer = load_tokenizer(folder)
+    splits = {
+        name: split(rows, seed) for seed, (name, rows) in enumerate({"train": 40, "validation": 20, "test": 20}.items())
+    }
+
+    def answers(skip):
+        settings = Baseline(
+            skip=skip,
+            seed=1,
+            zero_shot=ZeroShot(prompts=None, template=TEMPLATES[0]),
+            few_shot=FewShot(per_class=2, draws=2),
+        )
+        return encoder_baselines(folder, splits, tokenizer, settings)
+
+    probabilities, reasons = answers(skip)
+    assert list(probabilities) == [name for name in ENCODER_BASELINES if name not in skip]
+    assert reasons == {}
+    whole = answers([])[0]
+    assert all(np.array_equal(rows, whole[name]) for name, rows in probabilities.items())
 
 
 def test_a_checkpoint_without_its_mask_head_fills_no_masks(tiny_bert):

@@ -31,8 +31,18 @@ def project(workdir):
     (model / "vocab.txt").write_text("[PAD]\n")
     save_file({"weight": np.zeros(1000, np.float32)}, model / "model.safetensors")
 
-    def project(table: str = CSV, name: str = "reviews.csv", model: dict | None = None, **data):
+    def project(
+        table: str = CSV,
+        name: str = "reviews.csv",
+        model: dict | None = None,
+        baseline: dict | None = None,
+        gate: dict | None = None,
+        **data,
+    ):
         params = copy.deepcopy(PARAMS)
+        params["baseline"]["zero_shot"]["prompts"] = None
+        params["baseline"] |= baseline or {}
+        params["gate"] = gate or {}
         params["data"] |= {"uri": f"data/local/{name}", "text": "text", "label": "label", **NONE, **data}
         params["model"] |= {"uri": "data/local/model", "sha256": None, **(model or {})}
         (workdir / "params.yaml").write_text(yaml.safe_dump(params))
@@ -164,6 +174,33 @@ def test_a_source_that_cannot_be_used_is_reported_in_one_line(project, table, se
         download.main()
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "message"),
+    [
+        (
+            "baseline",
+            {"zero_shot": {"prompts": {"bad": "x", "god": "y"}, "template": "{text}{label}"}},
+            "baseline.zero_shot.prompts must have one prompt for each of the labels bad, good (or be null, for the label "
+            "names), found bad, god",
+        ),
+        (
+            "gate",
+            {"test.per_class.positive.f1": {"min": 0.5}},
+            "gate.test.per_class.positive.f1 must name one of the labels bad, good",
+        ),
+    ],
+)
+def test_settings_for_other_labels_are_refused_before_the_model_is_fetched(project, section, value, message):
+    """They belong to later stages; a baseline that is switched off needs no prompts."""
+    project(labels_of("bad", "good"), **{section: value})
+    with pytest.raises(UserError) as caught:
+        download.main()
+    assert str(caught.value) == message
+    assert not Path("models/base").exists()
+    project(labels_of("bad", "good"), **{section: value | {"skip": ["zero_shot"]} if section == "baseline" else {}})
+    download.main()
 
 
 def test_a_model_without_the_file_that_its_checksum_is_of_is_refused(project):

@@ -40,6 +40,7 @@ PARAMS = {
     "split": {"validation": 0.2, "test": 0.2, "train_rows": None, "test_rows": None, "seed": 42},
     "tokenize": {"max_length": 32, "truncation": "head"},
     "baseline": {
+        "skip": [],
         "seed": 42,
         "zero_shot": {
             "prompts": {"negative": "a dull film", "positive": "a great film"},
