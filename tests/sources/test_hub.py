@@ -53,7 +53,8 @@ def download(hub: Hub, workdir: Path) -> Download:
 
     def run(data: str = "data/local/reviews.csv", model: str = "models/local", **environment: str):
         table = {"uri": data, "sha256": None, "text": "text", "label": "label", "labels": None, "group": None}
-        params = PARAMS | {"data": table, "model": {"uri": model, "sha256": None}}
+        baseline = PARAMS["baseline"] | {"zero_shot": PARAMS["baseline"]["zero_shot"] | {"prompts": None}}
+        params = PARAMS | {"data": table, "model": {"uri": model, "sha256": None}, "baseline": baseline}
         Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
         environment = inherited | settings | environment
         return subprocess.run(
