@@ -66,8 +66,8 @@ def main():
         raise UserError(f"split.train_rows must be null for a learning curve, found {split.train_rows}")
     rows, digest = [], settings_digest(parse_yaml(PARAMS))
     for size in sizes(metrics["data"]["rows"]["train"]):
-        files = experiment_metrics(experiment_name(size), {"split.train_rows": size}, ("data", "baseline", "test"))
-        rows += [[*point, digest] for point in points(files)]
+        measured = experiment_metrics(experiment_name(size), {"split.train_rows": size})
+        rows += [[*point, digest] for point in points(measured)]
         write_csv(CURVE, COLUMNS, rows)
         print(f"{rows[-2][0]} rows: accuracy {rows[-2][2]:.3f}, best baseline {rows[-1][2]:.3f}")
     draw(CURVE, PICTURE)

@@ -48,7 +48,7 @@ def main():
     seeds = [(first + offset) % 2**32 for offset in range(count)]
     tests = []
     for seed in seeds:
-        tests.append(experiment_metrics(f"seed-{seed}-{digest}", {"train.seed": seed}, ("test",))["test"])
+        tests.append(experiment_metrics(f"seed-{seed}-{digest}", {"train.seed": seed})["test"])
         print(f"seed {seed}: accuracy {tests[-1]['accuracy']:.3f}")
     scores = {name: mean_and_spread([test[name] for test in tests]) for name in HIGHER_IS_BETTER}
     write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **scores})

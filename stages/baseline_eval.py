@@ -4,7 +4,7 @@
 
 reads   data/tokenized/, models/base/
 writes  data/predictions/baseline.parquet
-        metrics/baseline.json, metrics/plots/baseline_eval/
+        metrics/baseline.json, metrics/detail/baseline_eval/, metrics/plots/baseline_eval/
 """
 
 from pathlib import Path
@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from finetune.base.command import run
 from finetune.base.errors import existing
-from finetune.base.files import write_csv, write_json
+from finetune.base.files import write_csv
+from finetune.base.metric_files import write_metrics
 from finetune.base.params import read_params
 from finetune.baselines.frozen import best_draw, few_shot_block
 from finetune.baselines.regression import majority
@@ -28,7 +29,6 @@ from finetune.scoring.scores import score_block
 
 BASE = Path("models/base")
 PREDICTIONS = Path("data/predictions/baseline.parquet")
-METRICS = Path("metrics/baseline.json")
 PLOTS = Path("metrics/plots/baseline_eval")
 
 
@@ -60,7 +60,7 @@ def main():
         name: pa.array(list(rows.astype(np.float32))) for name, rows in probabilities.items()
     }
     pq.write_table(pa.table(columns), PREDICTIONS)
-    write_json(METRICS, metrics | {"best": best} | ({"skipped": skipped} if skipped else {}))
+    write_metrics("baseline", metrics | {"best": best} | ({"skipped": skipped} if skipped else {}))
     write_csv(PLOTS / "roc.csv", ["false_positive_rate", "baseline"], roc(labels, probabilities[best]))
     write_csv(PLOTS / "precision_recall.csv", ["recall", "baseline"], precision_recall(labels, probabilities[best]))
     bars = [

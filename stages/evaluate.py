@@ -5,7 +5,7 @@
 reads   data/tokenized/, models/finetuned/
         data/predictions/baseline.parquet, metrics/baseline.json
 writes  data/predictions/: test.parquet, mistakes.csv, behaviour.csv, near_duplicates.csv, suspicious_labels.csv
-        metrics/test.json, slices.json, behaviour.json, checks.json, metrics/plots/evaluate/
+        metrics/test.json, metrics/detail/evaluate/: test, slices, behaviour, checks; metrics/plots/evaluate/
 """
 
 from pathlib import Path
@@ -17,7 +17,8 @@ from datasets import Dataset
 
 from finetune.base.command import run
 from finetune.base.errors import UserError, existing
-from finetune.base.files import read_json, write_csv, write_json
+from finetune.base.files import read_json, write_csv
+from finetune.base.metric_files import write_metrics
 from finetune.base.params import read_params
 from finetune.encoder.models import trained_classifier
 from finetune.evaluation.evaluated import score
@@ -31,7 +32,6 @@ FINETUNED = Path("models/finetuned")
 BASELINE = Path("data/predictions/baseline.parquet")
 BASELINE_METRICS = Path("metrics/baseline.json")
 PREDICTIONS = Path("data/predictions")
-METRICS = Path("metrics")
 PLOTS = Path("metrics/plots/evaluate")
 
 
@@ -71,7 +71,7 @@ def main():
     for name, rows in evaluated.tables.items():
         write_csv(PREDICTIONS / f"{name}.csv", COLUMNS[name], rows)
     for name, content in evaluated.metrics.items():
-        write_json(METRICS / f"{name}.json", content)
+        write_metrics(name, content)
     write_plots(PLOTS, labels, evaluated.probabilities, evaluated.calibrated, label_names(test), settings.bins)
     write_accuracy(PLOTS, evaluated.metrics["test"])
     write_slices(PLOTS, evaluated.slices)

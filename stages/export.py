@@ -3,10 +3,10 @@
     python -m stages.export
 
 reads   models/finetuned/, data/tokenized/validation.parquet, test.parquet and source.json, data/predictions/test.parquet
-        metrics/data.json, baseline.json, train.json, test.json, slices.json, behaviour.json, checks.json
+        metrics/data.json, baseline.json, train.json, test.json, and the detail of the stages before
         benchmarks/speed.json, the lists of pinned versions
 writes  models/export/
-        metrics/export.json
+        metrics/export.json, metrics/detail/export/
 """
 
 import shutil
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from finetune.base.command import run
 from finetune.base.files import read_json, write_json
+from finetune.base.metric_files import stage_metrics, write_metrics
 from finetune.base.params import Export, read_params
 from finetune.encoder.models import trained_classifier
 from finetune.export.card import Facts, model_card
@@ -34,7 +35,6 @@ from finetune.wording.numbers import dotted
 FINETUNED = Path("models/finetuned")
 PREDICTIONS = Path("data/predictions/test.parquet")
 EXPORT = Path("models/export")
-METRICS = Path("metrics/export.json")
 MEASURED = ("data", "baseline", "train", "test", "slices", "behaviour", "checks")
 SPEED = Path("benchmarks/speed.json")  # times are no output of a stage: two runs would differ
 SHOWN = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "onnx", "onnxruntime")  # on the card
@@ -65,7 +65,7 @@ def card_facts(settings: Export, source: dict, metrics: dict[str, dict], grouped
 
 def main():
     settings = read_params("export")
-    measured = {name: read_json(Path(f"metrics/{name}.json")) for name in MEASURED}
+    measured = {name: stage_metrics(name) for name in MEASURED}
     source = read_json(TOKENIZED / "source.json")
     test = read_rows("test")
     labels, texts = np.asarray(test["label"][:]), test["text"][:]
@@ -88,7 +88,7 @@ def main():
     grouped = any(group is not None for group in test["group"][:])
     facts = card_facts(settings, source, measured | {"export": exported}, grouped)
     (EXPORT / "README.md").write_text(model_card(facts), encoding="utf-8")
-    write_json(METRICS, exported)
+    write_metrics("export", exported)
     print(
         f"models/export: reloaded, {reload['agreement']:.1%} same labels; ONNX, {exact['agreement']:.1%}; "
         f"int8 {'kept' if int8['kept'] else 'left out'}: {int8['why']}"

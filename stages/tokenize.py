@@ -4,7 +4,7 @@
 
 reads   data/raw/, models/base/
 writes  data/tokenized/: train, validation and test as Parquet, the tokenizer, source.json
-        metrics/data.json
+        metrics/data.json, metrics/detail/tokenize/
 """
 
 from pathlib import Path
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import read_json, write_json
+from finetune.base.metric_files import write_metrics
 from finetune.base.params import Tokenize, read_params
 from finetune.rows.stored import TOKENIZED, row_features, tokenised_rows
 from finetune.rows.tokens import load_config, load_tokenizer, longest_input, special_tokens
@@ -26,7 +27,6 @@ from finetune.splitting.splits import SPLIT_NAMES, assign_splits
 
 RAW = Path("data/raw")
 BASE = Path("models/base")
-METRICS = Path("metrics/data.json")
 BATCH = 5_000  # rows; at 30 tokens each the lists of a batch take about 10 MB
 
 
@@ -98,7 +98,7 @@ def main():
         "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95)},
         "truncated": (used > settings.max_length).mean(),
     }
-    write_json(METRICS, metrics)
+    write_metrics("data", metrics)
     rows = ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items())
     left_out = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
     print(f"data/tokenized: {rows}" + (f"; dropped {left_out}" if left_out else ""))

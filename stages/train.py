@@ -4,7 +4,7 @@
 
 reads   data/tokenized/train.parquet, validation.parquet and tokenizer, models/base/
 writes  models/finetuned/
-        metrics/train.json, metrics/plots/train/
+        metrics/train.json, metrics/detail/train/, metrics/plots/train/
 
 Killed or stopped, it resumes from its last checkpoint (in checkpoints/) and writes the same bytes in the end.
 """
@@ -18,7 +18,7 @@ import torch
 from dvclive import Live
 
 from finetune.base.command import run
-from finetune.base.files import write_json
+from finetune.base.metric_files import write_metrics
 from finetune.base.params import read_params
 from finetune.encoder.hardware import chosen_precision, device_name
 from finetune.encoder.models import fresh_classifier, save
@@ -30,7 +30,6 @@ from finetune.training.fine_tune import fine_tune
 
 BASE = Path("models/base")
 FINETUNED = Path("models/finetuned")
-METRICS = Path("metrics/train.json")
 PLOTS = Path("metrics/plots/train")
 
 
@@ -65,8 +64,8 @@ def main():
     save(model, tokenizer, FINETUNED)
     # The model card shows the settings. Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.
     (FINETUNED / "training.json").write_text(json.dumps(settings.model_dump(), indent=2) + "\n", encoding="utf-8")
-    write_json(
-        METRICS,
+    write_metrics(
+        "train",
         {
             "validation": best.scores,
             "best_epoch": best.epoch,

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from finetune.results.metrics import read_metrics
 from tests.conftest import ROOT
 from tests.support.imports import all_imports, parameter_sections
 from tests.support.project import PARAMS, STAGES, Project
@@ -47,7 +48,7 @@ def test_a_second_run_runs_nothing(built):
 
 
 def test_the_metrics_have_the_keys_of_the_design(built):
-    metrics = {path.stem: json.loads(path.read_text()) for path in (built.folder / "metrics").glob("*.json")}
+    metrics = read_metrics(built.folder / "metrics")
     assert set(metrics["data"]["rows"]) == {"train", "validation", "test"}
     assert set(metrics["data"]["dropped"]) >= {"empty", "duplicate", "unlabelled"}
     assert set(metrics["data"]["tokens"]) == {"mean", "p95"}
@@ -68,6 +69,36 @@ def test_the_metrics_have_the_keys_of_the_design(built):
     assert set(metrics["checks"]) == {"near_duplicates", "suspicious_labels"}
     assert metrics["export"]["reload"]["agreement"] == 1.0
     assert metrics["test"]["accuracy"] > 0.8  # two words in each review give its label away
+
+
+def leaves(value) -> int:
+    """Number of values in nested dictionaries."""
+    return sum(map(leaves, value.values())) if isinstance(value, dict) else 1
+
+
+def test_the_headline_of_a_run_fits_on_a_screen_and_the_rest_is_detail(built):
+    shown = json.loads(built.dvc("metrics", "show", "--json").stdout)
+    files = shown["workspace"]["data"]
+    assert set(files) == {f"metrics/{name}.json" for name in ("data", "baseline", "train", "test", "export")}
+    headline = {file.removeprefix("metrics/"): content["data"] for file, content in files.items()}
+    assert leaves(headline) <= 48
+    names = {"accuracy", "interval", "gain", "rows", "precision", "recall", "f1"}
+    names |= {"roc_auc", "log_loss", "brier", "ece"}
+    assert set(headline["test.json"]) == names
+    assert set(headline["data.json"]) == {"rows", "dropped", "truncated"}
+    plots = json.loads(built.dvc("plots", "show", "--json").stdout)
+    assert not [title for title in plots["data"] if "detail" in title and plots["data"][title]]
+
+
+def test_a_threshold_can_name_a_key_of_the_detail(project):
+    reached = read_metrics(project.folder / "metrics")["test"]["per_class"]["negative"]["f1"]
+    project.set_param("gate", {"test.per_class.negative.f1": {"min": reached}, "slices.worst.accuracy": {"min": 0}})
+    held = project.run("python", "-m", "finetune.gate")
+    assert "test.per_class.negative.f1" in held.stdout
+    project.set_param("gate", {"test.per_class.negative.f1": {"min": 1.01}})
+    failed = project.run("python", "-m", "finetune.gate", check=False)
+    assert failed.returncode == 1
+    assert "falls short" in failed.stdout
 
 
 CHANGES = [

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from finetune.base.errors import UserError
-from finetune.results.revisions import DECODED, UTF_8
+from finetune.results.revisions import DECODED, UTF_8, Revision
 
 
 def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",)) -> str:
@@ -42,8 +42,8 @@ def untracked_data() -> list[str]:
     return [os.fsdecode(path).rstrip("/") for path in listed.split(b"\0")[:-1]]
 
 
-def experiment_metrics(name: str, settings: dict, files: tuple[str, ...]) -> dict[str, dict]:
-    """Metrics files of the experiment of this name; it is run with these settings unless it exists.
+def experiment_metrics(name: str, settings: dict) -> dict[str, dict]:
+    """Metrics of the experiment of this name; it is run with these settings unless it exists.
 
     It runs in a temporary folder, so the workspace does not change. `settings` are dotted parameters. Raises UserError if
     it fails.
@@ -59,6 +59,4 @@ def experiment_metrics(name: str, settings: dict, files: tuple[str, ...]) -> dic
             command += ["--set-param", f"{key}={json.dumps(value)}"]
         if run_dvc(*command, "evaluate").returncode:  # export adds no score
             raise UserError(f"the experiment {name} failed; see its output above")
-    import dvc.api
-
-    return {key: json.loads(dvc.api.read(f"metrics/{key}.json", rev=name)) for key in files}
+    return Revision(name).metrics()

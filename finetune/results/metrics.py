@@ -1,19 +1,16 @@
-"""Reads the metrics in metrics/."""
+"""Reads the metrics in metrics/, headline and detail under the same names."""
 
 import json
 from pathlib import Path
 
 from finetune.base.errors import UserError
-
-METRICS = Path("metrics")
+from finetune.base.metric_files import DETAIL, FILES, METRICS, joined
 
 
 def read_metrics(folder: Path = METRICS) -> dict[str, dict]:
-    """Content of every metrics file by its name: {"test": {"accuracy": …}, …}; raises UserError for a file that is not JSON."""
-    return {
-        path.stem: parse_metrics(path.read_text(encoding="utf-8"), str(path), path)
-        for path in sorted(folder.glob("*.json"))
-    }
+    """Metrics by name, headline and detail joined: {"test": {"accuracy": …}, …}; raises UserError for a file that is not JSON."""
+    paths = [*sorted(folder.glob("*.json")), *sorted(folder.glob(f"{DETAIL.name}/*/*.json"))]
+    return by_name({path: parse_metrics(path.read_text(encoding="utf-8"), str(path), path) for path in paths})
 
 
 def parse_metrics(text: str, source: str, path: Path):
@@ -24,6 +21,26 @@ def parse_metrics(text: str, source: str, path: Path):
         raise UserError(
             f"{source} is not JSON ({error}); bring it back with `git restore {path}` or run `dvc repro`"
         ) from None
+
+
+def is_detail(path: Path) -> bool:
+    """Whether a path has the form metrics/detail/STAGE/NAME.json."""
+    return path.parent.parent.name == DETAIL.name
+
+
+def by_name(contents: dict[Path, object]) -> dict[str, dict]:
+    """Metrics by name from the content of each file: {metrics/test.json: …, metrics/detail/evaluate/test.json: …} -> {"test": …}.
+
+    Older commits have one file for each name. Where a stage now writes detail alone, as for slices, a file of that time
+    that was left in metrics/ is out of date.
+    """
+    metrics = {path.stem: content for path, content in contents.items() if not is_detail(path)}
+    for path in filter(is_detail, contents):
+        detail_alone = path.stem in FILES and not FILES[path.stem][1]
+        headline = {} if detail_alone else metrics.get(path.stem, {})
+        if isinstance(headline, dict) and isinstance(contents[path], dict):
+            metrics[path.stem] = joined(headline, contents[path])
+    return metrics
 
 
 def look_up(metrics: dict, key: str):

@@ -19,7 +19,7 @@ from scipy.special import log_softmax
 from finetune.base.errors import UserError
 from finetune.base.params import PARAMS
 from finetune.base.yaml_file import parse_yaml_text
-from finetune.results.metrics import METRICS, parse_metrics
+from finetune.results.metrics import METRICS, by_name, is_detail, parse_metrics
 from finetune.results.score_files import COMPARISON, check_objects, check_scores, of_shipped_model
 
 PREDICTIONS = Path("data/predictions/test.parquet")
@@ -121,7 +121,7 @@ class Revision:
             raise UserError(f"{path} at {self} is not UTF-8 text") from None
 
     def metrics(self) -> dict[str, dict]:
-        """Content of every metrics file by its name, the scores those of the shipped model.
+        """Metrics by name, headline and detail joined, the scores those of the shipped model.
 
         Raises UserError if there is no metrics/test.json, or if a file cannot be compared (`score_files.COMPARISON`).
         """
@@ -130,11 +130,12 @@ class Revision:
     @cached_property
     def _metrics(self) -> dict[str, dict]:
         if self.commit is None:
-            paths = sorted(METRICS.glob("*.json"))
+            paths = sorted(METRICS.rglob("*.json"))
         else:
-            listed = git("ls-tree", "-z", "--name-only", self.commit, f"./{METRICS}/").stdout.decode("utf-8", "replace")
+            listed = git("ls-tree", "-r", "-z", "--name-only", self.commit, f"./{METRICS}/").stdout.decode("utf-8", "replace")
             paths = [Path(name) for name in listed.split("\0") if name.endswith(".json")]
-        found = {path.stem: parse_metrics(self.text(path), f"{path} at {self}", path) for path in paths}
+        paths = [path for path in paths if path.parent == METRICS or is_detail(path)]
+        found = by_name({path: parse_metrics(self.text(path), f"{path} at {self}", path) for path in paths})
         if "test" not in found:
             raise UserError(f"there is no metrics/test.json at {self}; run `make repro` there and commit metrics/")
         revision = str(self) if self.commit else None
