@@ -73,7 +73,7 @@ def slices_of(rows: Dataset, right: np.ndarray, settings: Slices) -> dict[str, d
 
 
 def slice_metrics(scores: dict[str, dict[str, dict]], min_rows: int) -> dict:
-    """Content of metrics/slices.json: the scores by kind, and the worst slice. Single groups are not listed, but one can be the worst."""
+    """Content of slices.json: the scores by kind, and the worst slice. Single groups are not listed, but one can be the worst."""
     worst = worst_slice(scores, min_rows)
     listed = {kind: entries for kind, entries in scores.items() if kind != "group"}
     return listed | ({"worst": worst} if worst else {})

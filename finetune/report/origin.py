@@ -33,7 +33,7 @@ def data(revision: Revision, metrics: dict) -> dict:
         "all_suspicious": len(suspicious),
         "missing": None
         if checks
-        else "Near-duplicates and suspicious labels are counted in metrics/checks.json; `make repro` writes it.",
+        else "Near-duplicates and suspicious labels are counted in metrics/detail/evaluate/checks.json; `make repro` writes it.",
         "without_lists": checks
         and not revision.has(SUSPICIOUS)
         and f"The lists are in {NEAR_DUPLICATES.parent}; `dvc pull` or `make repro` brings them.",

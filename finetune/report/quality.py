@@ -106,7 +106,7 @@ def slices(revision: Revision, metrics: dict) -> dict:
     """Accuracy on parts of the test rows, the worst named, and the groups with the lowest accuracy."""
     scores = metrics.get("slices")
     if not scores:
-        return {"missing": "Scores of slices are in metrics/slices.json; `make repro` writes it."}
+        return {"missing": "Scores of slices are in metrics/detail/evaluate/slices.json; `make repro` writes it."}
     overall = metrics["test"]["accuracy"]
     worst = scores.get("worst")
     points = [
@@ -152,7 +152,9 @@ def behaviour(revision: Revision, metrics: dict) -> dict:
     """Failure rates of edits that should not change the label (or should flip it), with a few failing examples."""
     rates = metrics.get("behaviour")
     if not rates:
-        return {"missing": "Behaviour under edits is in metrics/behaviour.json; `make repro` writes it."}
+        return {
+            "missing": "Behaviour under edits is in metrics/detail/evaluate/behaviour.json; `make repro` writes it."
+        }
     failures = table(revision, FAILURES)
     points = [point(edit, block, edit_in_words(edit), strong=True, key="failure_rate") for edit, block in rates.items()]
     examples = [

@@ -188,7 +188,7 @@ def other_export_metrics(folder: Path):
 
 
 def metrics_gone(folder: Path):
-    (folder / "metrics/slices.json").unlink()
+    (folder / "metrics/detail/evaluate/slices.json").unlink()
 
 
 def changed_byte_without_a_cache(folder: Path):
@@ -213,7 +213,7 @@ def no_lock(folder: Path):
         (other_name, "the pipeline is not up to date (export: params.yaml export modified); run `dvc repro` first"),
         (other_metrics, "not up to date (export: metrics/test.json modified)"),
         (other_export_metrics, "not up to date (export: metrics/export.json modified)"),
-        (metrics_gone, "not up to date (export: metrics/slices.json deleted)"),
+        (metrics_gone, "not up to date (export: metrics/detail/evaluate modified)"),
         (changed_byte_without_a_cache, "models/export is not the folder that dvc.lock names"),
         (no_lock, "there is no dvc.lock that names models/export"),
     ],

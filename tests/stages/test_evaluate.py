@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from finetune.base.metric_files import stage_metrics
 from finetune.encoder.models import fresh_classifier, save
 from finetune.evaluation.slices import slices_of
 from finetune.rows.stored import label_names, read_rows, row_features
@@ -58,11 +59,6 @@ def tokenized(workdir, tiny_bert):
     return workdir
 
 
-def metrics(name: str) -> dict:
-    """One metrics file."""
-    return json.loads(Path(f"metrics/{name}.json").read_text(encoding="utf-8"))
-
-
 def listed(name: str) -> list[dict[str, str]]:
     """One table of rows."""
     with Path(f"data/predictions/{name}.csv").open(encoding="utf-8") as file:
@@ -89,7 +85,7 @@ def digest() -> dict[str, str]:
 def test_the_stage_writes_every_file_with_the_same_bytes_again(tokenized):  # noqa: ARG001, it is the current folder
     evaluate.main()
     first = digest()
-    test, slices, behaviour, checks = map(metrics, ("test", "slices", "behaviour", "checks"))
+    test, slices, behaviour, checks = map(stage_metrics, ("test", "slices", "behaviour", "checks"))
     names = {"accuracy", "precision", "recall", "f1", "log_loss", "brier", "ece", "roc_auc"}
     assert set(test["intervals"]) == names
     assert test["intervals"]["accuracy"] == test["interval"]
@@ -132,9 +128,9 @@ def test_disabled_parts_are_left_out(tokenized):  # noqa: ARG001, it is the curr
     }
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"evaluate": PARAMS["evaluate"] | settings}))
     evaluate.main()
-    assert metrics("behaviour") == {}
+    assert stage_metrics("behaviour") == {}
     assert listed("behaviour") == []
-    assert set(metrics("slices")) == {"length", "truncated", "label"}
+    assert set(stage_metrics("slices")) == {"length", "truncated", "label"}
 
 
 def test_slices_of_rows_name_labels_and_groups(tokenized):  # noqa: ARG001, it is the current folder

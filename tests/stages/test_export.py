@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from finetune.base.errors import UserError
+from finetune.base.metric_files import stage_metrics
 from finetune.encoder.models import save, trained_classifier
 from finetune.encoder.prediction import logits
 from finetune.export.proof import agreement, int8_verdict
@@ -32,7 +33,7 @@ def test_the_exported_folder_answers_as_evaluated_and_with_label_names(evaluated
 
     assert any(pq.read_table("data/tokenized/test.parquet").column("truncated").to_pylist())
     export.main()
-    metrics = json.loads((evaluated / "metrics/export.json").read_text())
+    metrics = stage_metrics("export")
     assert metrics["reload"]["agreement"] == 1.0
     assert metrics["reload"]["max_difference"] < 1e-5
     weights = (evaluated / "models/export/model.safetensors").stat().st_size
@@ -83,12 +84,12 @@ def test_an_int8_model_that_loses_too_much_is_left_out_and_the_metrics_say_why(e
         "data/tokenized/test.parquet",
     )
     export.main()
-    int8 = json.loads((evaluated / "metrics/export.json").read_text())["int8"]
+    int8 = stage_metrics("export")["int8"]
     assert not int8["kept"]
     assert int8["accuracy"] == pytest.approx(1 + int8["change"])
     assert int8["change"] < -0.005
     assert int8["why"] == f"accuracy changes by {int8['change']:+.4f}; export.int8.max_drop allows a fall of 0.005"
-    assert "int8" not in json.loads((evaluated / "metrics/export.json").read_text())["megabytes"]
+    assert "int8" not in stage_metrics("export")["megabytes"]
     assert not (evaluated / "models/export" / INT8).exists()
     assert Classifier(evaluated / "models/export", threads=1).model == FP32
 

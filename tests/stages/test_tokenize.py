@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from finetune.base.errors import UserError
+from finetune.base.metric_files import stage_metrics
 from finetune.rows.stored import label_names, read_rows
 from finetune.sources import tables
 from stages import tokenize
@@ -69,7 +70,7 @@ def test_dropped_rows_are_counted_and_reported_and_ids_still_point_to_the_source
     rows = odd + [(text, label, None) for text, label, _ in review_rows(60)]
     write_raw(workdir, tiny_bert, rows)
     tokenize.main()
-    metrics = json.loads((workdir / "metrics/data.json").read_text())
+    metrics = stage_metrics("data")
     assert metrics["dropped"] == {"empty": 3, "duplicate": 1, "unlabelled": 2, "group": 0, "subset": 0}
     assert "; dropped 3 empty, 1 duplicate, 2 unlabelled\n" in capsys.readouterr().out
     assert sum(metrics["rows"].values()) == len(rows) - 6 == sum(metrics["labels"].values())
@@ -103,7 +104,7 @@ def test_truncation_is_counted_and_lengths_are_measured_before_it(workdir, tiny_
     ]
     write_raw(workdir, tiny_bert, short + long, max_length=8, truncation="head_tail")
     tokenize.main()
-    metrics = json.loads((workdir / "metrics/data.json").read_text())
+    metrics = stage_metrics("data")
     assert metrics["truncated"] == 0.25
     assert metrics["tokens"] == {"mean": 9.5, "p95": 20.0}
     cut = [row for name in ("train", "validation", "test") for row in read_rows(name) if row["truncated"]]

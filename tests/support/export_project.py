@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from finetune.base.files import write_json
+from finetune.base.metric_files import FILES, split_metrics
 from finetune.encoder.models import fresh_classifier, save
 from finetune.encoder.prediction import logits
 from finetune.rows.stored import row_features
@@ -115,7 +117,11 @@ def write_evaluated(folder: Path, checkpoint: Path):
     predicted = logits(model, cut, tokenizer.pad_token_id)
     pq.write_table(pa.table({"logits": pa.array(list(predicted))}), folder / "data/predictions/test.parquet")
     for name, content in METRICS.items():
-        (folder / f"metrics/{name}.json").write_text(json.dumps(content))
+        stage, keys = FILES[name]
+        headline, detail = split_metrics(content, keys)
+        if keys:
+            write_json(folder / f"metrics/{name}.json", headline)
+        write_json(folder / f"metrics/detail/{stage}/{name}.json", detail)
     for name in ("benchmarks/speed.json", "requirements.txt", "requirements-export.txt"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
