@@ -132,7 +132,9 @@ class Revision:
         if self.commit is None:
             paths = sorted(METRICS.rglob("*.json"))
         else:
-            listed = git("ls-tree", "-r", "-z", "--name-only", self.commit, f"./{METRICS}/").stdout.decode("utf-8", "replace")
+            listed = git("ls-tree", "-r", "-z", "--name-only", self.commit, f"./{METRICS}/").stdout.decode(
+                "utf-8", "replace"
+            )
             paths = [Path(name) for name in listed.split("\0") if name.endswith(".json")]
         paths = [path for path in paths if path.parent == METRICS or is_detail(path)]
         found = by_name({path: parse_metrics(self.text(path), f"{path} at {self}", path) for path in paths})
