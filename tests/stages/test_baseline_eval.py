@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from finetune.base.metric_files import stage_metrics
 from finetune.export.card import model_card
 from finetune.gate.page import page
 from finetune.report.quality import baselines
@@ -25,7 +26,7 @@ OTHERS = ["tfidf", "embedding", "untrained", "zero_shot", "few_shot"]
 
 
 def run_stage(workdir: Path, labels: tuple[str, str], masked: bool, **settings) -> dict:
-    """Content of metrics/baseline.json for reviews with these label names."""
+    """Metrics of the baselines for reviews with these label names."""
     checkpoint = tiny_checkpoint(workdir / "checkpoint", masked=masked)
     write_raw(workdir, checkpoint, review_rows(90), labels=dict(zip(("bad", "good"), labels, strict=True)))
     params = copy.deepcopy(PARAMS)
@@ -34,7 +35,7 @@ def run_stage(workdir: Path, labels: tuple[str, str], masked: bool, **settings) 
     Path("params.yaml").write_text(yaml.safe_dump(params))
     tokenize.main()
     baseline_eval.main()
-    return json.loads(Path("metrics/baseline.json").read_text())
+    return stage_metrics("baseline")
 
 
 def columns() -> list[str]:
