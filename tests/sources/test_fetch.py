@@ -3,7 +3,9 @@
 import hashlib
 import io
 import os
+import re
 import resource
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -249,3 +251,44 @@ def test_a_pipe_a_device_or_a_broken_link_is_not_waited_for(tmp_path, folder):
 def test_a_file_address_names_a_file_on_this_disk(tmp_path, folder):
     (tmp_path / "reviews.csv").write_bytes(CSV)
     assert local_path(f"file://{tmp_path / 'reviews.csv'}", folder) == tmp_path / "reviews.csv"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "pkg:pypi/evil%20%40%20http:%2F%2F127.0.0.1:8899%2Fevil-1.tar.gz%23@1#x",
+        "pkg:pypi/--requirement=%2Ftmp%2Fx@1.0#x",
+        "pkg:pypi/-e@1.0#x",
+        "pkg:pypi/.%2Fevil@1.0#x",
+        "pkg:pypi/..%2F..%2Fevil@1.0#x",
+        "pkg:pypi/evil%0Aother@1.0#x",
+        "pkg:pypi/evil%5Bextra%5D@1.0#x",
+        "pkg:pypi/owner/evil@1.0#x",
+        "pkg:pypi/evil@1.0%20--no-binary%20:all:#x",
+        "pkg:pypi/evil@http:%2F%2F127.0.0.1:8899%2Fevil.tar.gz#x",
+        "pkg:pypi/evil@*#x",
+        "pkg:pypi/evil@1.0?repository_url=http:%2F%2F127.0.0.1:8899#x",
+    ],
+)
+def test_a_package_name_or_version_is_never_an_argument_of_pip(uri, folder, monkeypatch):
+    """Pip would install from the address, the path or the option, and run what it finds there."""
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip was started"))
+    assert re.search(
+        "must name a package and its version|must have the form pkg:pypi|is not a package URL", refusal(uri, folder)
+    )
+
+
+def test_settings_of_pip_cannot_bring_source_archives_back(index, folder, monkeypatch, tmp_path):  # noqa: ARG001, serves the wheel
+    (tmp_path / "pip.conf").write_text("[global]\nno-binary = :all:\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("PIP_NO_BINARY", ":all:")
+    assert local_path("pkg:pypi/reviews-pkg@1.0#reviews_pkg/data/reviews.csv", folder).read_bytes() == CSV
+
+
+def test_a_wheel_of_another_name_is_refused(tmp_path, folder, pip_settings):
+    """An index that serves another package's wheel under the name that was asked for."""
+    other = wheel(tmp_path, "other_pkg", "1.0", FILES)
+    with served(index_pages("reviews-pkg", [other])) as address:
+        pip_settings(address)
+        message = refusal("pkg:pypi/reviews-pkg@1.0#reviews_pkg/data/reviews.csv", folder)
+    assert "reviews-pkg" in message
