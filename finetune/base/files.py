@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 DIGITS = 6  # of metrics: finer than any interval, coarser than the noise of the last bits
@@ -18,6 +18,14 @@ def rounded(value):
     if hasattr(value, "item"):
         value = value.item()
     return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def stays_inside(name) -> bool:
+    """Whether a name from a file or an address is a relative path that leads no further up than its folder."""
+    if not isinstance(name, str) or not name or "\0" in name or "\\" in name:
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and path.parts != ()
 
 
 def read_json(path: str | Path):

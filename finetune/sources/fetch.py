@@ -20,6 +20,7 @@ from packaging.utils import InvalidName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from finetune.base.errors import FULL, UserError, one_line
+from finetune.base.files import stays_inside
 from finetune.sources.compressed import file_kind
 
 # Pip's messages about each failed attempt, and after the last one.
@@ -140,8 +141,7 @@ def unzipped(archive: Path, member: str, folder: Path, uri: str) -> Path:
         raise UserError(
             f"{archive} is a folder, not a zip file; write {archive}/{member} instead of {archive}#{member}"
         )
-    inside = PurePosixPath(member)
-    if inside.is_absolute() or ".." in inside.parts:
+    if not stays_inside(member):
         raise UserError(f"{uri}: {member} must be a relative path inside {archive.name}, without ..")
     if archive.suffix.lower() not in (".zip", ".whl") and not zipfile.is_zipfile(archive):
         raise UserError(f"{archive} is not a zip file; remove #{member} from the uri")

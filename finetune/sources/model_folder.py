@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from finetune.base.errors import UserError, one_line
-from finetune.base.files import read_json
+from finetune.base.files import read_json, stays_inside
 
 TOKENIZERS = (
     "tokenizer.json",
@@ -47,10 +47,22 @@ def check_checkpoint(folder: Path, uri: str):
         raise UserError(f"{uri} has no tokenizer; expected one of {', '.join(TOKENIZERS)}")
     if not any((folder / name).is_file() for name in WEIGHTS):
         raise UserError(f"{uri} has no weights; expected one of {', '.join(WEIGHTS)}")
-    if (folder / INDEX).is_file() and not isinstance(check_object(folder / INDEX, uri).get("weight_map"), dict):
-        raise UserError(f"{uri}: {INDEX} has no weight_map; get the model again")
+    if (folder / INDEX).is_file():
+        check_index(folder, uri)
     for weights in weight_files(folder):
         check_weights(weights, uri)
+
+
+def check_index(folder: Path, uri: str):
+    """Raises UserError unless the index maps weights to safetensors files in the same folder."""
+    shards = check_object(folder / INDEX, uri).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise UserError(f"{uri}: {INDEX} has no weight_map; get the model again")
+    for name in shards.values():
+        if not (stays_inside(name) and "/" not in name and name.endswith(".safetensors")):
+            raise UserError(
+                f"{uri}: {INDEX} must name safetensors files of its own folder, found {str(name)[:80]!r}; get the model again"
+            )
 
 
 def refuse_code(folder: Path, uri: str):

@@ -86,6 +86,23 @@ def test_a_damaged_part_is_named(sharded, name, content, message):
     assert refusal(sharded).startswith(message)
 
 
+@pytest.mark.parametrize(
+    "shard",
+    ["../evil.safetensors", "/etc/evil.safetensors", "a/../../evil.safetensors", "..", "", 3, None, ["x"], {"a": 1}]
+    + ["model.bin", "sub/model.safetensors", "a\\..\\evil.safetensors", "x\0.safetensors"],
+)
+def test_an_index_that_points_elsewhere_is_refused(sharded, shard):
+    """Otherwise the file that it names would be read from, and written to, a place outside the model's folder."""
+    (sharded / INDEX).write_text(json.dumps({"weight_map": {"a": SHARDS[0], "b": shard}}))
+    assert refusal(sharded).startswith(f"URI: {INDEX} must name safetensors files of its own folder, found ")
+
+
+@pytest.mark.parametrize("weight_map", [[], "x", 1, None, {}])
+def test_an_index_without_shards_is_refused(sharded, weight_map):
+    (sharded / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+    assert refusal(sharded) == f"URI: {INDEX} has no weight_map; get the model again"
+
+
 def test_weights_that_were_cut_short_are_reported(checkpoint):
     """400 bytes of numbers follow the header; the last byte is missing."""
     weights = checkpoint / "model.safetensors"
