@@ -88,8 +88,21 @@ def test_a_damaged_part_is_named(sharded, name, content, message):
 
 @pytest.mark.parametrize(
     "shard",
-    ["../evil.safetensors", "/etc/evil.safetensors", "a/../../evil.safetensors", "..", "", 3, None, ["x"], {"a": 1}]
-    + ["model.bin", "sub/model.safetensors", "a\\..\\evil.safetensors", "x\0.safetensors"],
+    [
+        "../evil.safetensors",
+        "/etc/evil.safetensors",
+        "a/../../evil.safetensors",
+        "..",
+        "",
+        3,
+        None,
+        ["x"],
+        {"a": 1},
+        "model.bin",
+        "sub/model.safetensors",
+        "a\\..\\evil.safetensors",
+        "x\x00.safetensors",
+    ],
 )
 def test_an_index_that_points_elsewhere_is_refused(sharded, shard):
     """Otherwise the file that it names would be read from, and written to, a place outside the model's folder."""
