@@ -1,0 +1,187 @@
+"""Metrics files that are JSON and still no scores: one line for each command, with the file and the key."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from finetune.base.errors import UserError
+from finetune.results.score_files import REPORT, TABLE, check_scores, of_shipped_model
+from tests.conftest import ROOT
+from tests.support.export_project import METRICS
+from tests.support.project import PARAMS
+
+FILES = METRICS | {
+    "seeds": {"settings": "1f6a0c3d", "seeds": [1, 2], "accuracy": {"spread": 0.1, "values": [0.7, 0.8]}}
+}
+
+
+def changed(key: str, value) -> dict:
+    """All metrics with one dotted key replaced, or left out where the value is `...`."""
+    metrics = json.loads(json.dumps(FILES))
+    *parents, last = key.split(".")
+    inner = metrics
+    for name in parents:
+        inner = inner[name]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    return metrics
+
+
+WRONG = {  # key with a wrong value -> what the line says
+    "test": ([1, 2], "metrics/test.json: the file must be an object, found a list; "),
+    "baseline": (0.5, "metrics/baseline.json: the file must be an object, found 0.5; "),
+    "test.accuracy": ("high", "metrics/test.json: accuracy must be a number from 0 to 1, found 'high'; "),
+    "test.f1": (float("nan"), "metrics/test.json: f1 must be a number from 0 to 1, found nan; "),
+    "test.interval": ([0.7, 0.8], "metrics/test.json: interval must be an object, found a list; "),
+    "test.interval.low": (None, "metrics/test.json: interval.low is missing; "),
+    "test.gain": (..., "metrics/test.json: gain is missing; "),
+    "test.gain.p_value": ("0.01", "metrics/test.json: gain.p_value must be a number from 0 to 1, found '0.01'; "),
+    "test.rows": (True, "metrics/test.json: rows must be a whole number of at least 1, found True; "),
+    "test.absent": ("a", "metrics/test.json: absent must be a list of texts, found 'a'; "),
+    "baseline.best": (..., "metrics/baseline.json: best is missing; "),
+    "baseline.tfidf": ("good", "metrics/baseline.json: tfidf must be an object, found 'good'; "),
+    "baseline.tfidf.accuracy": (84, "metrics/baseline.json: tfidf.accuracy must be a number from 0 to 1, found 84; "),
+}
+WRONG_IN_THE_REPORT = {
+    "test.per_class": (..., "metrics/test.json: per_class is missing; "),
+    "test.per_class.a": (3, "metrics/test.json: per_class.a must be an object, found 3; "),
+    "test.per_class.a.f1": ("x", "metrics/test.json: per_class.a.f1 must be a number from 0 to 1, found 'x'; "),
+    "test.calibration.temperature": (
+        0,
+        "metrics/test.json: calibration.temperature must be a number above 0, found 0; ",
+    ),
+    "test.intervals.f1": (1, "metrics/test.json: intervals.f1 must be an object, found 1; "),
+    "test.selective.keep_80.rows": (
+        "x",
+        "metrics/test.json: selective.keep_80.rows must be a whole number of at least 0,",
+    ),
+    "data.rows.test": ("x", "metrics/data.json: rows.test must be a whole number of at least 0, found 'x'; "),
+    "data.tokens": (5, "metrics/data.json: tokens must be an object, found 5; "),
+    "train.steps": (None, "metrics/train.json: steps is missing; "),
+    "slices.length": ([1], "metrics/slices.json: length must be an object, found a list; "),
+    "slices.length.short.accuracy": ("x", "metrics/slices.json: length.short.accuracy must be a number from 0 to 1,"),
+    "behaviour": (1, "metrics/behaviour.json: the file must be an object, found 1; "),
+    "checks.near_duplicates": (2, "metrics/checks.json: near_duplicates must be an object, found 2; "),
+    "seeds.accuracy": (0.8, "metrics/seeds.json: accuracy must be an object, found 0.8; "),
+}
+
+
+def write(metrics: dict):
+    """The files, and default parameters."""
+    for name, content in metrics.items():
+        with open(f"metrics/{name}.json", "w", encoding="utf-8") as file:
+            json.dump(content, file)
+    with open("params.yaml", "w", encoding="utf-8") as file:
+        yaml.safe_dump(PARAMS, file)
+
+
+@pytest.fixture
+def folder(workdir):
+    """A folder for metrics."""
+    (workdir / "metrics").mkdir()
+    return workdir
+
+
+def test_metrics_as_the_stages_write_them_are_in_order():
+    check_scores(FILES, REPORT)
+    with (ROOT / "metrics/test.json").open() as test, (ROOT / "metrics/baseline.json").open() as baseline:
+        check_scores({"test": json.load(test), "baseline": json.load(baseline)}, TABLE)
+
+
+def test_a_baseline_that_was_skipped_with_a_reason_is_no_mistake():
+    check_scores(changed("baseline.zero_shot", {"skipped": "two labels begin with the same token"}), TABLE)
+    check_scores(changed("baseline.few_shot", ...), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"), [(key, *case) for key, case in (WRONG | WRONG_IN_THE_REPORT).items()]
+)
+def test_what_is_wrong_is_named_with_its_file_and_key(key, value, line):
+    with pytest.raises(UserError) as caught:
+        check_scores(changed(key, value), REPORT)
+    assert str(caught.value).startswith(line)
+    assert str(caught.value).endswith("bring it back with `git restore metrics` or run `dvc repro`")
+    assert "\n" not in str(caught.value)
+
+
+def test_at_a_revision_the_line_says_which():
+    with pytest.raises(UserError, match="^metrics/test.json at main: f1 must be .* found 'x'; run `make repro` there"):
+        check_scores(changed("test.f1", "x"), TABLE, "main")
+
+
+def test_a_key_in_a_file_of_details_is_reported_with_that_file(folder):
+    """Details of a run may be in a folder of their own below metrics/."""
+    (folder / "metrics/detail/evaluate").mkdir(parents=True)
+    (folder / "metrics/detail/evaluate/test.json").write_text('{"per_class": 1}')
+    (folder / "metrics/test.json").write_text('{"accuracy": "x"}')
+    for key, file in (("per_class", "metrics/detail/evaluate/test.json"), ("accuracy", "metrics/test.json")):
+        with pytest.raises(UserError, match=f"^{file}: {key} must be"):
+            check_scores(changed(f"test.{key}", "x"), REPORT)
+
+
+@pytest.mark.parametrize("key", ["test", "baseline.tfidf.accuracy", "test.gain"])
+@pytest.mark.parametrize("command", ["finetune.summary", "finetune.report", "docs.readme"])
+def test_each_command_ends_in_that_line(folder, key, command):
+    value, line = WRONG[key]
+    write(changed(key, value))
+    (folder / "docs").mkdir()
+    (folder / "docs/parameters.md").write_text("x")
+    (folder / "README.md").write_text("```\n```")
+    done = subprocess.run([sys.executable, "-m", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith(f"error: {line}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (folder / "docs/default_run").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("test", [1], "error: metrics/test.json: the file must be an object, found a list"),
+        ("data", 1, "error: metrics/data.json: the file must be an object, found 1"),
+        ("test.accuracy", "high", "not a number"),
+        ("test.accuracy", float("nan"), "not a number"),
+        ("test.accuracy", [1], "not a number"),
+        ("test.accuracy", ..., "missing"),
+    ],
+)
+def test_the_gate_cannot_tell(folder, key, value, said):
+    write(changed(key, value))
+    command = [sys.executable, "-m", "finetune.gate", "--markdown", "page.md"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in (done.stderr if said.startswith("error") else done.stdout)
+    assert len(done.stderr.splitlines()) == said.startswith("error")
+    assert (folder / "page.md").read_text(encoding="utf-8").startswith("# The gate could not tell\n")
+
+
+def test_the_gate_s_page_names_what_keeps_it_from_showing_the_scores(folder):
+    write(changed("test.gain", 1))
+    command = [sys.executable, "-m", "finetune.gate", "--markdown", "page.md"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")  # the threshold of the test's parameters is on the accuracy
+    assert "metrics/test.json: gain must be an object, found 1; " in (folder / "page.md").read_text(encoding="utf-8")
+
+
+def test_scores_of_an_older_layout_become_those_of_the_shipped_model():
+    old = {
+        "accuracy": 0.8,
+        "ece": 0.3,
+        "log_loss": 0.6,
+        "calibration": {"temperature": 2.0, "ece": 0.1, "log_loss": 0.5},
+    }
+    old["intervals"] = {"ece": {"low": 0.2, "high": 0.4}, "f1": {"low": 0.7, "high": 0.9}}
+    new = of_shipped_model(old)
+    assert new == {
+        "accuracy": 0.8,
+        "ece": 0.1,
+        "log_loss": 0.5,
+        "calibration": {"temperature": 2.0, "uncalibrated": {"ece": 0.3, "log_loss": 0.6}},
+        "intervals": {"f1": {"low": 0.7, "high": 0.9}},
+    }
+    assert of_shipped_model(new) == new
