@@ -54,7 +54,8 @@ def main():
     write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **scores})
     for name, score in scores.items():
         low, high = score["interval"].values()
-        print(f"{name}: mean {score['mean']:.4f} [{low:.4f}, {high:.4f}], spread {score['spread']:.4f}")
+        ends = f"[{low:.4f}, {high:.4f}], spread {score['spread']:.4f}" if score["spread"] else "for every seed"
+        print(f"{name}: mean {score['mean']:.4f} {ends}")
     print(f"{count} seeds: {SEEDS}")
 
 

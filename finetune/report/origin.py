@@ -93,8 +93,9 @@ def seeds(metrics: dict, settings: str) -> dict:
         return {"missing": "`make seeds` trains with several seeds and reports mean and spread."}
     if measured.get("settings") != settings:
         return {"missing": "metrics/seeds.json belongs to other settings; `make seeds` trains these."}
-    blocks = {name: block for name, block in measured.items() if isinstance(block, dict) and "mean" in block}
-    return {"seeds": measured["seeds"], "blocks": blocks}
+    wanted = {"mean", "spread", "interval"}
+    blocks = {name: block for name, block in measured.items() if isinstance(block, dict) and wanted <= set(block)}
+    return {"seeds": measured.get("seeds", []), "blocks": blocks}
 
 
 def parameters(params: dict) -> dict[str, list[tuple[str, str]]]:

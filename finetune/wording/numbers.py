@@ -9,8 +9,15 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def interval(ends: dict) -> str:
-    """Both ends of an interval of fractions: {"low": 0.803, "high": 0.846} -> "80.3% to 84.6%"."""
-    return f"{percent(ends['low'])} to {percent(ends['high'])}"
+    """Both ends of an interval of fractions, with as many digits as tell them apart: {"low": 0.803, "high": 0.846} -> "80.3% to 84.6%".
+
+    10,000 of 10,000 right, 0.99962 to 1.0 -> "99.96% to 100.00%".
+    """
+    for digits in (1, 2, 3):
+        low, high = percent(ends["low"], digits), percent(ends["high"], digits)
+        if low != high:
+            break
+    return f"{low} to {high}"
 
 
 def points(difference: float) -> str:

@@ -10,7 +10,7 @@ from huggingface_hub.repocard import metadata_load
 from finetune.export.card import Facts, aligned, model_card
 from finetune.export.pins import pinned_versions
 from finetune.wording.markdown import code, table
-from finetune.wording.numbers import dotted
+from finetune.wording.numbers import dotted, interval
 from tests.conftest import ROOT
 from tests.support.export_project import METRICS, SOURCE, TEST
 
@@ -210,3 +210,9 @@ def test_the_card_of_a_whole_run_has_no_hole(built):
     card = built.read("models/export/README.md")
     assert f"**{100 * json.loads(built.read('metrics/test.json'))['accuracy']:.1f}%**" in card
     assert not re.search(r"\bnan\b|\bNone\b|\bTrue\b", re.sub("```.*?```", "", card, flags=re.DOTALL))
+
+
+def test_an_interval_has_as_many_digits_as_tell_its_ends_apart():
+    """Wilson's of 10,000 of 10,000 begins at 10000 / (10000 + 3.8415) = 0.99962."""
+    assert interval({"low": 0.803, "high": 0.846}) == "80.3% to 84.6%"
+    assert interval({"low": 0.99962, "high": 1.0}) == "99.96% to 100.00%"
