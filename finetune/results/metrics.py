@@ -13,14 +13,17 @@ def read_metrics(folder: Path = METRICS) -> dict[str, dict]:
     return by_name({path: parse_metrics(path.read_text(encoding="utf-8"), str(path), path) for path in paths})
 
 
-def parse_metrics(text: str, source: str, path: Path):
-    """Content of a metrics file; raises UserError, which names the source, for text that is not JSON."""
+def parse_metrics(text: str, source: str, path: Path) -> dict:
+    """Content of a metrics file; raises UserError, which names the source, for text that is no JSON object."""
+    remedy = f"bring it back with `git restore {path}` or run `dvc repro`"
     try:
-        return json.loads(text)
+        content = json.loads(text)
     except ValueError as error:
-        raise UserError(
-            f"{source} is not JSON ({error}); bring it back with `git restore {path}` or run `dvc repro`"
-        ) from None
+        raise UserError(f"{source} is not JSON ({error}); {remedy}") from None
+    if not isinstance(content, dict):
+        found = "a list" if isinstance(content, list) else repr(content)[:40]
+        raise UserError(f"{source} must hold an object with scores by name, found {found}; {remedy}")
+    return content
 
 
 def is_detail(path: Path) -> bool:
@@ -28,7 +31,7 @@ def is_detail(path: Path) -> bool:
     return path.parent.parent.name == DETAIL.name
 
 
-def by_name(contents: dict[Path, object]) -> dict[str, dict]:
+def by_name(contents: dict[Path, dict]) -> dict[str, dict]:
     """Metrics by name from the content of each file: {metrics/test.json: …, metrics/detail/evaluate/test.json: …} -> {"test": …}.
 
     Older commits have one file for each name. Where a stage now writes detail alone, as for slices, a file of that time
@@ -37,9 +40,7 @@ def by_name(contents: dict[Path, object]) -> dict[str, dict]:
     metrics = {path.stem: content for path, content in contents.items() if not is_detail(path)}
     for path in filter(is_detail, contents):
         detail_alone = path.stem in FILES and not FILES[path.stem][1]
-        headline = {} if detail_alone else metrics.get(path.stem, {})
-        if isinstance(headline, dict) and isinstance(contents[path], dict):
-            metrics[path.stem] = joined(headline, contents[path])
+        metrics[path.stem] = joined({} if detail_alone else metrics.get(path.stem, {}), contents[path])
     return metrics
 
 

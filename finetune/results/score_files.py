@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from finetune.base.errors import UserError
-from finetune.results.metrics import METRICS
+from finetune.base.metric_files import DETAIL, FILES, METRICS, split_metrics
 from finetune.wording.names import BASELINES
 from finetune.wording.numbers import shortened
 
@@ -63,7 +63,7 @@ SEEDS = {
     "seeds?": NUMBERS,
     "*": {"mean?": NUMBER, "spread?": NUMBER, "interval?": INTERVAL, "values?": NUMBERS},
 }
-BASELINE = {"best": TEXT} | {f"{name}?": CLASSIFIER for name in BASELINES}
+BASELINE = {"best": TEXT, "skipped?": {"*": TEXT}} | {f"{name}?": CLASSIFIER for name in BASELINES}
 
 # What each file must hold for the comparison with another revision, for the table of classifiers, and for the report.
 COMPARISON = {"test": COMPARED, "seeds": SEEDS}
@@ -100,26 +100,9 @@ def check_scores(metrics: dict, shapes: dict[str, dict], revision: str | None = 
     for name, shape in shapes.items():
         if name not in metrics:
             continue
-        wrong = problem(scored(name, metrics[name]), shape)
+        wrong = problem(metrics[name], shape)
         if wrong:
-            raise UserError(f"{where(name, wrong, revision)}: {wrong}; {remedy(revision)}")
-
-
-def check_objects(metrics: dict, revision: str | None = None):
-    """Raises UserError for a metrics file that holds no object, which is what every reader expects."""
-    check_scores(metrics, {name: {} for name in metrics}, revision)
-
-
-def scored(name: str, content):
-    """A metrics file without the baselines that hold sentences instead of scores: why they were left out."""
-    if name != "baseline" or not isinstance(content, dict):
-        return content
-    return {key: value for key, value in content.items() if not is_reason(value)}
-
-
-def is_reason(block) -> bool:
-    """Whether an entry of metrics/baseline.json says in words why there are no scores."""
-    return isinstance(block, dict) and bool(block) and all(isinstance(value, str) for value in block.values())
+            raise UserError(f"{where(name, wrong.split(' ')[0], revision)}: {wrong}; {remedy(revision)}")
 
 
 def problem(value, shape: dict | Leaf, path: str = "") -> str | None:
@@ -127,7 +110,7 @@ def problem(value, shape: dict | Leaf, path: str = "") -> str | None:
     if isinstance(shape, Leaf):
         return None if shape.holds(value) else f"{path} must be {shape.words}, found {found(value)}"
     if not isinstance(value, dict):
-        return f"{path or 'the file'} must be an object, found {found(value)}"
+        return f"{path} must be an object, found {found(value)}"
     named = {key.rstrip("?") for key in shape}
     for key, inner in shape.items():
         name = key.rstrip("?")
@@ -152,14 +135,20 @@ def found(value) -> str:
     return kinds.get(type(value)) or shortened(repr(value), FOUND)
 
 
-def where(name: str, wrong: str, revision: str | None) -> str:
-    """The file that a problem is in; details of a run are in folders below metrics/."""
-    path = METRICS / f"{name}.json"
-    if revision is not None:
-        return f"{path} at {revision}"
-    holders = [path, *sorted(METRICS.glob(f"*/*/{name}.json"))]
-    key = wrong.split(" ")[0].split(".")[0]
-    return str(next((file for file in holders if file.is_file() and f'"{key}"' in file.read_text("utf-8")), path))
+def where(name: str, key: str, revision: str | None) -> str:
+    """The file in which a dotted key is, or would be: a run's headline, or its detail."""
+    headline = METRICS / f"{name}.json"
+    if revision is not None or name not in FILES:
+        return f"{headline} at {revision}" if revision is not None else str(headline)
+    nested = None
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    stage, keys = FILES[name]
+    detail = DETAIL / stage / f"{name}.json"
+    files = [headline, detail] if split_metrics(nested, keys)[0] else [detail, headline]
+    existing = [path for path in files if path.is_file()]
+    part = f'"{key.rpartition(".")[2]}"'
+    return str(next((path for path in existing if part in path.read_text(encoding="utf-8")), (existing or files)[0]))
 
 
 def remedy(revision: str | None) -> str:

@@ -1,13 +1,18 @@
 """Metrics files that are JSON and still no scores: one line for each command, with the file and the key."""
 
 import json
+import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import yaml
 
+from finetune.base.command import run
 from finetune.base.errors import UserError
+from finetune.base.metric_files import write_metrics
+from finetune.results.metrics import read_metrics
 from finetune.results.score_files import REPORT, TABLE, check_scores, of_shipped_model
 from tests.conftest import ROOT
 from tests.support.export_project import METRICS
@@ -33,8 +38,6 @@ def changed(key: str, value) -> dict:
 
 
 WRONG = {  # key with a wrong value -> what the line says
-    "test": ([1, 2], "metrics/test.json: the file must be an object, found a list; "),
-    "baseline": (0.5, "metrics/baseline.json: the file must be an object, found 0.5; "),
     "test.accuracy": ("high", "metrics/test.json: accuracy must be a number from 0 to 1, found 'high'; "),
     "test.f1": (float("nan"), "metrics/test.json: f1 must be a number from 0 to 1, found nan; "),
     "test.interval": ([0.7, 0.8], "metrics/test.json: interval must be an object, found a list; "),
@@ -65,7 +68,6 @@ WRONG_IN_THE_REPORT = {
     "train.steps": (None, "metrics/train.json: steps is missing; "),
     "slices.length": ([1], "metrics/slices.json: length must be an object, found a list; "),
     "slices.length.short.accuracy": ("x", "metrics/slices.json: length.short.accuracy must be a number from 0 to 1,"),
-    "behaviour": (1, "metrics/behaviour.json: the file must be an object, found 1; "),
     "checks.near_duplicates": (2, "metrics/checks.json: near_duplicates must be an object, found 2; "),
     "seeds.accuracy": (0.8, "metrics/seeds.json: accuracy must be an object, found 0.8; "),
 }
@@ -89,13 +91,13 @@ def folder(workdir):
 
 def test_metrics_as_the_stages_write_them_are_in_order():
     check_scores(FILES, REPORT)
-    with (ROOT / "metrics/test.json").open() as test, (ROOT / "metrics/baseline.json").open() as baseline:
-        check_scores({"test": json.load(test), "baseline": json.load(baseline)}, TABLE)
+    check_scores(read_metrics(ROOT / "docs/default_run/metrics"), REPORT)
 
 
 def test_a_baseline_that_was_skipped_with_a_reason_is_no_mistake():
-    check_scores(changed("baseline.zero_shot", {"skipped": "two labels begin with the same token"}), TABLE)
-    check_scores(changed("baseline.few_shot", ...), TABLE)
+    skipped = changed("baseline.skipped", {"zero_shot": "two labels begin with the same token"})
+    del skipped["baseline"]["zero_shot"]
+    check_scores(skipped, TABLE)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,8 @@ def test_a_baseline_that_was_skipped_with_a_reason_is_no_mistake():
 def test_what_is_wrong_is_named_with_its_file_and_key(key, value, line):
     with pytest.raises(UserError) as caught:
         check_scores(changed(key, value), REPORT)
-    assert str(caught.value).startswith(line)
+    name, _, said = line.removeprefix("metrics/").partition(": ")  # no file is there, so which one it is in is open
+    assert re.fullmatch(rf"metrics/(detail/\w+/)?{name}: {re.escape(said)}.*", str(caught.value))
     assert str(caught.value).endswith("bring it back with `git restore metrics` or run `dvc repro`")
     assert "\n" not in str(caught.value)
 
@@ -114,17 +117,40 @@ def test_at_a_revision_the_line_says_which():
         check_scores(changed("test.f1", "x"), TABLE, "main")
 
 
-def test_a_key_in_a_file_of_details_is_reported_with_that_file(folder):
-    """Details of a run may be in a folder of their own below metrics/."""
+@pytest.mark.usefixtures("folder")
+def test_a_key_is_reported_with_the_file_that_has_it_or_should_have_it():
+    for name in ("test", "baseline"):
+        write_metrics(name, FILES[name])
+    headline, detail = "metrics/test.json", "metrics/detail/evaluate/test.json"
+    for key, value, file in (
+        ("test.per_class", ..., detail),
+        ("test.per_class.a.f1", "x", detail),
+        ("test.accuracy", ..., headline),
+        ("test.gain.low", "x", headline),
+        ("baseline.tfidf.f1", "x", "metrics/baseline.json"),
+        ("baseline.tfidf.interval", ..., "metrics/detail/baseline_eval/baseline.json"),
+    ):
+        with pytest.raises(UserError, match=f"^{file}: {key.partition('.')[2]} "):
+            check_scores(changed(key, value), REPORT)
+
+
+@pytest.mark.parametrize("command", ["finetune.summary", "finetune.report", "finetune.gate"])
+@pytest.mark.parametrize("content", ["[1, 2]", "0.5", '"text"', "null", "NaN"])
+def test_a_file_that_is_no_object_ends_every_command_in_one_line(folder, monkeypatch, capsys, command, content):
+    write(FILES)
     (folder / "metrics/detail/evaluate").mkdir(parents=True)
-    (folder / "metrics/detail/evaluate/test.json").write_text('{"per_class": 1}')
-    (folder / "metrics/test.json").write_text('{"accuracy": "x"}')
-    for key, file in (("per_class", "metrics/detail/evaluate/test.json"), ("accuracy", "metrics/test.json")):
-        with pytest.raises(UserError, match=f"^{file}: {key} must be"):
-            check_scores(changed(f"test.{key}", "x"), REPORT)
+    for file in ("metrics/detail/evaluate/test.json", "metrics/test.json"):
+        (folder / file).write_text(content)
+        monkeypatch.setattr(sys, "argv", [command])
+        main = import_module(command if command == "finetune.summary" else f"{command}.__main__").main
+        assert run(main, mistake=2) == 2
+        said = capsys.readouterr().err
+        assert re.match(f"error: {file}( at workspace)? must hold an object with scores by name, found ", said)
+        assert said.count("\n") == 1
+        assert f"git restore {file}" in said
 
 
-@pytest.mark.parametrize("key", ["test", "baseline.tfidf.accuracy", "test.gain"])
+@pytest.mark.parametrize("key", ["baseline.tfidf.accuracy", "test.gain"])
 @pytest.mark.parametrize("command", ["finetune.summary", "finetune.report", "docs.readme"])
 def test_each_command_ends_in_that_line(folder, key, command):
     value, line = WRONG[key]
@@ -142,8 +168,8 @@ def test_each_command_ends_in_that_line(folder, key, command):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("test", [1], "error: metrics/test.json: the file must be an object, found a list"),
-        ("data", 1, "error: metrics/data.json: the file must be an object, found 1"),
+        ("test", [1], "error: metrics/test.json must hold an object with scores by name, found a list"),
+        ("data", 1, "error: metrics/data.json must hold an object with scores by name, found 1"),
         ("test.accuracy", "high", "not a number"),
         ("test.accuracy", float("nan"), "not a number"),
         ("test.accuracy", [1], "not a number"),
