@@ -21,6 +21,7 @@ from finetune.base.metric_files import stage_metrics, write_metrics
 from finetune.base.params import Export, read_params
 from finetune.encoder.models import trained_classifier
 from finetune.export.card import Facts, model_card
+from finetune.export.model_name import model_name
 from finetune.export.onnx_files import write_onnx
 from finetune.export.pins import pinned_versions
 from finetune.export.proof import int8_verdict, onnx_logits, onnx_proof, reload_proof
@@ -52,7 +53,7 @@ def card_facts(settings: Export, source: dict, metrics: dict[str, dict], grouped
     """All that the card shows; parameters are those that earlier stages recorded: `export` reads no section but its own."""
     versions = pinned_versions()
     return Facts(
-        name=settings.name,
+        name=model_name(settings.name, source["data"]["uri"]),
         license=settings.license,
         source=source,
         metrics=metrics,

@@ -203,7 +203,7 @@ class Int8(Section):
 
 
 class Export(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None
     license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None
     tolerance: Annotated[float, Field(gt=0)]
     int8: Int8

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from finetune.base.errors import UserError, one_line
 from finetune.base.params import read_params
+from finetune.export.model_name import check_name
 from finetune.gate.thresholds import HOLDS, check_thresholds
 from finetune.results.metrics import read_metrics
 from finetune.runtime.classifier import EXPORTED
@@ -35,6 +36,8 @@ def checked_pipeline() -> Iterator[None]:
             with lock_repo(repo), no_stage(repo):
                 # Only under the lock: a `dvc repro` that has just ended may have written new metrics.
                 check_gate()
+                data, export = read_params("data", "export")
+                check_name(export.name, data.uri)
                 check_export(repo)
                 check_status(repo.status())
                 yield

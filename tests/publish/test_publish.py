@@ -153,6 +153,15 @@ def test_nothing_is_published_if_the_gate_does_not_hold(project, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_under_the_name_of_other_data_is_not_published(project, refused_here, tmp_path):
+    project.set_param("export.name", "film-review-sentiment")
+    message = refused_here(project, tmp_path / "out")
+    assert message.startswith(
+        "export.name is film-review-sentiment, the name of another data set's model, and data.uri is "
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def changed_byte(folder: Path):
     path = folder / "models/export/model.safetensors"
     content = bytearray(path.read_bytes())

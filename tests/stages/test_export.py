@@ -53,6 +53,16 @@ def test_the_exported_folder_answers_as_evaluated_and_with_label_names(evaluated
     assert not list((evaluated / "shipped").glob("*.bin"))
 
 
+def test_a_model_that_nobody_named_is_named_after_its_data(evaluated):
+    """The data are hf://datasets/owner/reviews@main."""
+    text = (evaluated / "params.yaml").read_text()
+    (evaluated / "params.yaml").write_text(text.replace("name: tiny", "name: null"))
+    export.main()
+    card = (evaluated / "models/export/README.md").read_text()
+    assert "\n- name: reviews-classifier\n" in card
+    assert "\n# reviews-classifier\n" in card
+
+
 def test_a_model_whose_answers_differ_from_the_evaluated_ones_does_not_ship(evaluated):
     table = pq.read_table("data/predictions/test.parquet")
     other = np.array(table.column("logits").to_pylist(), np.float32) + np.float32([0.5, 0, 0])
