@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -23,6 +24,7 @@ from finetune.base.errors import FULL, UserError, one_line
 from finetune.base.files import stays_inside
 from finetune.sources.compressed import file_kind
 
+EXPERIMENTS = "/.dvc/tmp/exps/"  # where DVC runs the experiments of `--queue` and `--temp`
 # Pip's messages about each failed attempt, and after the last one.
 UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
 WEAKENING = (
@@ -53,11 +55,27 @@ def local_path(uri: str, folder: Path) -> Path:
     path, _, member = (uri, "", "") if Path(uri).exists() else uri.partition("#")
     kind = file_kind(Path(path))
     if kind == "missing":
-        raise UserError(f"{path} does not exist; put the file there or correct the uri in params.yaml")
+        raise UserError(missing(Path(path)))
     # Reading a pipe or a terminal would wait, perhaps forever, and a pipe can be read only once.
     if kind not in ("a file", "a folder"):
         raise UserError(f"{path} is {kind}, expected a file or a folder; write its content to a file and name that")
     return unzipped(Path(path), member, folder, uri) if member else Path(path)
+
+
+def missing(path: Path) -> str:
+    """Why a path does not exist, and the fix; in DVC's copy of the project that may be an option of `dvc exp run`.
+
+    https://dvc.org/doc/command-reference/exp/run: --queue and --temp copy only what Git and DVC track.
+    """
+    here = Path.cwd().as_posix()
+    if EXPERIMENTS in here and (Path(here.partition(EXPERIMENTS)[0]) / path).exists():
+        # DVC cannot copy a file into a folder that its copy lacks, so the folder is named.
+        absent = next(part for part in (*reversed(path.parents), path) if not part.exists())
+        return (
+            f"{path} is not in DVC's copy of the project, which holds only what Git and DVC track; "
+            f"add `--copy-paths {shlex.quote(absent.as_posix())}` to `dvc exp run`"
+        )
+    return f"{path} does not exist; put the file there or correct the uri in params.yaml"
 
 
 def wheel_member(uri: str, folder: Path) -> Path:
