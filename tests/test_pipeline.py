@@ -11,7 +11,7 @@ import yaml
 from finetune.results.metrics import read_metrics
 from tests.conftest import ROOT
 from tests.support.imports import all_imports, parameter_sections
-from tests.support.project import PARAMS, STAGES, Project
+from tests.support.project import OTHER_ENVIRONMENT, PARAMS, STAGES, Project
 from tests.test_layout import DECLARED_LOSS
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -246,6 +246,16 @@ def test_another_learning_rate_on_a_branch_can_be_compared_without_a_cache_and_t
     assert project.read("metrics/test.json") == accuracy
 
 
+def test_a_clone_whose_git_converts_line_endings_has_nothing_stale(built, tmp_path):
+    built.run("git", "clone", "-q", "-c", "core.autocrlf=true", str(built.folder), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    shutil.copytree(built.folder / "data/local", clone.folder / "data/local", dirs_exist_ok=True)
+    clone.dvc("config", "--local", "cache.dir", str(built.folder / ".dvc/cache"))
+    clone.dvc("checkout")
+    assert "up to date" in clone.dvc("status").stdout
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+
+
 def test_more_test_rows_do_not_retrain(project):
     project.set_param("split.test_rows", 20)
     assert project.ran(project.dvc("repro", "train").stdout) == ["tokenize"]
@@ -253,14 +263,16 @@ def test_more_test_rows_do_not_retrain(project):
     assert set(json.loads(project.dvc("status", "--json").stdout)) >= {"baseline_eval", "evaluate"}
 
 
-def test_a_forced_run_in_another_directory_with_the_network_off_gives_the_same_bytes(built, tmp_path):
+def test_a_forced_run_in_another_directory_and_environment_with_the_network_off_gives_the_same_bytes(built, tmp_path):
     # A proxy that nobody listens at: whatever tries to leave the machine fails at once.
     closed = "http://127.0.0.1:9"
     names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_ENDPOINT")
     other = built.copy(tmp_path / "elsewhere" / "another name")
     shutil.rmtree(other.folder / ".dvc/cache")
     shutil.rmtree(other.folder / ".dvc/tmp")
-    assert other.ran(other.dvc("repro", "--force", **dict.fromkeys(names, closed)).stdout) == list(STAGES)
+    environment = dict.fromkeys(names, closed) | OTHER_ENVIRONMENT
+    forced = other.run("sh", "-c", "umask 077 && dvc repro --force", **environment)
+    assert other.ran(forced.stdout) == list(STAGES)
     assert other.run("git", "status", "--porcelain").stdout == ""  # dvc.lock, metrics and plots are in Git
 
 

@@ -21,6 +21,9 @@ OFFSET_POSITIONS = {
     "data2vec-text",
     "ibert",
 }
+# Settings that transformers adds while it loads, for example whether HF_HUB_OFFLINE is set. It would save them with the
+# tokenizer, and `dvc.lock` would differ from one environment to the next.
+OF_THE_MACHINE = ("local_files_only", "is_local", "name_or_path")
 
 
 class SpecialTokens(NamedTuple):
@@ -36,13 +39,16 @@ def load_tokenizer(folder):
 
     folder = existing(folder)
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = one_line(error)[:300]
         raise UserError(
             f"the tokenizer of {folder} does not load ({type(error).__name__}: {reason}); its files are damaged or "
             "belong to another encoder; fetch them again"
         ) from None
+    for name in OF_THE_MACHINE:
+        tokenizer.init_kwargs.pop(name, None)
+    return tokenizer
 
 
 def load_config(folder):

@@ -21,9 +21,25 @@ SOURCES = (
     "dvc.yaml",
     "requirements.txt",
     "requirements-export.txt",
+    ".gitattributes",
     ".gitignore",
     ".dvcignore",
 )
+# Variables that change settings of a library or of Python, but no result. Threads are not among them: they change last bits.
+OTHER_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_VERBOSITY": "info",
+    "TOKENIZERS_PARALLELISM": "true",
+    "PYTHONHASHSEED": "7",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+    "LC_ALL": "C",
+    "TZ": "Asia/Kathmandu",
+    "USER": "other",
+    "COLUMNS": "40",
+}
 STAGES = ("download", "tokenize", "baseline_eval", "train", "evaluate", "export")
 # Not a copy of .dvc/config: no test may reach a remote that the user named there.
 DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n"
