@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -18,11 +19,19 @@ from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import read_json, write_json
 from finetune.base.metric_files import write_metrics
-from finetune.base.params import Tokenize, read_params
+from finetune.base.params import Split, Tokenize, read_params
 from finetune.rows.stored import TOKENIZED, row_features, tokenised_rows
-from finetune.rows.tokens import load_config, load_tokenizer, longest_input, special_tokens
+from finetune.rows.tokenizer_fit import SAMPLE, misfit, tokenizer_fit
+from finetune.rows.tokens import (
+    check_vocabulary,
+    ensure_padding,
+    load_config,
+    load_tokenizer,
+    longest_input,
+    special_tokens,
+)
 from finetune.splitting.keys import label_ids, row_keys
-from finetune.splitting.raw import count_rows, raw_batches
+from finetune.splitting.raw import count_rows, raw_batches, raw_texts
 from finetune.splitting.splits import SPLIT_NAMES, assign_splits
 
 RAW = Path("data/raw")
@@ -30,9 +39,9 @@ BASE = Path("models/base")
 BATCH = 5_000  # rows; at 30 tokens each the lists of a batch take about 10 MB
 
 
-def check_length(settings: Tokenize, tokenizer):
+def check_length(settings: Tokenize, tokenizer, config):
     """Raises UserError when the encoder cannot take `tokenize.max_length` tokens."""
-    longest = longest_input(load_config(BASE), tokenizer)
+    longest = longest_input(config, tokenizer)
     if longest and settings.max_length > longest:
         raise UserError(
             f"tokenize.max_length must be at most {longest}, the limit of this encoder, found {settings.max_length}"
@@ -46,9 +55,12 @@ def check_length(settings: Tokenize, tokenizer):
 
 
 def write_splits(
-    split: np.ndarray, labels: np.ndarray, label_names: list[str], tokenizer, settings: Tokenize
+    split: np.ndarray, labels: np.ndarray, label_names: list[str], tokenizer, config, settings: Tokenize
 ) -> np.ndarray:
-    """Writes the tokenised rows of each split; returns each row's length before truncation, 0 where it is left out."""
+    """Writes the tokenised rows of each split; returns each row's length before truncation, 0 where it is left out.
+
+    Raises UserError if the tokenizer gives ids that the encoder does not have.
+    """
     features = row_features(label_names)
     lengths = np.zeros(len(split), np.int32)
     paths = [TOKENIZED / f"{name}.parquet" for name in SPLIT_NAMES]
@@ -60,6 +72,7 @@ def write_splits(
             kept = rows[split[rows] >= 0]
             chosen = batch.take(pa.array(kept - start))
             table, lengths[kept] = tokenised_rows(kept, chosen, labels[kept], features, tokenizer, settings)
+            check_vocabulary(pc.max(pc.list_flatten(table.column("input_ids"))).as_py() or 0, config)
             for part, writer in enumerate(writers):
                 writer.write_table(table.filter(pa.array(split[kept] == part)))
             start += batch.num_rows
@@ -69,17 +82,40 @@ def write_splits(
     return lengths
 
 
+def measured_fit(split: np.ndarray, tokenizer) -> dict[str, float | None]:
+    """How well the tokenizer fits the rows that are kept, from an evenly spaced sample of them."""
+    kept = np.flatnonzero(split >= 0)
+    sample = kept[np.linspace(0, len(kept) - 1, min(SAMPLE, len(kept))).astype(int)]
+    return tokenizer_fit(raw_texts(RAW, BATCH, sample), tokenizer)
+
+
+def report(metrics: dict, settings: Split):
+    """Prints the rows of each split, what was dropped, subsets that are smaller than asked for, and a tokenizer's misfit."""
+    rows = ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items())
+    left_out = ", ".join(f"{count} {why}" for why, count in metrics["dropped"].items() if count)
+    print(f"data/tokenized: {rows}" + (f"; dropped {left_out}" if left_out else ""))
+    for name, wanted in (("train", settings.train_rows), ("test", settings.test_rows)):
+        if wanted is not None and metrics["rows"][name] < wanted:
+            print(f"split.{name}_rows is {wanted}, but {name} has only {metrics['rows'][name]} rows: all are used")
+    if problem := misfit(metrics["tokens"]):
+        print(
+            f"warning: the tokenizer of models/base does not fit the texts: {problem}; choose an encoder for texts like "
+            "these in model.uri (docs/data.md, Other languages)"
+        )
+
+
 def main():
     split_settings, settings = read_params("split", "tokenize")
-    tokenizer = load_tokenizer(BASE)
-    check_length(settings, tokenizer)
+    tokenizer, config = load_tokenizer(BASE), load_config(BASE)
+    check_length(settings, tokenizer, config)
+    ensure_padding(tokenizer, config)
     raw = read_json(RAW / "source.json")
     label_names = list(dict.fromkeys(raw["labels"].values()))
     keys = row_keys(raw_batches(RAW, BATCH), count_rows(RAW), label_ids(raw["labels"]))
     split, dropped = assign_splits(keys, split_settings, label_names)
 
     TOKENIZED.mkdir(parents=True, exist_ok=True)
-    lengths = write_splits(split, keys.label, label_names, tokenizer, settings)
+    lengths = write_splits(split, keys.label, label_names, tokenizer, config, settings)
     tokenizer.model_max_length = settings.max_length
     tokenizer.save_pretrained(TOKENIZED / "tokenizer")
     source = {
@@ -95,13 +131,11 @@ def main():
         "rows": {name: int((split == part).sum()) for part, name in enumerate(SPLIT_NAMES)},
         "labels": {name: int((keys.label[split >= 0] == label).sum()) for label, name in enumerate(label_names)},
         "dropped": dropped,
-        "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95)},
+        "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95), **measured_fit(split, tokenizer)},
         "truncated": (used > settings.max_length).mean(),
     }
     write_metrics("data", metrics)
-    rows = ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items())
-    left_out = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
-    print(f"data/tokenized: {rows}" + (f"; dropped {left_out}" if left_out else ""))
+    report(metrics, split_settings)
 
 
 if __name__ == "__main__":

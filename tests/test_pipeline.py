@@ -51,7 +51,7 @@ def test_the_metrics_have_the_keys_of_the_design(built):
     metrics = read_metrics(built.folder / "metrics")
     assert set(metrics["data"]["rows"]) == {"train", "validation", "test"}
     assert set(metrics["data"]["dropped"]) >= {"empty", "duplicate", "unlabelled"}
-    assert set(metrics["data"]["tokens"]) == {"mean", "p95"}
+    assert set(metrics["data"]["tokens"]) == {"mean", "p95", "unknown", "per_word", "characters"}
     assert 0 <= metrics["data"]["truncated"] <= 1
     names = ("majority", "tfidf", "embedding", "untrained", "zero_shot", "few_shot")
     for block in [metrics["baseline"][name] for name in names] + [metrics["test"]]:

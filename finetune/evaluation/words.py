@@ -3,10 +3,7 @@
 import re
 from collections.abc import Iterable
 
-# Thai and Lao, Burmese, Khmer, kana, Han with its extensions.
-SPACELESS = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
+from finetune.rows.tokenizer_fit import SPACELESS
 
 
 def any_of(words: Iterable[str]) -> re.Pattern:

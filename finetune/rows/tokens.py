@@ -26,6 +26,9 @@ OFFSET_POSITIONS = {
 OF_THE_MACHINE = ("local_files_only", "is_local", "name_or_path")
 
 
+PADDING = {"[pad]", "<pad>", "<|pad|>", "<|padding|>"}  # names of padding tokens, in lower case
+
+
 class SpecialTokens(NamedTuple):
     """How many special tokens a tokenizer puts before and after a text."""
 
@@ -62,6 +65,35 @@ def load_config(folder):
             f"{folder}/config.json names no model that transformers {__version__} knows "
             f"({one_line(error)[:100]}…); choose another model in model.uri"
         ) from None
+
+
+def ensure_padding(tokenizer, config):
+    """Gives a tokenizer without a padding token the one that the encoder's config names.
+
+    Only a token that is written like one (`[PAD]`, `<pad>`) is taken: some families count positions from its id, and other
+    tokens, such as the end token that GPT's users pad with, occur in texts. Raises UserError if there is none, or if the
+    encoder has no embedding for it.
+    """
+    if tokenizer.pad_token_id is None:
+        named = getattr(config, "pad_token_id", None)
+        token = None if named is None else tokenizer.convert_ids_to_tokens(named)
+        if token is None or token.lower() not in PADDING:
+            raise UserError(
+                "the tokenizer has no padding token, so texts of different lengths cannot share a batch; choose an encoder "
+                "with one in model.uri, or add its pad_token to tokenizer_config.json and its pad_token_id to config.json"
+            )
+        tokenizer.pad_token = token
+    check_vocabulary(tokenizer.pad_token_id, config)
+
+
+def check_vocabulary(largest: int, config):
+    """Raises UserError if the encoder has no embedding for this token id."""
+    size = getattr(config, "vocab_size", None)
+    if size is not None and largest >= size:
+        raise UserError(
+            f"the tokenizer gives the token id {largest}, but the encoder's vocab_size is {size}: they do not belong "
+            "together; get both again from one source in model.uri"
+        )
 
 
 def special_tokens(tokenizer) -> SpecialTokens:

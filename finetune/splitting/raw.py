@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,3 +28,13 @@ def raw_batches(folder: Path, size: int) -> Iterator[tuple[int, pa.RecordBatch]]
     for part, path in raw_files(folder):
         for batch in pq.ParquetFile(path).iter_batches(batch_size=size):
             yield part, batch
+
+
+def raw_texts(folder: Path, size: int, ids: np.ndarray) -> list[str]:
+    """Texts of the rows with these ids, which rise, read in batches of at most `size` rows."""
+    texts, start = [], 0
+    for _, batch in raw_batches(folder, size):
+        here = ids[(ids >= start) & (ids < start + batch.num_rows)] - start
+        texts += batch.column("text").take(pa.array(here)).to_pylist()
+        start += batch.num_rows
+    return texts

@@ -15,6 +15,7 @@ import yaml
 from finetune.base.errors import UserError
 from finetune.base.metric_files import stage_metrics
 from finetune.rows.stored import label_names, read_rows
+from finetune.rows.tokens import load_tokenizer
 from finetune.sources import tables
 from stages import tokenize
 from tests.support.project import PARAMS
@@ -106,10 +107,81 @@ def test_truncation_is_counted_and_lengths_are_measured_before_it(workdir, tiny_
     tokenize.main()
     metrics = stage_metrics("data")
     assert metrics["truncated"] == 0.25
-    assert metrics["tokens"] == {"mean": 9.5, "p95": 20.0}
+    assert (metrics["tokens"]["mean"], metrics["tokens"]["p95"]) == (9.5, 20.0)
     cut = [row for name in ("train", "validation", "test") for row in read_rows(name) if row["truncated"]]
     assert len(cut) == 10
     assert all(len(row["input_ids"]) == 8 for row in cut)
+
+
+def test_a_tokenizer_that_does_not_fit_the_texts_is_measured_and_reported(workdir, tiny_bert, capsys):
+    """The tiny vocabulary knows no Chinese character, and every word of the reviews."""
+    write_raw(workdir, tiny_bert, [(f"{text}好坏片", label, None) for text, label, _ in review_rows(60)])
+    tokenize.main()
+    tokens = json.loads((workdir / "metrics/data.json").read_text())["tokens"]
+    assert 0.05 < tokens["unknown"] < 0.5
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(
+        f"warning: the tokenizer of models/base does not fit the texts: {tokens['unknown']:.0%} of the "
+    )
+    assert line.endswith("choose an encoder for texts like these in model.uri (docs/data.md, Other languages)")
+    write_raw(workdir, tiny_bert, review_rows(60))
+    tokenize.main()
+    tokens = json.loads((workdir / "metrics/data.json").read_text())["tokens"]
+    assert (tokens["unknown"], tokens["per_word"]) == (0.0, 1.0)
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_subset_larger_than_the_split_is_reported(workdir, tiny_bert, capsys):
+    """60 rows without groups: a fifth each for validation and test, 36 to train on."""
+    rows = [(text, label, None) for text, label, _ in review_rows(60)]
+    write_raw(workdir, tiny_bert, rows, split={"train_rows": 500, "test_rows": 12})
+    tokenize.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ["split.train_rows is 500, but train has only 36 rows: all are used"]
+
+
+def changed_json(path: Path, **changes):
+    """A JSON file with some keys replaced; those with None are removed."""
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def without_padding(folder: Path, **config):
+    """A checkpoint whose tokenizer names no padding token, as `PreTrainedTokenizerFast(tokenizer_file=…)` leaves it."""
+    changed_json(folder / "tokenizer_config.json", pad_token=None, tokenizer_class="PreTrainedTokenizerFast")
+    changed_json(folder / "config.json", **config)
+
+
+def test_a_tokenizer_without_a_padding_token_gets_the_one_that_the_config_names(workdir, tiny_bert):
+    shutil.copytree(tiny_bert, workdir / "models/base")
+    without_padding(workdir / "models/base")
+    write_raw(workdir, tiny_bert, review_rows(60))
+    (workdir / "models/base/source.json").write_text('{"uri": "tiny"}')
+    tokenize.main()
+    tokenizer = load_tokenizer("data/tokenized/tokenizer")
+    assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("[PAD]", 0)
+
+
+@pytest.mark.parametrize("pad_id", [5, 9999])
+def test_a_tokenizer_without_any_padding_token_is_refused(workdir, tiny_bert, pad_id):
+    """Id 5 is a word of the reviews."""
+    shutil.copytree(tiny_bert, workdir / "models/base")
+    without_padding(workdir / "models/base", pad_token_id=pad_id)
+    write_raw(workdir, tiny_bert, review_rows(60))
+    with pytest.raises(
+        UserError, match=r"^the tokenizer has no padding token, so .*; choose an encoder with one in model"
+    ):
+        tokenize.main()
+
+
+def test_a_tokenizer_of_another_encoder_is_refused(workdir, tiny_bert):
+    shutil.copytree(tiny_bert, workdir / "models/base")
+    changed_json(workdir / "models/base/config.json", vocab_size=20)
+    write_raw(workdir, tiny_bert, review_rows(60))
+    with pytest.raises(
+        UserError, match=r"^the tokenizer gives the token id 3\d, but the encoder's vocab_size is 20: they do"
+    ):
+        tokenize.main()
 
 
 def test_the_source_s_own_splits_are_kept(workdir, tiny_bert):
