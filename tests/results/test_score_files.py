@@ -140,6 +140,7 @@ def test_a_file_that_is_no_object_ends_every_command_in_one_line(folder, monkeyp
     write(FILES)
     (folder / "metrics/detail/evaluate").mkdir(parents=True)
     for file in ("metrics/detail/evaluate/test.json", "metrics/test.json"):
+        (folder / "metrics/detail/evaluate/test.json").write_text("{}")
         (folder / file).write_text(content)
         monkeypatch.setattr(sys, "argv", [command])
         main = import_module(command if command == "finetune.summary" else f"{command}.__main__").main
