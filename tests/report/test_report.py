@@ -355,7 +355,8 @@ def changed(built, tmp_path_factory):
     columns = {"row": table["row"], "label": table["label"], "predicted": logits.argmax(1)}
     pq.write_table(pa.table(columns | {"logits": pa.array(list(logits))}), path)
     metrics = json.loads(project.read("metrics/test.json"))
-    logits = logits / metrics["calibration"]["temperature"]
+    detail = json.loads(project.read("metrics/detail/evaluate/test.json"))
+    logits = logits / detail["calibration"]["temperature"]
     shares = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     metrics["log_loss"] = float(-shares[np.arange(len(labels)), labels].mean())
     write_json(project.folder / "metrics/test.json", metrics)
