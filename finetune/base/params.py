@@ -328,9 +328,23 @@ def suggestion(path: list[str]) -> str:
     ) + f"{prefix.rstrip('.') or 'the file'} takes {', '.join(known)}"
 
 
+def check_local_files(folder: Path = Path("data/local")):
+    """Raises UserError for a pipe, a device or a socket among the user's files: DVC reads them all, and would wait forever."""
+    for path in sorted(folder.rglob("*")):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(
+                f"{path} is neither a file nor a folder, and `dvc repro` would wait for it forever; put its content into a file "
+                "and remove it"
+            )
+
+
 def main():
-    """Checks the file. `make repro` does this first, because DVC deletes a stage's outputs before the stage can report a mistake."""
+    """Checks params.yaml and data/local/ before DVC starts, which `make repro` does first.
+
+    DVC deletes a stage's outputs before the stage can report a mistake, and reads data/local/ before any stage runs.
+    """
     read_params("data")
+    check_local_files()
     print("params.yaml is in order")
 
 

@@ -2,7 +2,10 @@
 
 import copy
 import datetime
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -10,6 +13,7 @@ import yaml
 from finetune.base.errors import UserError
 from finetune.base.params import check_params, read_params
 from finetune.base.yaml_file import parse_yaml_text
+from tests.conftest import ROOT
 from tests.support.project import PARAMS
 
 
@@ -228,3 +232,19 @@ def test_only_the_named_sections_come_back(tmp_path):
     path.write_text(yaml.safe_dump(PARAMS))
     assert not hasattr(read_params("train", path=path), "data")
     assert read_params("split", "tokenize", path=path)[1].max_length == 32
+
+
+def test_a_pipe_among_the_users_files_is_refused_before_dvc_waits_for_it(workdir):
+    (workdir / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (workdir / "data/local/folder").mkdir(parents=True)
+    (workdir / "data/local/folder/reviews.csv").write_text("text,label\n")
+    (workdir / "data/local/link.csv").symlink_to("folder/reviews.csv")
+    command = [sys.executable, "-m", "finetune.base.params"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "params.yaml is in order\n"
+    os.mkfifo(workdir / "data/local/folder/pipe.csv")
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: data/local/folder/pipe.csv is neither a file nor a folder, and `dvc repro` would wait for it forever; "
+        "put its content into a file and remove it\n"
+    )
