@@ -77,8 +77,8 @@ def leaves(value) -> int:
 
 
 def test_the_headline_of_a_run_fits_on_a_screen_and_the_rest_is_detail(built):
-    shown = json.loads(built.dvc("metrics", "show", "--json").stdout)
-    files = shown["workspace"]["data"]
+    (shown,) = json.loads(built.dvc("metrics", "show", "--json").stdout).values()
+    files = shown["data"]
     assert set(files) == {f"metrics/{name}.json" for name in ("data", "baseline", "train", "test", "export")}
     headline = {file.removeprefix("metrics/"): content["data"] for file, content in files.items()}
     assert leaves(headline) <= 48

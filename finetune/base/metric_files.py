@@ -35,11 +35,10 @@ def split_metrics(metrics: dict, keys: tuple[str, ...]) -> tuple[dict, dict]:
     """
     headline, detail = {}, {}
     for name, value in metrics.items():
-        if name in keys or (keys and isinstance(value, list)):  # a name may itself hold dots
+        if name in keys or isinstance(value, list):  # a name may itself hold dots
             headline[name] = value
-            continue
-        below = tuple(key.partition(".")[2] for key in keys if key.partition(".")[0] in (name, "*") and "." in key)
-        if isinstance(value, dict) and below:
+        elif isinstance(value, dict):
+            below = tuple(key.partition(".")[2] for key in keys if key.partition(".")[0] in (name, "*") and "." in key)
             inner_headline, inner_detail = split_metrics(value, below)
             if inner_headline:
                 headline[name] = inner_headline
@@ -62,7 +61,7 @@ def joined(headline: dict, detail: dict) -> dict:
 def write_metrics(name: str, metrics: dict):
     """A stage's metrics, for example "test": metrics/test.json and metrics/detail/evaluate/test.json."""
     stage, keys = FILES[name]
-    headline, detail = split_metrics(metrics, keys)
+    headline, detail = split_metrics(metrics, keys) if keys else ({}, metrics)
     if keys:
         write_json(METRICS / f"{name}.json", headline)
     write_json(DETAIL / stage / f"{name}.json", detail)

@@ -17,7 +17,7 @@ METRICS = st.recursive(
 def test_a_key_takes_all_below_it_and_a_star_stands_for_any_name():
     metrics = {
         "best": "tfidf",
-        "tfidf": {"accuracy": 0.8, "interval": {"low": 0.7}, "per_class": {"a.b": {"f1": 0.5}}},
+        "tfidf": {"accuracy": 0.8, "interval": {"low": 0.7}, "per_class": {"a.b": {"f1": 0.5, "rows": [1]}}},
         "zero.shot": {"accuracy": 0.6},
         "skipped": {"why": "no prompts"},
         "majority": {"accuracy": 0.5, "absent": []},
@@ -25,7 +25,7 @@ def test_a_key_takes_all_below_it_and_a_star_stands_for_any_name():
     headline, detail = split_metrics(metrics, ("best", "*.accuracy"))
     assert headline == {
         "best": "tfidf",
-        "tfidf": {"accuracy": 0.8},
+        "tfidf": {"accuracy": 0.8, "per_class": {"a.b": {"rows": [1]}}},
         "zero.shot": {"accuracy": 0.6},
         "majority": {"accuracy": 0.5, "absent": []},
     }
