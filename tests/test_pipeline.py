@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import pyarrow.parquet as pq
@@ -285,6 +286,14 @@ def test_an_experiment_trains_with_the_learning_rate_it_was_given(project):
     shown = project.dvc("exp", "show", "--csv").stdout
     assert "slow" in shown
     assert "3e-05" in shown
+    # README's line to copy shows the scores that matter and what differs, no more.
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in readme if line.startswith("dvc exp show --only-changed")]
+    table = project.dvc(*shlex.split(line)[1:], "--csv").stdout.splitlines()
+    gain = ["gain.value", "gain.low", "gain.high"]
+    assert table[0].split(",") == ["Experiment", "accuracy", "f1", *gain, "train.lr"]
+    (row,) = [row.split(",") for row in table if row.startswith("slow,")]
+    assert row[-1] == "3e-05"
     # What it says against the branch it started from: the same model, trained 100 times more slowly.
     compared = json.loads(project.dvc("metrics", "diff", "main", "--json").stdout)
     assert compared["metrics/test.json"]["accuracy"]["diff"] < 0
