@@ -62,9 +62,9 @@ def write_metrics(name: str, metrics: dict):
     """A stage's metrics, for example "test": metrics/test.json and metrics/detail/evaluate/test.json."""
     stage, keys = FILES[name]
     headline, detail = split_metrics(metrics, keys) if keys else ({}, metrics)
-    if keys:
-        write_json(METRICS / f"{name}.json", headline)
     write_json(DETAIL / stage / f"{name}.json", detail)
+    if keys:  # last: where there is a headline, there is its detail, also after a kill
+        write_json(METRICS / f"{name}.json", headline)
 
 
 def stage_metrics(name: str) -> dict:
