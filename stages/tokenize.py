@@ -107,8 +107,8 @@ def report(metrics: dict, settings: Split):
 def main():
     split_settings, settings = read_params("split", "tokenize")
     tokenizer, config = load_tokenizer(BASE), load_config(BASE)
-    check_length(settings, tokenizer, config)
     ensure_padding(tokenizer, config)
+    check_length(settings, tokenizer, config)
     raw = read_json(RAW / "source.json")
     label_names = list(dict.fromkeys(raw["labels"].values()))
     keys = row_keys(raw_batches(RAW, BATCH), count_rows(RAW), label_ids(raw["labels"]))

@@ -68,14 +68,16 @@ def load_config(folder):
 
 
 def ensure_padding(tokenizer, config):
-    """Gives a tokenizer without a padding token the one that the encoder's config names.
+    """Gives a tokenizer without a padding token the one that the encoder's config names, and checks that they agree.
 
     Only a token that is written like one (`[PAD]`, `<pad>`) is taken: some families count positions from its id, and other
-    tokens, such as the end token that GPT's users pad with, occur in texts. Raises UserError if there is none, or if the
-    encoder has no embedding for it.
+    tokens, such as the end token that GPT's users pad with, occur in texts. Raises UserError if there is none, if the
+    encoder has no embedding for it, or if the encoder would look for another one to count positions or find a text's end.
     """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
+
+    named = getattr(config, "pad_token_id", None)
     if tokenizer.pad_token_id is None:
-        named = getattr(config, "pad_token_id", None)
         token = None if named is None else tokenizer.convert_ids_to_tokens(named)
         if token is None or token.lower() not in PADDING:
             raise UserError(
@@ -83,6 +85,12 @@ def ensure_padding(tokenizer, config):
                 "with one in model.uri, or add its pad_token to tokenizer_config.json and its pad_token_id to config.json"
             )
         tokenizer.pad_token = token
+    # Other masked encoders go by the attention mask alone; many that were trained from scratch name another id.
+    if named != tokenizer.pad_token_id and (config.model_type in OFFSET_POSITIONS or config.model_type not in MASKED):
+        raise UserError(
+            f"the tokenizer pads with {tokenizer.pad_token!r}, id {tokenizer.pad_token_id}, but config.json of this model names "
+            f"the pad_token_id {named}, by which it reads texts; make them equal in a copy of the model under data/local"
+        )
     check_vocabulary(tokenizer.pad_token_id, config)
 
 

@@ -3,12 +3,20 @@
 import doctest
 
 import pytest
-from transformers import AutoConfig
+from transformers import AutoConfig, BertConfig, GPT2Config, PreTrainedTokenizerFast, RobertaConfig
 
 from finetune.base.errors import UserError
 from finetune.rows import tokens
-from finetune.rows.tokens import SpecialTokens, encode, load_tokenizer, longest_input, special_tokens, truncate
-from tests.support.tiny import FAMILIES, LENGTH, tiny_checkpoint
+from finetune.rows.tokens import (
+    SpecialTokens,
+    encode,
+    ensure_padding,
+    load_tokenizer,
+    longest_input,
+    special_tokens,
+    truncate,
+)
+from tests.support.tiny import FAMILIES, LENGTH, tiny_checkpoint, trained_bpe
 
 TEXTS = ["the film is great", "", "an awful story of a dull actor", "something unknown: x!"]
 
@@ -60,3 +68,43 @@ def test_a_row_that_fits_is_not_changed():
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(UserError, match="does not load"):
         load_tokenizer(tmp_path)
+
+
+def padded_by(token: str | None) -> PreTrainedTokenizerFast:
+    """Byte-level tokenizer with the tokens [END], [PAD] and the words of the reviews; `token` pads."""
+    return PreTrainedTokenizerFast(tokenizer_object=trained_bpe(["[END]", "[PAD]"]), pad_token=token)
+
+
+@pytest.mark.parametrize(
+    ("token", "config", "message"),
+    [
+        ("[PAD]", BertConfig(), None),
+        ("[PAD]", BertConfig(pad_token_id=None), None),
+        ("[PAD]", RobertaConfig(pad_token_id=1), None),
+        ("[END]", GPT2Config(pad_token_id=0), None),
+        (
+            "[PAD]",
+            RobertaConfig(pad_token_id=0),
+            r"pads with '\[PAD\]', id 1, but config\.json .* names the pad_token_id 0",
+        ),
+        ("[PAD]", RobertaConfig(pad_token_id=None), "names the pad_token_id None"),
+        ("[PAD]", GPT2Config(pad_token_id=None), "names the pad_token_id None"),
+        ("[PAD]", GPT2Config(pad_token_id=0), "names the pad_token_id 0"),
+        ("[PAD]", BertConfig(vocab_size=1), "the tokenizer gives the token id 1, but the encoder's vocab_size is 1"),
+        (None, GPT2Config(pad_token_id=0), "has no padding token"),
+        (None, GPT2Config(pad_token_id=None), "has no padding token"),
+    ],
+)
+def test_the_padding_token_must_be_one_that_the_encoder_knows(token, config, message):
+    """GPT-2 finds the last token of a text by it, RoBERTa counts positions from it; BERT needs the attention mask alone."""
+    if message is None:
+        ensure_padding(padded_by(token), config)
+    else:
+        with pytest.raises(UserError, match=message):
+            ensure_padding(padded_by(token), config)
+
+
+def test_the_padding_token_that_only_the_config_names_is_taken():
+    tokenizer = padded_by(None)
+    ensure_padding(tokenizer, GPT2Config(pad_token_id=1))
+    assert tokenizer.pad_token_id == 1
