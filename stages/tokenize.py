@@ -16,42 +16,25 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from finetune.base.command import run
-from finetune.base.errors import UserError
 from finetune.base.files import read_json, write_json
 from finetune.base.metric_files import write_metrics
-from finetune.base.params import Split, Tokenize, read_params
+from finetune.base.params import Tokenize, read_params
 from finetune.rows.stored import TOKENIZED, row_features, tokenised_rows
 from finetune.rows.tokenizer_fit import SAMPLE, misfit, tokenizer_fit
 from finetune.rows.tokens import (
+    check_length,
     check_vocabulary,
     ensure_padding,
     load_config,
     load_tokenizer,
-    longest_input,
-    special_tokens,
 )
 from finetune.splitting.keys import label_ids, row_keys
 from finetune.splitting.raw import count_rows, raw_batches, raw_texts
-from finetune.splitting.splits import SPLIT_NAMES, assign_splits
+from finetune.splitting.splits import SPLIT_NAMES, assign_splits, split_lines
 
 RAW = Path("data/raw")
 BASE = Path("models/base")
 BATCH = 5_000  # rows; at 30 tokens each the lists of a batch take about 10 MB
-
-
-def check_length(settings: Tokenize, tokenizer, config):
-    """Raises UserError when the encoder cannot take `tokenize.max_length` tokens."""
-    longest = longest_input(config, tokenizer)
-    if longest and settings.max_length > longest:
-        raise UserError(
-            f"tokenize.max_length must be at most {longest}, the limit of this encoder, found {settings.max_length}"
-        )
-    special = sum(special_tokens(tokenizer))
-    if settings.max_length <= special:
-        raise UserError(
-            f"tokenize.max_length must be at least {special + 1}, found {settings.max_length}: "
-            f"special tokens take {special}"
-        )
 
 
 def write_splits(
@@ -89,26 +72,11 @@ def measured_fit(split: np.ndarray, tokenizer) -> dict[str, float | None]:
     return tokenizer_fit(raw_texts(RAW, BATCH, sample), tokenizer)
 
 
-def report(metrics: dict, settings: Split):
-    """Prints the rows of each split, what was dropped, subsets that are smaller than asked for, and a tokenizer's misfit."""
-    rows = ", ".join(f"{count} {name} rows" for name, count in metrics["rows"].items())
-    left_out = ", ".join(f"{count} {why}" for why, count in metrics["dropped"].items() if count)
-    print(f"data/tokenized: {rows}" + (f"; dropped {left_out}" if left_out else ""))
-    for name, wanted in (("train", settings.train_rows), ("test", settings.test_rows)):
-        if wanted is not None and metrics["rows"][name] < wanted:
-            print(f"split.{name}_rows is {wanted}, but {name} has only {metrics['rows'][name]} rows: all are used")
-    if problem := misfit(metrics["tokens"]):
-        print(
-            f"warning: the tokenizer of models/base does not fit the texts: {problem}; choose an encoder for texts like "
-            "these in model.uri (docs/data.md, Other languages)"
-        )
-
-
 def main():
     split_settings, settings = read_params("split", "tokenize")
     tokenizer, config = load_tokenizer(BASE), load_config(BASE)
     ensure_padding(tokenizer, config)
-    check_length(settings, tokenizer, config)
+    check_length(settings.max_length, tokenizer, config)
     raw = read_json(RAW / "source.json")
     label_names = list(dict.fromkeys(raw["labels"].values()))
     keys = row_keys(raw_batches(RAW, BATCH), count_rows(RAW), label_ids(raw["labels"]))
@@ -135,7 +103,10 @@ def main():
         "truncated": (used > settings.max_length).mean(),
     }
     write_metrics("data", metrics)
-    report(metrics, split_settings)
+    for line in split_lines(metrics["rows"], dropped, split_settings):
+        print(line)
+    if warning := misfit(metrics["tokens"]):
+        print(f"warning: {warning}")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ LEAST_CHARACTERS = 0.9  # a token; an encoder of Chinese has one token for each 
 def tokenizer_fit(texts: Sequence[str], tokenizer) -> dict[str, float | None]:
     """Share of `unknown` tokens, mean tokens `per_word` and mean `characters` of a token, white space left out.
 
-    A text without any token counts as one unknown token. A word is a piece of letters between spaces, without the punctuation around it; texts with numbers or code would look
-    foreign otherwise. `per_word` is None if less than half of the characters belong to such words, as in Chinese.
+    A text without any token counts as one unknown token. A word is a piece of letters between spaces, without the
+    punctuation around it; texts with numbers or code would look foreign otherwise. `per_word` is None if less than half of the characters belong to such words, as in Chinese.
     """
     before, after = special_tokens(tokenizer)
     rows = encode(tokenizer, texts)
@@ -78,11 +78,16 @@ def is_spaceless(character: str) -> bool:
 
 
 def misfit(fit: dict[str, float | None]) -> str | None:
-    """Why a tokenizer does not fit, in one phrase with the measured value and the usual one; None if it fits."""
+    """A sentence about a tokenizer that does not fit: the measured value, the usual one and what to do; None if it fits."""
     if fit["unknown"] > MOST_UNKNOWN:
-        return f"{fit['unknown']:.0%} of the tokens are unknown (usual: at most {MOST_UNKNOWN:.0%})"
-    if fit["characters"] < LEAST_CHARACTERS:
-        return f"a character takes {1 / fit['characters']:.1f} tokens (usual: at most {1 / LEAST_CHARACTERS:.1f})"
-    if fit["per_word"] is not None and fit["per_word"] > MOST_PER_WORD:
-        return f"a word takes {fit['per_word']:.1f} tokens (usual: at most {MOST_PER_WORD})"
-    return None
+        problem = f"{fit['unknown']:.0%} of the tokens are unknown (usual: at most {MOST_UNKNOWN:.0%})"
+    elif fit["characters"] < LEAST_CHARACTERS:
+        problem = f"a character takes {1 / fit['characters']:.1f} tokens (usual: at most {1 / LEAST_CHARACTERS:.1f})"
+    elif fit["per_word"] is not None and fit["per_word"] > MOST_PER_WORD:
+        problem = f"a word takes {fit['per_word']:.1f} tokens (usual: at most {MOST_PER_WORD})"
+    else:
+        return None
+    return (
+        f"the tokenizer of models/base does not fit the texts: {problem}; choose an encoder for texts like these in model.uri "
+        "(docs/data.md, Other languages)"
+    )

@@ -151,3 +151,15 @@ def longest_input(config, tokenizer) -> int | None:
     # Tokenizers without a limit report 10 to the power of 30.
     limits = [limit for limit in (positions, tokenizer.model_max_length) if limit and 0 < limit < 10**6]
     return min(limits, default=None)
+
+
+def check_length(max_length: int, tokenizer, config):
+    """Raises UserError if the encoder cannot take `tokenize.max_length` tokens, or if special tokens leave no room for a text."""
+    longest = longest_input(config, tokenizer)
+    if longest and max_length > longest:
+        raise UserError(f"tokenize.max_length must be at most {longest}, the limit of this encoder, found {max_length}")
+    special = sum(special_tokens(tokenizer))
+    if max_length <= special:
+        raise UserError(
+            f"tokenize.max_length must be at least {special + 1}, found {max_length}: special tokens take {special}"
+        )

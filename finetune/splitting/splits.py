@@ -142,3 +142,14 @@ def check_classes(split: np.ndarray, labels: np.ndarray, label_names: list[str])
                 f"test has {counts.sum()} rows and all of them are {only!r}, so it says nothing about the other labels; "
                 "raise split.test or split.test_rows, or add rows"
             )
+
+
+def split_lines(rows: dict[str, int], dropped: dict[str, int], settings: Split) -> list[str]:
+    """For the terminal: the rows of each split, the rows left out, and subsets that are smaller than asked for."""
+    left_out = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
+    kept = ", ".join(f"{count} {name} rows" for name, count in rows.items())
+    return [f"data/tokenized: {kept}" + (f"; dropped {left_out}" if left_out else "")] + [
+        f"split.{name}_rows is {wanted}, but {name} has only {rows[name]} rows: all are used"
+        for name, wanted in (("train", settings.train_rows), ("test", settings.test_rows))
+        if wanted is not None and rows[name] < wanted
+    ]

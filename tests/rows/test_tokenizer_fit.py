@@ -27,7 +27,7 @@ def test_a_byte_level_tokenizer_takes_several_tokens_for_a_character_and_knows_a
     """Three bytes each."""
     fit = tokenizer_fit(["好坏"], roberta_tokenizer())
     assert fit == {"unknown": 0.0, "per_word": None, "characters": pytest.approx(1 / 3)}
-    assert misfit(fit) == "a character takes 3.0 tokens (usual: at most 1.1)"
+    assert "a character takes 3.0 tokens (usual: at most 1.1)" in misfit(fit)
 
 
 def test_a_text_that_gives_no_token_counts_as_unknown():
@@ -70,4 +70,5 @@ def test_words_of_a_few_brand_names_say_nothing_about_a_text_without_spaces():
     ],
 )
 def test_a_tokenizer_is_judged_by_its_worst_measure(changed, problem):
-    assert misfit(FITS | changed) == problem
+    found = misfit(FITS | changed)
+    assert found is None if problem is None else f"fit the texts: {problem}; choose an encoder" in found

@@ -85,8 +85,8 @@ def test_texts_that_show_nothing_are_dropped_and_counted_as_empty(workdir, tiny_
     rows = [(text, "good", None) for text in [*unseen, "👩\u200d🚀", "❤\ufe0f"]]
     write_raw(workdir, tiny_bert, rows + [(text, label, None) for text, label, _ in review_rows(60)])
     tokenize.main()
-    metrics = json.loads((workdir / "metrics/data.json").read_text())
-    assert metrics["dropped"] == {"empty": len(unseen), "duplicate": 0, "unlabelled": 0, "group": 0}
+    metrics = stage_metrics("data")
+    assert metrics["dropped"] == {"empty": len(unseen), "duplicate": 0, "unlabelled": 0, "group": 0, "subset": 0}
     kept = {row["row"] for name in ("train", "validation", "test") for row in read_rows(name)}
     assert kept == set(range(len(unseen), len(rows) + 60))
 
@@ -117,7 +117,7 @@ def test_a_tokenizer_that_does_not_fit_the_texts_is_measured_and_reported(workdi
     """The tiny vocabulary knows no Chinese character, and every word of the reviews."""
     write_raw(workdir, tiny_bert, [(f"{text}好坏片", label, None) for text, label, _ in review_rows(60)])
     tokenize.main()
-    tokens = json.loads((workdir / "metrics/data.json").read_text())["tokens"]
+    tokens = stage_metrics("data")["tokens"]
     assert 0.05 < tokens["unknown"] < 0.5
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith(
@@ -126,7 +126,7 @@ def test_a_tokenizer_that_does_not_fit_the_texts_is_measured_and_reported(workdi
     assert line.endswith("choose an encoder for texts like these in model.uri (docs/data.md, Other languages)")
     write_raw(workdir, tiny_bert, review_rows(60))
     tokenize.main()
-    tokens = json.loads((workdir / "metrics/data.json").read_text())["tokens"]
+    tokens = stage_metrics("data")["tokens"]
     assert (tokens["unknown"], tokens["per_word"]) == (0.0, 1.0)
     assert "warning" not in capsys.readouterr().out
 
