@@ -65,14 +65,14 @@ def local_path(uri: str, folder: Path) -> Path:
 def missing(path: Path) -> str:
     """Why a path does not exist, and the fix; in DVC's copy of the project that may be an option of `dvc exp run`.
 
-    https://dvc.org/doc/command-reference/exp/run: --queue and --temp copy only what Git and DVC track.
+    https://dvc.org/doc/command-reference/exp/run: --queue and --temp copy only what Git tracks.
     """
     here = Path.cwd().as_posix()
     if EXPERIMENTS in here and (Path(here.partition(EXPERIMENTS)[0]) / path).exists():
         # DVC cannot copy a file into a folder that its copy lacks, so the folder is named.
         absent = next(part for part in (*reversed(path.parents), path) if not part.exists())
         return (
-            f"{path} is not in DVC's copy of the project, which holds only what Git and DVC track; "
+            f"{path} is not in DVC's copy of the project, which holds only what Git tracks; "
             f"add `--copy-paths {shlex.quote(absent.as_posix())}` to `dvc exp run`"
         )
     return f"{path} does not exist; put the file there or correct the uri in params.yaml"
