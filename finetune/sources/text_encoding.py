@@ -24,7 +24,8 @@ def wide_encoding(start: bytes, decodable: bool = True) -> str | None:
             return f"is {name}"
     # A table's texts may hold anything; names of columns, in the first line, hold no NUL.
     looked_at = start.lstrip(b"\r\n\0").partition(b"\n")[0] if decodable else start
-    if looked_at.count(0) <= len(looked_at) * (LEAST_ENGLISH if decodable else LEAST_CHINESE):
+    least = len(looked_at) * (LEAST_ENGLISH if decodable else LEAST_CHINESE)
+    if looked_at.count(0) <= max(1, least):
         return None
     order = "LE" if start.find(b"\0") % 2 else "BE"
     return f"has NUL bytes, so it is probably UTF-16{order}"

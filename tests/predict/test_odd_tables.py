@@ -1,6 +1,7 @@
 """Tables as people have them: line breaks, raw quotes, NaN, odd names of columns, other encodings and separators."""
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -178,6 +179,10 @@ def test_utf_16_is_named_in_a_table_and_on_stdin(scored, tmp_path, encoding, fou
     with (tmp_path / "in.csv").open("rb") as stdin, pytest.raises(UserError) as caught:
         list(arrived_lines(stdin))
     assert str(caught.value).startswith(f"stdin {found} save it as UTF-8 ")
+
+
+def test_a_single_nul_in_a_line_from_stdin_is_no_sign_of_utf_16():
+    assert list(arrived_lines(io.BufferedReader(io.BytesIO(b"a\0b\n\0\0\n")))) == [["a\0b", "\0\0"]]
 
 
 def test_latin_1_is_not_called_utf_16(scored):
