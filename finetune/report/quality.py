@@ -9,6 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from finetune.base.errors import UserError
 from finetune.base.names import normal_name
 from finetune.report import charts, row_browser
 from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, table
@@ -35,7 +36,13 @@ def confusion(revision: Revision, label_names: list[str]) -> list[list[int]]:
     """Test rows by true label (rows) and predicted label (columns)."""
     counts = {(actual, predicted): 0 for actual in label_names for predicted in label_names}
     for row in table(revision, EVALUATE / "confusion.csv"):
-        counts[normal_name(row["actual"]), normal_name(row["predicted"])] += 1
+        pair = normal_name(row["actual"]), normal_name(row["predicted"])
+        if pair not in counts:
+            raise UserError(
+                f"{EVALUATE / 'confusion.csv'} has the labels {' and '.join(pair)}, and metrics/test.json only "
+                f"{', '.join(label_names)}; run `dvc repro evaluate`, which writes both"
+            )
+        counts[pair] += 1
     return [[counts[actual, predicted] for predicted in label_names] for actual in label_names]
 
 

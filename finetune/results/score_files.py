@@ -54,8 +54,9 @@ SCORES = CLASSIFIER | {"rows": ROWS, "gain": INTERVAL | {"value": NUMBER, "p_val
 REPORTED = (
     COMPARED
     | SCORES
-    | {"per_class": {"*": LABEL}, "precision": SHARE, "recall": SHARE, "selective?": {"*": PART}}
-    | {f"{name}?": SCORE for name in ("roc_auc", "log_loss", "brier", "ece")}
+    | {"per_class": {"*": LABEL | {"rows": COUNT}}, "precision": SHARE, "recall": SHARE, "selective?": {"*": PART}}
+    | {"roc_auc": SCORE}
+    | {f"{name}?": SCORE for name in ("log_loss", "brier", "ece")}
 )
 SEEDS = {
     "settings": TEXT,
