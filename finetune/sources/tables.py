@@ -156,8 +156,11 @@ def tsv_batches(path: Path, columns: list[str]):
 
 
 def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
-    """The object in each line that is not blank, after the words for where it stands; `parsers` go to json.loads."""
-    parsers = {"parse_constant": json_constant} | parsers
+    """The object in each line that is not blank, after the words for its place; `parsers` go to json.loads.
+
+    Raises UserError for a line that is no JSON object, and for an object that names a key twice.
+    """
+    parsers = {"parse_constant": json_constant, "object_pairs_hook": unique_keys} | parsers
     with opened(path, "rt", encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -170,6 +173,8 @@ def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
                 raise UserError(
                     f"{path} line {number} is not JSON ({error.msg}); expected one object per line"
                 ) from None
+            except RepeatedKey as error:
+                raise UserError(f"{path} line {number} has the key {str(error)!r} twice; keep one of them") from None
             except ValueError:
                 # Python refuses very long integers, because parsing them takes quadratic time.
                 raise UserError(
@@ -185,6 +190,19 @@ def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
                     f'{path} line {number} must be an object such as {{"text": …}}, found {line.strip()[:40]}'
                 )
             yield f"{path.name} line {number}", row
+
+
+class RepeatedKey(Exception):
+    """The key that an object of JSON names twice."""
+
+
+def unique_keys(pairs: list[tuple[str, object]]) -> dict:
+    """Object of JSON; raises RepeatedKey where Python would keep the last of two values without a word."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise RepeatedKey(next(name for name in names if names.count(name) > 1))
+    return value
 
 
 def json_constant(name: str) -> float | None:

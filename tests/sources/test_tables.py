@@ -182,6 +182,16 @@ def test_parquet_columns_of_other_types_are_read_as_text(tmp_path, labels, expec
             f'{{"text": "a", "label": 1}}\n{{"text": {"[" * 100_000}{"]" * 100_000}}}\n',
             "deep.jsonl line 2 nests lists or objects too deeply to read; keep it to a few hundred levels",
         ),
+        (
+            "x.jsonl",
+            '{"text": "a", "label": 1, "text": "b"}',
+            "x.jsonl line 1 has the key 'text' twice; keep one of them",
+        ),
+        (
+            "x.jsonl",
+            '{"text": "a", "label": {"b": 1, "b": 2}}',
+            "x.jsonl line 1 has the key 'b' twice; keep one of them",
+        ),
         ("x.jsonl", r'{"text": "\ud83d", "label": 1}', "x.jsonl line 1: 'text' contains an unpaired surrogate"),
         ("x.parquet", "text,label\n", "x.parquet is not a readable Parquet file (Parquet magic bytes not found"),
         ("x.parquet", "", "x.parquet is not a readable Parquet file"),
