@@ -25,9 +25,10 @@ from benchmarks.measure import Ratio, median_seconds, table
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import read_json, write_json
+from finetune.base.metric_files import METRICS, stage_metrics
 from finetune.rows.stored import TOKENIZED, read_rows
 from finetune.runtime.classifier import INT8, Classifier
-from stages.export import EXPORT, METRICS, PREDICTIONS, SPEED
+from stages.export import EXPORT, PREDICTIONS, SPEED
 
 THREADS = 2
 ROUNDS = 3
@@ -179,7 +180,7 @@ def agreement(rows, threads: int) -> Ratio:
     """Share of the test rows that get the evaluated label from their text, against the share that `export` recorded."""
     classifier = Classifier(EXPORT, threads=threads)
     evaluated = np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist()).argmax(1)
-    recorded = read_json(METRICS)
+    recorded = stage_metrics("export")
     name = "int8" if recorded["int8"]["kept"] else "onnx"
     same = (classifier.probabilities(rows["text"][:]).argmax(1) == evaluated).mean()
     return Ratio(
@@ -193,8 +194,9 @@ def agreement(rows, threads: int) -> Ratio:
 
 def ratios(threads: int = THREADS, rounds: int = ROUNDS, calls: int = CALLS, record: bool = False) -> list[Ratio]:
     """All that this benchmark measures."""
-    if not METRICS.exists() or not EXPORT.is_dir():
-        raise UserError(f"{EXPORT} or {METRICS} is missing; run `dvc repro` first")
+    metrics = METRICS / "export.json"
+    if not metrics.exists() or not EXPORT.is_dir():
+        raise UserError(f"{EXPORT} or {metrics} is missing; run `dvc repro` first")
     rows = read_rows("test")
     return [
         *speed_ratios(rows, threads, rounds, calls, record),

@@ -12,10 +12,11 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from finetune.base.errors import UserError
+from finetune.base.metric_files import joined
 from finetune.training.distributed import launch
 from stages import train
 
-OUTPUTS = ("models/finetuned", "metrics/train.json", "metrics/plots/train")
+OUTPUTS = ("models/finetuned", "metrics/train.json", "metrics/detail/train", "metrics/plots/train")
 # Checkpoints after every step: the tiny training ends before the first one would be due.
 EAGER = "import finetune.training.checkpoints as r; r.SECONDS = 0; r.SHARE = 1e9"
 LONGER = {"train.epochs": 8, "train.frozen_from": 0.5}
@@ -161,7 +162,8 @@ def test_two_processes_give_the_result_of_one(project, engine, frozen_from, monk
 
     def outcome() -> tuple[dict, dict]:
         weights = load_file(project.folder / "models/finetuned/model.safetensors")
-        return weights, json.loads(project.read("metrics/train.json"))
+        headline, detail = (json.loads(project.read(f"metrics/{file}.json")) for file in ("train", "detail/train/train"))
+        return weights, joined(headline, detail)
 
     AcceleratorState._reset_state(reset_partial_state=True)
     with monkeypatch.context() as patched:
