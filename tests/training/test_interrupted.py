@@ -162,7 +162,9 @@ def test_two_processes_give_the_result_of_one(project, engine, frozen_from, monk
 
     def outcome() -> tuple[dict, dict]:
         weights = load_file(project.folder / "models/finetuned/model.safetensors")
-        headline, detail = (json.loads(project.read(f"metrics/{file}.json")) for file in ("train", "detail/train/train"))
+        headline, detail = (
+            json.loads(project.read(f"metrics/{file}.json")) for file in ("train", "detail/train/train")
+        )
         return weights, joined(headline, detail)
 
     AcceleratorState._reset_state(reset_partial_state=True)
