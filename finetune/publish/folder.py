@@ -1,27 +1,31 @@
 """Publishes to a folder, with checksums; if that fails, the folder keeps its earlier content."""
 
-import hashlib
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
 from finetune.base.errors import UserError
-
-SUMS = "SHA256SUMS"  # in the format of `sha256sum --check`
-# First line of our list, a comment for `sha256sum`. It holds the checksum of the lines below it, so no other list passes for ours.
-MARK = "# This list was written by finetune.publish: {}"
+from finetune.publish.record import REPLACEABLE, SUMS, checksum, modification, record_of, recorded, relative_files
+from finetune.publish.workspace import BEFORE, NEW, PART, leftovers, workspace
 
 
 def parse_destination(path: str) -> Path:
-    """The folder at a path, with links resolved: a link must not lead into the exported folder.
+    """The folder at a path. Links in the path above it are resolved: one must not lead into the exported folder.
 
-    Raises UserError if it holds this project, as `.` and `/` do, or if something else than a folder lies there.
+    Raises UserError if it holds this project, as `.` and `/` do, or if something else than a folder lies there. A link is
+    refused as well: what it leads to has another name, and may have another owner.
     """
-    destination = Path(os.path.realpath(os.path.expanduser(path)))
-    here = Path.cwd()
-    if destination == here or destination in here.parents:
+    named = Path(os.path.abspath(os.path.expanduser(path)))
+    destination = Path(os.path.realpath(named.parent)) / named.name
+    target, here = Path(os.path.realpath(named)), Path.cwd()
+    if target == here or target in here.parents:
         raise UserError(f"cannot publish to {path}, which holds this project; choose a folder of its own for the model")
-    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
+    if destination.is_symlink():
+        raise UserError(
+            f"{destination} is not a folder but a link to {os.readlink(destination)}; name the folder itself"
+        )
+    if destination.exists() and not destination.is_dir():
         raise UserError(f"{destination} is not a folder; choose one that is empty or does not exist")
     return destination
 
@@ -33,96 +37,95 @@ def publish(export: Path, destination: Path) -> str:
     """
     if destination == export.resolve() or export.resolve() in destination.parents:
         raise UserError(f"cannot publish into {export}, the folder being published; choose a folder elsewhere")
-    # Siblings, because a rename is atomic only within a file system. Leftovers of a killed run are replaced.
-    new, old = (destination.with_name(f".{destination.name}.{word}") for word in ("publishing", "before"))
-    if old.exists() and not destination.exists():
-        old.rename(destination)  # a run was killed between its two renames
-    check_destination(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    for left in (new, old):
-        shutil.rmtree(left, ignore_errors=True)
-    try:
-        copy_with_sums(export, new)
-        # Python cannot swap two folders atomically. For an instant between these renames there is no folder at the
-        # destination, but both copies lie beside it.
-        if destination.exists():
-            destination.rename(old)
-        new.rename(destination)
-    except BaseException:
-        if old.exists() and not destination.exists():
-            old.rename(destination)
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-    return f"published to {destination}; check it there with `sha256sum --check {SUMS}`"
+    kept = leftovers(destination, difference)
+    if what := difference(destination):
+        raise UserError(f"{destination} {what}; choose a folder that {REPLACEABLE}")
+    with workspace(destination) as work:
+        copy_with_record(export, work)
+        kept += exchange(work, destination)
+    also = f"; kept {', '.join(map(str, kept))}, which holds other or changed files" if kept else ""
+    return f"published to {destination}; check it there with `sha256sum --check {SUMS}`{also}"
 
 
-def check_destination(destination: Path):
-    """Raises UserError unless the destination is missing, empty, or an earlier copy without any change."""
-    if not destination.exists():
-        return
-    # Folders and links too: replacing the earlier copy would delete them all.
-    present = {path.relative_to(destination).as_posix(): path for path in destination.rglob("*")}
-    if not present:
-        return
-    listed = earlier_sums(destination)
-    ours = {SUMS, *listed, *(folder.as_posix() for name in listed for folder in Path(name).parents)}
-    foreign = sorted(name for name, path in present.items() if name not in ours or path.is_symlink())
-    changed = [
-        name
-        for name, sum_ in listed.items()
-        if not present.get(name, destination).is_file() or checksum(present[name]) != sum_
-    ]
-    if not listed or foreign or changed:
-        if SUMS in present and not listed:
-            what = f"holds a {SUMS} that this version did not write or that was edited since"
-        elif foreign:
-            what = f"holds {foreign[0]}, which was not published there"
-        else:
-            what = f"was published, but {changed[0]} has changed since"
-        raise UserError(
-            f"{destination} {what}; choose a folder that is empty, does not exist, or holds an unmodified earlier publication"
-        )
+def difference(folder: Path, complete: bool = True) -> str | None:
+    """How a folder differs from an unmodified publication, in words; None if it does not, is empty or is missing.
+
+    Unless `complete`, files of the publication may be missing.
+    """
+    # Folders and links too: replacing the publication would delete them all.
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    if not paths and (folder.is_dir() or not os.path.lexists(folder)):
+        return None
+    record = folder / SUMS
+    sums = recorded(record.read_bytes()) if record.is_file() and not record.is_symlink() else {}
+    needed = {above.as_posix() for name in sums for above in Path(name).parents}
+    present = {
+        name: checksum(path) if name in sums and path.is_file() and not path.is_symlink() else None
+        for name, path in paths.items()
+        if name not in needed or path.is_symlink()
+    }
+    if sums and not complete:
+        sums = {name: sum_ for name, sum_ in sums.items() if name in present}
+        present.pop(SUMS)
+    return modification(sums, present)
 
 
-def earlier_sums(folder: Path) -> dict[str, str]:
-    """Checksums of an earlier publication by relative path; empty unless the list is, byte for byte, one that we wrote."""
-    sums = folder / SUMS
-    first, _, rest = sums.read_bytes().partition(b"\n") if sums.is_file() else (b"", b"", b"")
-    try:
-        text = rest.decode("utf-8")
-    except UnicodeDecodeError:
-        return {}
-    if first != mark(text).encode():
-        return {}
-    return {name: sum_ for sum_, _, name in (line.partition("  ") for line in text.splitlines())}
+def copy_with_record(source: Path, work: Path):
+    """Copies a folder to `work`/new, with its record, and flushes the copy to disk.
 
-
-def mark(lines: str) -> str:
-    """First line of a list of checksums, computed from the lines below it."""
-    return MARK.format(hashlib.sha256(lines.encode()).hexdigest())
-
-
-def checksum(file: Path) -> str:
-    """SHA-256 of a file's content."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def relative_files(folder: Path) -> list[str]:
-    """Relative paths of all files below a folder, sorted."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-
-
-def copy_with_sums(source: Path, destination: Path):
-    """Copies a folder, adds the list of checksums, and flushes the files to disk."""
-    lines = []
-    for name in relative_files(source):
-        copy = destination / name
+    The record comes first, and each file arrives under its name when it is complete, so a copy that was killed can be told
+    from other files too. Raises UserError if a file changes while it is copied.
+    """
+    new, part = work / NEW, work / PART
+    new.mkdir()
+    sums = {name: checksum(source / name) for name in relative_files(source)}
+    part.write_bytes(record_of(sums))
+    flush(part)
+    part.rename(new / SUMS)
+    for name, sum_ in sums.items():
+        copy = new / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, copy)  # without permissions: whoever may read the folder may read its files
-        lines.append(f"{checksum(copy)}  {name}\n")
-        with copy.open("rb") as file:
-            os.fsync(file.fileno())
-    text = "".join(lines)
-    (destination / SUMS).write_text(f"{mark(text)}\n{text}", encoding="utf-8")
+        shutil.copyfile(source / name, part)  # without permissions: whoever may read the folder may read its files
+        if checksum(part) != sum_:
+            raise UserError(f"not published: {source / name} changed while it was copied; publish again")
+        flush(part)
+        part.rename(copy)
+    for folder in (*(path for path in new.rglob("*") if path.is_dir()), new):
+        flush(folder)
+
+
+def flush(path: Path):
+    """Writes a file or the names in a folder to disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def exchange(work: Path, destination: Path) -> list[Path]:
+    """Moves the new copy to the destination and deletes what was there; returns what must be kept instead of deleted.
+
+    Raises UserError if something else arrived at the destination in the meantime; that stays, and nothing is lost.
+    """
+    new, before = work / NEW, work / BEFORE
+    # Python cannot swap two folders atomically. For an instant between these renames there is no folder at the destination,
+    # but both copies lie beside it. A rename follows no link, and replaces no folder that holds something.
+    with contextlib.suppress(FileNotFoundError):  # the first publication, or another one is between its two renames
+        destination.rename(before)
+    try:
+        new.rename(destination)
+    except OSError as error:
+        if os.path.lexists(destination):
+            raise UserError(
+                f"not published: something else was written to {destination} in the meantime; look at it and publish again"
+            ) from error
+        raise
+    flush(destination.parent)
+    # Somebody may have written to the old copy after the check, or while it was moved.
+    if difference(before):
+        kept = destination.with_name(f"{work.name.removeprefix('.')}-{BEFORE}")
+        before.rename(kept)
+        return [kept]
+    return []

@@ -1,19 +1,21 @@
 """Publishes to a Hugging Face Hub repository in one commit, so that readers see all of the model or nothing."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from finetune.base.errors import UserError, one_line
-from finetune.publish.folder import relative_files
+from finetune.publish.record import REPLACEABLE, SUMS, checksum, modification, record_of, recorded, relative_files
 from finetune.sources.hub import URI, parse_uri
 
 KEPT = ".gitattributes"  # written by the Hub; lists the large files
 
 
 def publish(export: Path, destination: tuple[str, str | None], private: bool = False) -> str:
-    """Commits the exported folder, deletes files no longer in it, and returns a line that says where it is.
+    """Commits the exported folder and its record, deletes files no longer in it, and returns a line that says where it is.
 
+    Raises UserError if the repository or branch holds anything else than an unmodified earlier publication.
     `destination` is a repository, and a branch or None. If either does not exist, it is created first, and it stays if the
     commit then fails: somebody may already use it. Endpoint and token come from the usual settings of a Hub client:
     HF_ENDPOINT, HF_TOKEN, `hf auth login`.
@@ -23,6 +25,7 @@ def publish(export: Path, destination: tuple[str, str | None], private: bool = F
     repo, branch = destination
     files = relative_files(export)
     api, card = HfApi(), ModelCard.load(export / "README.md")
+    record = record_of({name: checksum(export / name) for name in files})
     created = []
     with reported_if_created(created), hub_errors(repo):
         # Before anything is created. `create_commit` validates too, but would then leave a new repository empty.
@@ -33,14 +36,18 @@ def publish(export: Path, destination: tuple[str, str | None], private: bool = F
         if branch and not api.revision_exists(repo, branch):
             api.create_branch(repo, branch=branch, exist_ok=True)
             created.append(f"the branch {branch}")
-        head = api.model_info(repo, revision=branch)
-        removed = {sibling.rfilename for sibling in head.siblings} - {*files, KEPT}
+        head = api.model_info(repo, revision=branch, files_metadata=True)
+        # A branch without commits of its own holds nothing that main does not keep.
+        if not branch or head.sha != api.model_info(repo).sha:
+            check_unmodified(api, repo, head)
+        removed = {sibling.rfilename for sibling in head.siblings} - {*files, KEPT, SUMS}
         # Not `upload_folder`: with hf_xet installed it makes several commits, and early readers would get only a part.
         commit = api.create_commit(
             repo,
             [
                 *(CommitOperationDelete(path_in_repo=name) for name in sorted(removed)),
                 *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=export / name) for name in files),
+                CommitOperationAdd(path_in_repo=SUMS, path_or_fileobj=record),
             ],
             commit_message=f"Publish {card.data.model_name}",
             revision=branch,
@@ -56,6 +63,32 @@ def parse_destination(uri: str) -> tuple[str, str | None]:
         raise UserError(f"{uri} must have the form hf://OWNER/NAME@BRANCH (the branch may be left out)")
     match = parse_uri(uri, datasets=False)
     return match["repo"], match["revision"]
+
+
+def check_unmodified(api, repo: str, head):
+    """Raises UserError unless a commit holds nothing, or an unmodified publication by its record.
+
+    `head` is huggingface_hub's ModelInfo with the metadata of the files. The Hub knows the SHA-256 of large files; small ones
+    on the record are downloaded to compute it.
+    """
+    siblings = {sibling.rfilename: sibling for sibling in head.siblings if sibling.rfilename != KEPT}
+    with tempfile.TemporaryDirectory() as cache:
+
+        def downloaded(name: str) -> Path:
+            return Path(api.hf_hub_download(repo, name, revision=head.sha, cache_dir=cache))
+
+        small = SUMS in siblings and not siblings[SUMS].lfs
+        sums = recorded(downloaded(SUMS).read_bytes()) if small else {}
+        digests = dict.fromkeys(siblings)
+        if not siblings.keys() - sums.keys() - {SUMS}:  # otherwise it is foreign, and nothing is downloaded
+            for name in siblings.keys() & sums.keys():
+                large = siblings[name].lfs
+                digests[name] = large.sha256 if large else checksum(downloaded(name))
+        what = modification(sums, digests)
+    if what:
+        raise UserError(
+            f"hf://{repo} {what}; choose a repository or a branch that {REPLACEABLE}, or delete those files there yourself"
+        )
 
 
 @contextmanager

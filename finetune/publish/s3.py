@@ -5,9 +5,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from finetune.base.errors import UserError, one_line
+from finetune.publish.record import REPLACEABLE, checksum
 from finetune.publish.sagemaker import write_archive
 
 NAME = "model.tar.gz"
+# Our record, in the object's metadata. S3 sets metadata and content together, so who replaces one also replaces the other.
+RECORD = "finetune-publish-sha256"
 
 
 def parse_destination(url: str) -> str:
@@ -41,19 +44,23 @@ def publish(export: Path, destination: str) -> str:
 
 
 def upload(file: Path, url: str):
-    """Uploads a file to an S3 URL; raises UserError if S3 refuses it."""
+    """Uploads a file to an S3 URL with our record.
+
+    Raises UserError if S3 refuses it, and if the object there was not published by this project.
+    """
     try:
         import s3fs
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
     except ImportError:
         raise UserError("s3:// needs s3fs; run `make publish`, or `pip install -r requirements-publish.txt`") from None
 
-    bucket = urlsplit(url).netloc
+    bucket, sum_ = urlsplit(url).netloc, checksum(file)
     # Asking for the bucket first finds mistakes before many megabytes are sent.
     try:
         filesystem = s3fs.S3FileSystem(skip_instance_cache=True)
         filesystem.call_s3("head_bucket", Bucket=bucket)
-        filesystem.put_file(str(file), url)
+        check_ours(filesystem, url)
+        filesystem.put_file(str(file), url, Metadata={RECORD: sum_, f"{RECORD}-size": str(file.stat().st_size)})
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise UserError(
             f"there are no credentials for {url} ({one_line(error)}); set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
@@ -70,3 +77,15 @@ def upload(file: Path, url: str):
         raise UserError(
             f"{url} was not written ({one_line(error)[:300]}); check the network and publish again"
         ) from None
+
+
+def check_ours(filesystem, url: str):
+    """Raises UserError if an object lies at an S3 URL that this project did not publish; `filesystem` is s3fs's."""
+    bucket, key, _ = filesystem.split_path(url)
+    try:
+        head = filesystem.call_s3("head_object", Bucket=bucket, Key=key)
+    except FileNotFoundError:
+        return
+    metadata = head.get("Metadata", {})
+    if RECORD not in metadata or metadata.get(f"{RECORD}-size") != str(head["ContentLength"]):
+        raise UserError(f"{url} was not published by this project; choose a key that {REPLACEABLE}")

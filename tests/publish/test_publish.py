@@ -24,7 +24,8 @@ from finetune.base.files import csv_writer
 from finetune.publish import __main__ as command_line
 from finetune.publish import folder as publish_folder
 from finetune.publish import s3 as publish_s3
-from finetune.publish.folder import SUMS, relative_files
+from finetune.publish.record import SUMS, record_of, relative_files
+from finetune.publish.s3 import RECORD
 from finetune.publish.sagemaker import PACKAGES, write_archive
 from finetune.publish.sagemaker_handler import input_fn, output_fn
 from finetune.runtime.classifier import Classifier
@@ -264,7 +265,7 @@ def test_a_link_into_the_exported_folder_is_refused_too(project, refused_here, t
     assert "cannot publish into models/export" in refused_here(project, tmp_path / "link" / "sub")
     assert contents(project.folder / "models/export") == before
     (tmp_path / "round").symlink_to(tmp_path / "round")
-    assert "is not a folder" in refused_here(project, tmp_path / "round")
+    assert "is not a folder but a link" in refused_here(project, tmp_path / "round")
 
 
 @pytest.mark.parametrize("place", ["/", ".", "..", "./", "models/..", "link"])
@@ -510,9 +511,9 @@ def test_a_kill_during_the_copy_leaves_the_earlier_one_and_the_next_run_cleans_u
     )
     assert exported.run(sys.executable, "-c", script, check=False).returncode == -signal.SIGKILL
     assert contents(target) == before
-    assert len(list(tmp_path.iterdir())) == 2
-    # The same for a kill between the two renames: the earlier copy lies beside the destination.
-    target.rename(tmp_path / ".model.before")
+    (left,) = (path for path in tmp_path.iterdir() if path != target)
+    # The same for a kill between the two renames: the earlier copy lies in the temporary folder.
+    target.rename(left / "before")
     assert exported.run(sys.executable, "-c", script, check=False).returncode == -signal.SIGKILL
     assert contents(target) == before
     publish_folder.publish(export, target)
@@ -664,7 +665,7 @@ def test_a_key_is_a_folder_unless_it_names_an_archive():
 
 
 def test_an_upload_to_s3_that_breaks_leaves_the_old_object(exported, s3):
-    s3.write("models", "cut/model.tar.gz", b"the old one")
+    s3.write("models", "cut/model.tar.gz", b"the old one", **{RECORD: "0", f"{RECORD}-size": "11"})
     with s3.cut_in_the_middle() as cut:
         message = refusal(
             send(exported, "s3://models/cut", **s3.environment | {"AWS_ENDPOINT_URL": cut.url, "AWS_MAX_ATTEMPTS": "1"})
@@ -672,6 +673,15 @@ def test_an_upload_to_s3_that_breaks_leaves_the_old_object(exported, s3):
     assert cut.broken > 0
     assert "s3://models/cut/model.tar.gz was not written" in message
     assert s3.read("models", "cut/model.tar.gz") == b"the old one"
+
+
+def test_only_an_object_that_this_project_published_is_replaced(exported, s3):
+    succeeded(send(exported, "s3://models/twice", **s3.environment))
+    succeeded(send(exported, "s3://models/twice", **s3.environment))
+    s3.write("models", "twice/model.tar.gz", b"another model")
+    message = refusal(send(exported, "s3://models/twice", **s3.environment))
+    assert message.startswith("s3://models/twice/model.tar.gz was not published by this project; choose a key that")
+    assert s3.read("models", "twice/model.tar.gz") == b"another model"
 
 
 def test_mistakes_about_s3_end_in_one_line(exported, s3):
@@ -691,15 +701,49 @@ def test_mistakes_about_s3_end_in_one_line(exported, s3):
 # To the Hub.
 
 
+def with_record(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Files as published: with the list of their checksums."""
+    return files | {SUMS: record_of({name: hashlib.sha256(content).hexdigest() for name, content in files.items()})}
+
+
+MINE = {"README.md": b"mine", "config.json": b"{}"}
+PUBLISHED = with_record({"README.md": b"the old one", "model.safetensors": b"w" * 2000})
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (MINE, "holds README.md, which was not published there"),
+        (MINE | {SUMS: b"0  README.md\n"}, "holds a SHA256SUMS that this version did not write or that was edited"),
+        (PUBLISHED | {"thesis.txt": b"years"}, "holds thesis.txt, which was not published there"),
+        (PUBLISHED | {"README.md": b"edited"}, "was published, but README.md has changed since"),
+        (PUBLISHED | {"model.safetensors": b"v" * 2000}, "was published, but model.safetensors has changed since"),
+        (
+            {name: content for name, content in PUBLISHED.items() if name != "model.safetensors"},
+            "was published, but model.safetensors has changed since",
+        ),
+    ],
+)
+def test_a_repository_with_files_that_were_not_published_by_this_project_stays_unchanged(exported, hub, files, reason):
+    hub.push("owner/film", files)
+    message = refusal(send(exported, "hf://owner/film", **hub_settings(hub)))
+    assert message.startswith(f"hf://owner/film {reason}")
+    assert message.endswith("or delete those files there yourself")
+    assert hub.files("owner/film") == files
+    assert not [line for line in hub.requests if "/commit/" in line]
+
+
 def test_a_repository_on_the_hub_gets_the_folder_in_one_commit_and_loses_old_files(exported, hub, tmp_path):
-    export = contents(exported.folder / "models/export")
+    export = with_record(contents(exported.folder / "models/export"))
     printed = succeeded(publish(exported, "hf://owner/film", "--private", **hub_settings(hub)))
     assert f"published to {hub.url}/owner/film/commit/" in printed
     assert {name: content for name, content in hub.files("owner/film").items() if name != ".gitattributes"} == export
     assert hub.repositories["owner/film"].private
     assert len([line for line in hub.requests if "/commit/" in line]) == 1
 
-    hub.push("owner/film", hub.files("owner/film") | {"old.bin": b"of an earlier model", "README.md": b"old"})
+    # An earlier model with another file and another card.
+    earlier = contents(exported.folder / "models/export") | {"old.bin": b"x" * 2000, "README.md": b"old"}
+    hub.push("owner/film", with_record(earlier) | {".gitattributes": b"*.bin filter=lfs\n"})
     hub.requests.clear()
     succeeded(send(exported, "hf://owner/film", **hub_settings(hub)))
     assert {name: content for name, content in hub.files("owner/film").items() if name != ".gitattributes"} == export
@@ -722,11 +766,18 @@ def test_a_branch_gets_the_folder_and_main_stays_unchanged(exported, hub):
     hub.push("owner/film", {"README.md": b"the old one"})
     succeeded(send(exported, "hf://owner/film@next", **hub_settings(hub)))
     assert hub.files("owner/film") == {"README.md": b"the old one"}
-    assert hub.files("owner/film", "next") == contents(exported.folder / "models/export")
+    published = with_record(contents(exported.folder / "models/export"))
+    assert hub.files("owner/film", "next") == published
+    succeeded(send(exported, "hf://owner/film@next", **hub_settings(hub)))
+    # A branch with a commit of its own follows the rule.
+    hub.push("owner/film", published | {"README.md": b"edited on the web"}, "next")
+    hub.push("owner/film", {"README.md": b"the old one"})
+    message = refusal(send(exported, "hf://owner/film@next", **hub_settings(hub)))
+    assert "owner/film was published, but README.md has changed since" in message
 
 
 def test_a_killed_upload_to_the_hub_leaves_the_repository_unchanged(exported, hub):
-    hub.push("owner/film", {"README.md": b"the old one"})
+    hub.push("owner/film", with_record({"README.md": b"the old one"}))
     weights = hashlib.sha256((exported.folder / "models/export/model.safetensors").read_bytes()).hexdigest()
     hub.silent.add(weights)
     sending = subprocess.Popen(
@@ -740,24 +791,24 @@ def test_a_killed_upload_to_the_hub_leaves_the_repository_unchanged(exported, hu
     finally:
         sending.kill()
         sending.communicate()
-    assert hub.files("owner/film") == {"README.md": b"the old one"}
+    assert hub.files("owner/film") == with_record({"README.md": b"the old one"})
     hub.silent.clear()
     succeeded(send(exported, "hf://owner/film", **hub_settings(hub)))
-    assert hub.files("owner/film") == contents(exported.folder / "models/export")
+    assert hub.files("owner/film") == with_record(contents(exported.folder / "models/export"))
 
 
 def test_a_broken_connection_is_retried_and_a_refused_file_ends_in_one_line(exported, hub):
-    hub.push("owner/film", {"README.md": b"the old one"})
+    hub.push("owner/film", with_record({"README.md": b"the old one"}))
     weights = hashlib.sha256((exported.folder / "models/export/model.safetensors").read_bytes()).hexdigest()
     hub.statuses[weights] = 403
     message = refusal(send(exported, "hf://owner/film", **hub_settings(hub)))
     assert "the Hub refused owner/film with status 403" in message
-    assert hub.files("owner/film") == {"README.md": b"the old one"}
+    assert hub.files("owner/film") == with_record({"README.md": b"the old one"})
     hub.statuses.clear()
     hub.breaks[weights] = 1
     succeeded(send(exported, "hf://owner/film", **hub_settings(hub)))
     assert hub.breaks[weights] == 0
-    assert hub.files("owner/film") == contents(exported.folder / "models/export")
+    assert hub.files("owner/film") == with_record(contents(exported.folder / "models/export"))
 
 
 def test_mistakes_about_the_hub_end_in_one_line_and_create_nothing(exported, hub):

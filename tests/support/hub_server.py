@@ -160,7 +160,8 @@ class Handler(BaseHTTPRequestHandler):
             recursive = parse_qs(url.query).get("recursive", ["false"])[0].lower() == "true"
             entries = self.tree(files, parts.get("path", ""), recursive)
             return self.json(entries) if entries else self.refuse(404, "EntryNotFound", "no such folder")
-        siblings = [{"rfilename": name} for name in files]
+        blobs = parse_qs(url.query).get("blobs", ["false"])[0].lower() == "true"
+        siblings = [{"rfilename": name} | (blob(content) if blobs else {}) for name, content in files.items()]
         return self.json({"id": parts["repo"], "sha": commit, "private": False, "tags": [], "siblings": siblings})
 
     def respond_to_write(self):
@@ -335,6 +336,14 @@ class Handler(BaseHTTPRequestHandler):
                 hub.breaks[end] -= 1
                 return True
         return False
+
+
+def blob(content: bytes) -> dict:
+    """What the Hub knows about a file's content."""
+    known = {"size": len(content), "blobId": oid(content)}
+    if len(content) > LARGE:
+        known["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+    return known
 
 
 def oid(content: bytes) -> str:

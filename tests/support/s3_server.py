@@ -38,8 +38,8 @@ class S3:
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         )
 
-    def write(self, bucket: str, key: str, content: bytes):
-        self.client.put_object(Bucket=bucket, Key=key, Body=content)
+    def write(self, bucket: str, key: str, content: bytes, **metadata: str):
+        self.client.put_object(Bucket=bucket, Key=key, Body=content, Metadata=metadata)
 
     def read(self, bucket: str, key: str) -> bytes:
         return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -62,7 +62,9 @@ class S3:
                 connection.request("HEAD", self.path, headers=dict(self.headers))
                 response = connection.getresponse()
                 self.send_response(response.status)
-                self.send_header("Content-Length", "0")
+                for name, value in response.getheaders():
+                    if name.lower() in ("content-length", "content-type") or name.lower().startswith("x-amz-"):
+                        self.send_header(name, value)
                 self.end_headers()
                 connection.close()
 
