@@ -4,6 +4,7 @@
 """
 
 import difflib
+import errno
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import fsspec
@@ -27,6 +29,8 @@ from finetune.sources.compressed import file_kind
 EXPERIMENTS = "/.dvc/tmp/exps/"  # where DVC runs the experiments of `--queue` and `--temp`
 # Pip's messages about each failed attempt, and after the last one.
 UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
+# Deflate reaches 1,000 to 1 only on repeated bytes; texts reach 10, tables of a few different rows 100.
+BOMB_RATIO, BOMB_SIZE = 200, 1_000_000_000
 WEAKENING = (
     "PIP_NO_BINARY",
     "PIP_PREFER_BINARY",
@@ -170,14 +174,43 @@ def unzipped(archive: Path, member: str, folder: Path, uri: str) -> Path:
                 near = difflib.get_close_matches(member, zipped.namelist(), n=3, cutoff=0.4)
                 hint = f"; did you mean {' or '.join(near)}?" if near else ""
                 raise UserError(f"{uri}: there is no {member} in {archive.name}{hint}")
-            # extractall neutralises names that point outside the folder.
+            check_members(archive, [info for info in zipped.infolist() if info.filename in set(names)])
             zipped.extractall(folder / "unzipped", names)
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise UserError(f"{archive} is damaged ({one_line(error)}); get it again") from None
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+            raise
         # It needs a password, or uses a compression that Python does not support.
         raise UserError(f"{archive} cannot be unpacked ({one_line(error)}); unpack it yourself") from None
     return folder / "unzipped" / member
+
+
+def check_members(archive: Path, members: list[zipfile.ZipInfo]):
+    """Raises UserError for names that lead outside or meet, and for a size that no table or model reaches.
+
+    A name such as `model/../config.json` would become `model/config.json`, and the last of two equal names would win. Python
+    never unpacks more bytes than the archive declares, so the declared sizes are a bound.
+    """
+    for member in members:
+        if not stays_inside(member.filename):
+            raise UserError(
+                f"{archive.name} holds {member.filename[:80]!r}, which leads outside its folder or is no plain path; get another archive"
+            )
+    names = [member.filename.rstrip("/") for member in members]
+    counts = Counter(names)
+    files = {member.filename for member in members if not member.is_dir()}
+    parents = {above.as_posix() for name in names for above in PurePosixPath(name).parents}
+    if twice := sorted(name for name in files if counts[name] > 1 or name in parents)[:1]:
+        raise UserError(
+            f"{archive.name} holds {twice[0]!r} twice; get an archive in which each name stands for one file"
+        )
+    size, packed = (sum(getattr(member, key) for member in members) for key in ("file_size", "compress_size"))
+    if size > BOMB_SIZE and size > BOMB_RATIO * packed:
+        raise UserError(
+            f"{archive.name} would grow from {packed / 1e6:.1f} MB to {size / 1e6:.0f} MB, as zip bombs do; "
+            "if the file is right, unpack it yourself and name the result"
+        )
 
 
 def remote_file(uri: str, folder: Path) -> Path:

@@ -21,6 +21,8 @@ INDEX = "model.safetensors.index.json"
 WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")
 # Keys by which a checkpoint asks transformers to run its own Python, and the names of such files.
 RUNS_CODE = {"config.json": ("auto_map", "custom_pipelines"), "tokenizer_config.json": ("auto_map",)}
+# A repository on the Hub here would be downloaded and run as a kernel. https://huggingface.co/docs/transformers/kernel_doc
+KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
 CODE = ("configuration_*.py", "modeling_*.py", "tokenization_*.py")
 # `modules.json` and its folders say how a sentence encoder pools.
 NEEDED = (
@@ -77,6 +79,9 @@ def refuse_code(folder: Path, uri: str):
         for key in keys
         if check_object(folder / name, uri).get(key)
     ]
+    if (folder / "config.json").is_file():
+        config = check_object(folder / "config.json", uri)
+        asks += [f"config.json has {key}" for key in KERNELS if "/" in str(config.get(key))]
     files = sorted(path.name for pattern in CODE for path in folder.glob(pattern))
     if asks or files:
         raise UserError(
@@ -89,7 +94,7 @@ def check_object(path: Path, uri: str) -> dict:
     """Content of a JSON file that holds an object; raises UserError for anything else."""
     try:
         value = read_json(path)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # too deeply nested
         raise UserError(f"{uri}: {path.name} is not JSON ({one_line(error)}); get the model again") from None
     if not isinstance(value, dict):
         raise UserError(f"{uri}: {path.name} must hold a JSON object, found a {type(value).__name__}")
@@ -108,6 +113,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 def check_weights(path: Path, uri: str):
     """Raises UserError when a weight file is missing or shorter than its header says."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait forever
+        raise UserError(f"{uri}: {path.name} is no file; get the model again")
     try:
         with safe_open(path, framework="np"):
             pass

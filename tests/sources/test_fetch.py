@@ -194,11 +194,52 @@ def test_a_local_path_is_used_in_place(workdir, folder):
 def test_a_member_of_a_local_archive_is_extracted(workdir, folder):
     with zipfile.ZipFile("x.zip", "w") as archive:
         archive.writestr("inner.csv", CSV)
-        archive.writestr("model/../../../out.txt", "stays inside")
+        archive.writestr("model/../../../out.txt", "elsewhere")
     assert local_path("x.zip#inner.csv", folder).read_bytes() == CSV
-    local_path("x.zip#model", folder)
-    assert all(folder in file.parents for file in workdir.rglob("out.txt"))
-    assert not (workdir.parent / "out.txt").exists()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["model/../../../out.txt"], "holds 'model/../../../out.txt', which leads outside its folder"),
+        (["model/a", "model/../model/a"], "holds 'model/../model/a', which leads outside its folder"),
+        (["model/a\\..\\b"], "which leads outside its folder or is no plain path"),
+        (["model/a", "model/a"], "holds 'model/a' twice"),
+        (["model/a", "model/a/b"], "holds 'model/a' twice"),
+        ([f"model/{'a' * 300}"], "cannot be unpacked ("),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_names_in_an_archive_that_lead_elsewhere_or_meet_are_refused(workdir, folder, names, message, compression):
+    with zipfile.ZipFile("x.zip", "w", compression) as archive:
+        for number, name in enumerate(names):
+            archive.writestr(name, str(number))
+    assert message in refusal("x.zip#model", folder)
+    assert not [path for path in workdir.parent.rglob("*") if path.is_file() and path.name != "x.zip"]
+
+
+def test_a_link_in_an_archive_becomes_a_plain_file(workdir, folder):  # noqa: ARG001, the current folder
+    link = zipfile.ZipInfo("model/link")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    unpacked = local_path("x.zip#model", folder) / "link"
+    assert not unpacked.is_symlink()
+    assert unpacked.read_text() == "/etc/passwd"
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(workdir, folder):  # noqa: ARG001, the current folder
+    """1.2 GB of zeros in 1.2 MB, a ratio of about 1,000."""
+    with zipfile.ZipFile("x.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        with archive.open("zeros.csv", "w") as member:
+            for _ in range(1200):
+                member.write(bytes(1_000_000))
+    message = refusal("x.zip#zeros.csv", folder)
+    assert re.fullmatch(
+        r"x.zip would grow from 1\.\d MB to 1200 MB, as zip bombs do; if the file is right, .*", message
+    )
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(

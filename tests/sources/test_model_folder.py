@@ -1,11 +1,15 @@
 """A pretrained model's folder: incomplete ones are refused, and only the needed files are copied."""
 
 import json
+import os
+import pickle
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from transformers import BertConfig, BertModel
 
 from finetune.base.errors import UserError
 from finetune.sources.model_folder import check_checkpoint, copy_checkpoint, weight_files
@@ -75,6 +79,9 @@ def test_a_missing_part_is_named(checkpoint, name, message):
     [
         ("config.json", b"{", "URI: config.json is not JSON (Expecting"),
         ("config.json", b"\xff", "URI: config.json is not JSON ('utf-8' codec"),
+        ("config.json", b"[" * 100_000, "URI: config.json is not JSON ("),
+        (INDEX, b'{"a":' * 100_000, f"URI: {INDEX} is not JSON ("),
+        (SHARDS[0], (2**62).to_bytes(8, "little") + b"{}", f"URI: {SHARDS[0]} is damaged or missing ("),
         ("config.json", b"[]", "URI: config.json must hold a JSON object, found a list"),
         (INDEX, b"{", f"URI: {INDEX} is not JSON ("),
         (INDEX, b"{}", f"URI: {INDEX} has no weight_map; get the model again"),
@@ -123,6 +130,31 @@ def test_weights_that_were_cut_short_are_reported(checkpoint):
     assert refusal(checkpoint).startswith("URI: model.safetensors is damaged or missing (")
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_shard_that_is_no_file_is_refused_and_not_waited_for(sharded, make):
+    (sharded / SHARDS[1]).unlink()
+    make(sharded / SHARDS[1])
+    assert refusal(sharded) == f"URI: {SHARDS[1]} is no file; get the model again"
+
+
+def test_pickled_weights_are_loaded_without_running_their_code(checkpoint, tmp_path):
+    """The pickle calls a function that would leave a file; torch refuses it with `weights_only`."""
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    (checkpoint / "model.safetensors").unlink()
+    BertConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=2
+    ).save_pretrained(checkpoint)
+    torch.save({"weight": Evil()}, checkpoint / "pytorch_model.bin")
+    check_checkpoint(checkpoint, "URI")
+    with pytest.raises(pickle.UnpicklingError, match="[Ww]eights.only"):
+        BertModel.from_pretrained(checkpoint)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_missing_shard_is_named(sharded):
     (sharded / SHARDS[1]).unlink()
     assert refusal(sharded).startswith(f"URI: {SHARDS[1]} is damaged or missing (")
@@ -143,6 +175,8 @@ def test_a_missing_shard_is_named(sharded):
             "tokenizer_config.json has auto_map",
         ),
         ("modeling_new.py", "raise SystemExit", "modeling_new.py"),
+        ("config.json", '{"attn_implementation": "owner/kernel"}', "config.json has attn_implementation"),
+        ("config.json", '{"_attn_implementation": "o/k@v1:f"}', "config.json has _attn_implementation"),
     ],
 )
 def test_code_of_a_checkpoint_is_refused_and_not_run(checkpoint, name, content, reason):
