@@ -1,11 +1,11 @@
 # The server with the exported model: docker build -t classifier . && docker run -p 8000:8000 classifier
-# The image holds slim Python, the packages of requirements-serve.txt, the package `finetune` and one ONNX file.
-FROM python:3.11.14-slim-bookworm AS model
+# The digest is that of the index for all processors. The image holds slim Python, the packages of requirements-serve.txt, the package `finetune` and one ONNX file.
+FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS model
 COPY models/export/ /model/
 # The server prefers the int8 file; if export kept it, the fp32 one would only take space.
 RUN rm -f /model/model.safetensors && if [ -f /model/onnx/model_int8.onnx ]; then rm /model/onnx/model.onnx; fi
 
-FROM python:3.11.14-slim-bookworm
+FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 SERVE_HOST=0.0.0.0 SERVE_PORT=8000 SERVE_FOLDER=/app/model
 WORKDIR /app
 COPY requirements-serve.txt constraints.txt ./

@@ -64,7 +64,7 @@ def test_it_installs_the_pipelines_pinned_versions_and_no_torch():
 
 def test_the_image_is_pinned_and_the_server_runs_neither_as_root_nor_in_a_shell():
     for image in arguments("FROM", LINES):
-        assert re.match(r"python:3\.11\.\d+-slim-\w+( AS \w+)?$", image)
+        assert re.match(r"python:3\.11\.\d+-slim-\w+@sha256:[0-9a-f]{64}( AS \w+)?$", image)
     assert int(arguments("USER")[-1]) > 0
     assert [word for word, _ in LAST].index("USER") > max(
         index for index, (word, _) in enumerate(LAST) if word in ("RUN", "COPY")

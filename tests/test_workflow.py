@@ -4,15 +4,20 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
 JOBS = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+# setuptools comes with Python's venv, so pip does not fetch it.
+FOUND_ANYWHERE = {"setuptools", "pip"}
 STEPS = [step for job in JOBS.values() for step in job["steps"]]
 
 
@@ -31,7 +36,7 @@ def test_the_workflow_matches_githubs_schema():
 
 
 def test_the_workflow_has_no_known_weakness():
-    done = tool("zizmor", "--offline", "--config", str(ROOT / ".github/zizmor.yml"), str(WORKFLOW))
+    done = tool("zizmor", "--offline", str(WORKFLOW))
     assert done.returncode == 0, done.stdout
 
 
@@ -45,6 +50,47 @@ def test_only_the_job_that_comments_may_write_and_it_runs_no_code_of_the_pull_re
     }
     assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
     assert not any("checkout" in step.get("uses", "") for step in JOBS["comment"]["steps"])
+
+
+def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it():
+    """A tag can be moved to other code, a commit cannot."""
+    used = re.findall(r"uses: *(.+)", WORKFLOW.read_text(encoding="utf-8"))
+    assert len(used) == len([step for step in STEPS if "uses" in step])
+    assert [line for line in used if not re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("requirements*.txt")) + [ROOT / "constraints.txt"], ids=lambda path: path.name
+)
+def test_every_requirement_is_pinned_to_one_version_and_names_no_other_place(path):
+    lines = [line.partition(" #")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert pins
+    assert [
+        pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[0-9][0-9A-Za-z.+!]*", pin)
+    ] == []
+
+
+def test_every_installed_requirement_of_a_requirement_is_pinned_too():
+    """Otherwise pip would take the newest version of what a pinned package pulls in."""
+    texts = [path.read_text(encoding="utf-8") for path in (*ROOT.glob("requirements*.txt"), ROOT / "constraints.txt")]
+    pins = {
+        canonicalize_name(name) for text in texts for name in re.findall(r"^([\w.-]+)(?:\[.*\])?==", text, re.MULTILINE)
+    }
+    missing, seen, waiting = set(), set(), set(pins)
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        try:
+            needs = [Requirement(line) for line in metadata.requires(name) or []]
+        except metadata.PackageNotFoundError:  # for another platform, or not installed here
+            continue
+        needed = {
+            canonicalize_name(need.name) for need in needs if not need.marker or need.marker.evaluate({"extra": ""})
+        }
+        missing |= needed - pins
+        waiting |= needed - seen
+    assert missing - FOUND_ANYWHERE == set()
 
 
 def test_make_targets_and_scripts_that_the_workflow_calls_exist():

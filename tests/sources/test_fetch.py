@@ -191,7 +191,7 @@ def test_a_local_path_is_used_in_place(workdir, folder):
     assert local_path(".", folder) == Path(".")
 
 
-def test_a_member_of_a_local_archive_is_extracted(workdir, folder):
+def test_a_member_of_a_local_archive_is_extracted(workdir, folder):  # noqa: ARG001, the current folder
     with zipfile.ZipFile("x.zip", "w") as archive:
         archive.writestr("inner.csv", CSV)
         archive.writestr("model/../../../out.txt", "elsewhere")
