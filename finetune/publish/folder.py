@@ -53,10 +53,10 @@ def difference(folder: Path, complete: bool = True) -> str | None:
 
     Unless `complete`, files of the publication may be missing.
     """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        return "is a link or no folder"
     # Folders and links too: replacing the publication would delete them all.
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
-    if not paths and (folder.is_dir() or not os.path.lexists(folder)):
-        return None
     record = folder / SUMS
     sums = recorded(record.read_bytes()) if record.is_file() and not record.is_symlink() else {}
     needed = {above.as_posix() for name in sums for above in Path(name).parents}

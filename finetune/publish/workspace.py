@@ -35,10 +35,12 @@ def workspace(destination: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def put_back(work: Path, destination: Path):
-    """Moves the earlier copy to its place, if that is free."""
-    if (work / BEFORE).is_dir() and not os.path.lexists(destination):
+def put_back(work: Path, destination: Path) -> bool:
+    """Moves the earlier copy to its place, if that is free; returns whether it did."""
+    free = os.path.lexists(work / BEFORE) and not os.path.lexists(destination)
+    if free:
         (work / BEFORE).rename(destination)
+    return free
 
 
 @contextmanager
@@ -69,9 +71,9 @@ def leftovers(destination: Path, difference: Callable[..., str | None]) -> list[
         with locked(work) as held:
             if not held:
                 continue
-            if not difference(work / BEFORE):
-                put_back(work, destination)
-            if any(work.iterdir()) and is_ours(work, difference):
+            restored = not difference(work / BEFORE) and put_back(work, destination)
+            # An empty folder may be one that another publication is about to lock.
+            if (restored or any(work.iterdir())) and is_ours(work, difference):
                 shutil.rmtree(work, ignore_errors=True)
             else:
                 kept.append(work)

@@ -223,16 +223,23 @@ def test_what_is_written_to_the_old_copy_during_the_publication_is_kept(export, 
     assert (kept / "thesis.txt").read_text() == "years of work"
 
 
-def test_what_appears_at_the_destination_during_the_publication_stays(export, around, monkeypatch):
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_appears_at_the_destination_during_the_publication_is_kept(export, around, tmp_path, monkeypatch, kind):
     real = folder.copy_with_record
+    elsewhere = tmp_path / "elsewhere"
+    publish(export, elsewhere)
 
     def copy_and_appear(source, work):
         real(source, work)
-        (around / "out").symlink_to(export)
+        if kind == "link":
+            (around / "out").symlink_to(elsewhere)
+        else:
+            (around / "out").write_text("years of work")
 
     monkeypatch.setattr(folder, "copy_with_record", copy_and_appear)
-    before = found(export)
-    with pytest.raises((UserError, OSError)):
-        publish(export, around / "out")
-    assert found(export) == before
-    assert (around / "out").is_symlink()
+    line = publish(export, around / "out")
+    assert published(FILES, around / "out")
+    assert published(FILES, elsewhere)
+    (kept,) = (path for path in around.iterdir() if path.name != "out")
+    assert f"; kept {kept}, which" in line
+    assert kept.is_symlink() if kind == "link" else kept.read_text() == "years of work"
