@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from urllib.parse import urljoin, urlsplit
 
 import fsspec
 from fsspec.callbacks import TqdmCallback
@@ -220,7 +221,7 @@ def remote_file(uri: str, folder: Path) -> Path:
     bar = {"unit": "B", "unit_scale": True, "disable": None}
     try:
         # Some file systems connect at this point.
-        filesystem, path = fsspec.url_to_fs(uri)
+        filesystem, path = fsspec.url_to_fs(uri, **encrypted_only(uri))
         filesystem.get_file(path, str(target), callback=TqdmCallback(tqdm_kwargs=bar))
     except (ImportError, ValueError) as error:
         raise UserError(f"{uri} cannot be opened: {one_line(error)}") from None
@@ -236,6 +237,24 @@ def remote_file(uri: str, folder: Path) -> Path:
             f"{uri} cannot be read ({type(error).__name__}: {one_line(error)}); check the network and run `dvc repro` again"
         ) from None
     return target
+
+
+def encrypted_only(uri: str) -> dict:
+    """Options of fsspec that refuse a redirect from https to an address without encryption; none for other addresses."""
+    if not uri.startswith("https://"):
+        return {}
+    from aiohttp import TraceConfig
+
+    async def refuse(_session, _context, redirect):
+        target = redirect.response.headers.get("Location", "")
+        if urlsplit(urljoin(str(redirect.url), target)).scheme != "https":
+            raise ValueError(
+                f"the server redirects to {target[:80]!r}, which is not encrypted; name an address that stays https"
+            )
+
+    trace = TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    return {"client_kwargs": {"trace_configs": [trace]}}
 
 
 def check_sha256(path: Path, expected: str | None, key: str) -> str:

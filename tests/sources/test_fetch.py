@@ -5,12 +5,22 @@ import io
 import os
 import re
 import resource
+import ssl
 import subprocess
+import sys
 import tarfile
+import threading
 import zipfile
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from finetune.base.errors import UserError
 from finetune.sources.fetch import check_sha256, local_path
@@ -333,3 +343,83 @@ def test_a_wheel_of_another_name_is_refused(tmp_path, folder, pip_settings):
         pip_settings(address)
         message = refusal("pkg:pypi/reviews-pkg@1.0#reviews_pkg/data/reviews.csv", folder)
     assert "reviews-pkg" in message
+
+
+def certificate(path: Path):
+    """Writes a certificate for 127.0.0.1, signed by itself, and its key into one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + signed.public_bytes(pem))
+
+
+@contextmanager
+def encrypted(path: Path, locations: dict[str, str]):
+    """An https server on loopback that redirects these paths and answers any other with CSV; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            location = locations.get(self.path)
+            self.send_response(302 if location else 200)
+            if location:
+                self.send_header("Location", location)
+            self.send_header("Content-Length", "0" if location else str(len(CSV)))
+            self.end_headers()
+            if not location and self.command == "GET":
+                self.wfile.write(CSV)
+
+        do_HEAD = do_GET  # noqa: N815, the name that http.server calls
+
+        def log_message(self, *_):
+            """Logs nothing."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_redirect_from_https_is_followed_only_to_https(tmp_path, folder):
+    """In a process of its own, because the certificate that a client trusts is read at import."""
+    certificate(tmp_path / "pem")
+    script = (
+        "import sys; from pathlib import Path; from finetune.base.command import run\n"
+        "from finetune.sources.fetch import local_path\n"
+        "raise SystemExit(run(lambda: print(local_path(sys.argv[1], Path(sys.argv[2])).read_text())))"
+    )
+    with served({"/x.csv": CSV}) as plain:
+        locations = {"/plain.csv": f"{plain}/x.csv", "/file.csv": "file:///etc/passwd", "/near.csv": "/x.csv"}
+        with encrypted(tmp_path / "pem", locations) as address:
+            done = {
+                name: subprocess.run(
+                    [sys.executable, "-c", script, address + name, str(folder)],
+                    env=os.environ | {"SSL_CERT_FILE": str(tmp_path / "pem"), "NO_PROXY": "127.0.0.1"},
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                for name in locations
+            }
+    assert (done["/near.csv"].returncode, done["/near.csv"].stdout) == (0, CSV.decode() + "\n")
+    for name in ("/plain.csv", "/file.csv"):
+        assert (done[name].returncode, done[name].stdout) == (1, "")
+        assert f"the server redirects to {locations[name]!r}, which is not encrypted" in done[name].stderr
+        assert "Traceback" not in done[name].stderr
+    assert [path.name for path in folder.iterdir()] == ["near.csv"]
