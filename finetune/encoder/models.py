@@ -4,6 +4,7 @@ import contextlib
 import errno
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -46,7 +47,7 @@ def loading(folder) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
         raise UserError(f"the model of {folder} does not load: {one_line(error)[:300]}") from None
     finally:
         logging.set_verbosity(verbosity)

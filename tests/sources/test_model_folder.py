@@ -2,14 +2,11 @@
 
 import json
 import os
-import pickle
 import shutil
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import save_file
-from transformers import BertConfig, BertModel
 
 from finetune.base.errors import UserError
 from finetune.sources.model_folder import check_checkpoint, copy_checkpoint, weight_files
@@ -135,24 +132,6 @@ def test_a_shard_that_is_no_file_is_refused_and_not_waited_for(sharded, make):
     (sharded / SHARDS[1]).unlink()
     make(sharded / SHARDS[1])
     assert refusal(sharded) == f"URI: {SHARDS[1]} is no file; get the model again"
-
-
-def test_pickled_weights_are_loaded_without_running_their_code(checkpoint, tmp_path):
-    """The pickle calls a function that would leave a file; torch refuses it with `weights_only`."""
-
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "ran"),)
-
-    (checkpoint / "model.safetensors").unlink()
-    BertConfig(
-        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=2
-    ).save_pretrained(checkpoint)
-    torch.save({"weight": Evil()}, checkpoint / "pytorch_model.bin")
-    check_checkpoint(checkpoint, "URI")
-    with pytest.raises(pickle.UnpicklingError, match="[Ww]eights.only"):
-        BertModel.from_pretrained(checkpoint)
-    assert not (tmp_path / "ran").exists()
 
 
 def test_a_missing_shard_is_named(sharded):
