@@ -16,9 +16,10 @@ def parse_destination(path: str) -> Path:
     Raises UserError if it holds this project, as `.` and `/` do, or if something else than a folder lies there. A link is
     refused as well: what it leads to has another name, and may have another owner.
     """
-    named = Path(os.path.abspath(os.path.expanduser(path)))
-    destination = Path(os.path.realpath(named.parent)) / named.name
+    named = os.path.expanduser(path).rstrip("/") or "/"
+    above, name = os.path.split(named)
     target, here = Path(os.path.realpath(named)), Path.cwd()
+    destination = target if name in ("", ".", "..") else Path(os.path.realpath(above or ".")) / name
     if target == here or target in here.parents:
         raise UserError(f"cannot publish to {path}, which holds this project; choose a folder of its own for the model")
     if destination.is_symlink():

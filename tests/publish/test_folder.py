@@ -96,6 +96,11 @@ def test_a_link_in_the_path_above_is_resolved(export, around, tmp_path):
     assert destination == around / "out"
     publish(export, destination)
     assert published(FILES, around / "out")
+    # `..` after a link means the folder above its target, as for the system.
+    assert parse_destination(str(tmp_path / "link/../other")) == around.parent / "other"
+    (around / "deep").mkdir()
+    (tmp_path / "deep-link").symlink_to(around / "deep")
+    assert parse_destination(str(tmp_path / "deep-link/../out")) == around / "out"
 
 
 def link_for_a_file(out: Path):
