@@ -12,6 +12,7 @@ from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import write_csv
 from finetune.base.params import PARAMS, read_params
+from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
 from finetune.results.experiments import experiment_metrics, settings_digest
 from finetune.results.metrics import read_metrics
@@ -69,9 +70,9 @@ def main():
         measured = experiment_metrics(experiment_name(size), {"split.train_rows": size})
         rows += [[*point, digest] for point in points(measured)]
         write_csv(CURVE, COLUMNS, rows)
-        print(f"{rows[-2][0]} rows: accuracy {rows[-2][2]:.3f}, best baseline {rows[-1][2]:.3f}")
+        say(f"{rows[-2][0]} rows: accuracy {rows[-2][2]:.3f}, best baseline {rows[-1][2]:.3f}")
     draw(CURVE, PICTURE)
-    print(f"learning curve: {CURVE} and {PICTURE}")
+    say(f"learning curve: {CURVE} and {PICTURE}")
 
 
 if __name__ == "__main__":

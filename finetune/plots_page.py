@@ -15,6 +15,7 @@ from dvc.config import Config
 
 from finetune.base.command import run
 from finetune.base.errors import UserError
+from finetune.base.terminal import say
 
 DVC = Path(".dvc")
 PAGE = DVC / "plots.html"
@@ -33,7 +34,7 @@ def main():
     with Config(dvc_dir=str(DVC)).edit("local") as config:
         # A page that the user configured is kept.
         config.setdefault("plots", {}).setdefault("html_template", PAGE.name)
-    print(f"{PAGE}: `dvc plots` needs no network now")
+    say(f"{PAGE}: `dvc plots` needs no network now")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.params import PARAMS, check_params
+from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
 
 RECIPES = Path("recipes")
@@ -66,7 +67,7 @@ def main() -> int:
     scratch = PARAMS.with_suffix(".yaml.tmp")
     scratch.write_text(text, encoding="utf-8")
     os.replace(scratch, PARAMS)
-    print(f"params.yaml now holds the settings of {arguments.name}")
+    say(f"params.yaml now holds the settings of {arguments.name}")
     if arguments.experiment:
         return subprocess.run(["dvc", "exp", "run", "--name", arguments.name], check=False).returncode
     return 0

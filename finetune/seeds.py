@@ -16,6 +16,7 @@ from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import write_json
 from finetune.base.params import PARAMS, read_params
+from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
 from finetune.evaluation.resampling import HIGHER_IS_BETTER
 from finetune.results.experiments import experiment_metrics, settings_digest
@@ -49,14 +50,14 @@ def main():
     tests = []
     for seed in seeds:
         tests.append(experiment_metrics(f"seed-{seed}-{digest}", {"train.seed": seed})["test"])
-        print(f"seed {seed}: accuracy {tests[-1]['accuracy']:.3f}")
+        say(f"seed {seed}: accuracy {tests[-1]['accuracy']:.3f}")
     scores = {name: mean_and_spread([test[name] for test in tests]) for name in HIGHER_IS_BETTER}
     write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **scores})
     for name, score in scores.items():
         low, high = score["interval"].values()
         ends = f"[{low:.4f}, {high:.4f}], spread {score['spread']:.4f}" if score["spread"] else "for every seed"
-        print(f"{name}: mean {score['mean']:.4f} {ends}")
-    print(f"{count} seeds: {SEEDS}")
+        say(f"{name}: mean {score['mean']:.4f} {ends}")
+    say(f"{count} seeds: {SEEDS}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from tabulate import tabulate
 
 from finetune.base.command import run
 from finetune.base.errors import UserError
+from finetune.base.terminal import printable, say_lines
 from finetune.results.metrics import read_metrics
 from finetune.results.revisions import git
 from finetune.results.score_files import TABLE, check_scores
@@ -30,11 +31,11 @@ def summary(test: dict, baseline: dict) -> str:
     table = tabulate(rows, ["classifier", "accuracy", "95% interval", "macro F1", ""], disable_numparse=True)
     absent = test.get("absent")
     note = (
-        f"\nNo test row has the label {', '.join(absent)}; macro scores average over the other labels."
+        f"\nNo test row has the label {printable(', '.join(absent))}; macro scores average over the other labels."
         if absent
         else ""
     )
-    skipped = skipped_sentence(baseline)
+    skipped = skipped_sentence(baseline, printable)
     return f"{table}\n\n{gain_sentence(test, baseline)}{note}" + (f"\n{skipped}" if skipped else "")
 
 
@@ -58,9 +59,9 @@ def main():
     if missing:
         raise UserError(f"metrics/{missing[0]}.json is missing; run `make repro` first")
     check_scores(metrics, TABLE)
-    print("\n" + summary(metrics["test"], metrics["baseline"]))
+    say_lines("\n" + summary(metrics["test"], metrics["baseline"]))
     if line := changed_metrics():
-        print("\n" + line)
+        say_lines("\n" + line)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from finetune.base.errors import existing
 from finetune.base.files import write_csv
 from finetune.base.metric_files import write_metrics
 from finetune.base.params import read_params
+from finetune.base.terminal import say
 from finetune.baselines.frozen import best_draw, few_shot_block
 from finetune.baselines.regression import majority
 from finetune.baselines.tfidf import tfidf
@@ -68,9 +69,9 @@ def main():
         for name, block in metrics.items()
     ]
     write_csv(PLOTS / "accuracy.csv", ["classifier", "accuracy", "low", "high"], bars)
-    print("baseline accuracy: " + ", ".join(f"{name} {block['accuracy']:.3f}" for name, block in metrics.items()))
+    say("baseline accuracy: " + ", ".join(f"{name} {block['accuracy']:.3f}" for name, block in metrics.items()))
     for name, reason in skipped.items():
-        print(f"skipped {name}: {reason}")
+        say(f"skipped {name}: {reason}")
 
 
 if __name__ == "__main__":

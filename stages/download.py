@@ -15,6 +15,7 @@ from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import write_json
 from finetune.base.params import Data, Model, check_named_labels, read_params
+from finetune.base.terminal import say
 from finetune.sources.labels import name_of_each_value
 from finetune.sources.model_folder import copy_checkpoint
 from finetune.sources.pinned import pinned_model, pinned_rows
@@ -45,7 +46,7 @@ def download_data(data: Data):
     check_named_labels(list(dict.fromkeys(labels.values())))
     rows = {name: count.total() for name, count in counts.items()}
     write_json(RAW / "source.json", {"uri": data.uri, **pin, "rows": rows, "labels": labels})
-    print("data/raw: " + ", ".join(f"{count} {name} rows" for name, count in rows.items()))
+    say("data/raw: " + ", ".join(f"{count} {name} rows" for name, count in rows.items()))
 
 
 def download_model(model: Model):
@@ -55,7 +56,7 @@ def download_model(model: Model):
         fresh_folder(BASE, model.uri)
         copy_checkpoint(path, BASE)
     write_json(BASE / "source.json", {"uri": model.uri, **pin})
-    print(f"models/base: {model.uri}")
+    say(f"models/base: {model.uri}")
 
 
 def main():

@@ -20,6 +20,7 @@ from finetune.base.errors import UserError, existing
 from finetune.base.files import read_json, write_csv
 from finetune.base.metric_files import write_metrics
 from finetune.base.params import read_params
+from finetune.base.terminal import say
 from finetune.encoder.models import trained_classifier
 from finetune.evaluation.evaluated import score
 from finetune.evaluation.plots import write_accuracy, write_plots, write_slices
@@ -76,7 +77,7 @@ def main():
     write_accuracy(PLOTS, evaluated.metrics["test"])
     write_slices(PLOTS, evaluated.slices)
     accuracy, interval, gain = (evaluated.metrics["test"][name] for name in ("accuracy", "interval", "gain"))
-    print(
+    say(
         f"test accuracy {accuracy:.3f} [{interval['low']:.3f}, {interval['high']:.3f}], "
         f"{100 * gain['value']:+.1f} points over {best} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}], p {gain['p_value']:.2g}"
     )

@@ -19,6 +19,7 @@ from finetune.base.command import run
 from finetune.base.files import read_json, write_json
 from finetune.base.metric_files import stage_metrics, write_metrics
 from finetune.base.params import Export, read_params
+from finetune.base.terminal import say
 from finetune.encoder.models import trained_classifier
 from finetune.export.card import Facts, model_card
 from finetune.export.model_name import model_name
@@ -90,7 +91,7 @@ def main():
     facts = card_facts(settings, source, measured | {"export": exported}, grouped)
     (EXPORT / "README.md").write_text(model_card(facts), encoding="utf-8")
     write_metrics("export", exported)
-    print(
+    say(
         f"models/export: reloaded, {reload['agreement']:.1%} same labels; ONNX, {exact['agreement']:.1%}; "
         f"int8 {'kept' if int8['kept'] else 'left out'}: {int8['why']}"
     )

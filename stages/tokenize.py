@@ -19,6 +19,7 @@ from finetune.base.command import run
 from finetune.base.files import read_json, write_json
 from finetune.base.metric_files import write_metrics
 from finetune.base.params import Tokenize, read_params
+from finetune.base.terminal import say
 from finetune.rows.stored import TOKENIZED, row_features, tokenised_rows
 from finetune.rows.tokenizer_fit import SAMPLE, misfit, tokenizer_fit
 from finetune.rows.tokens import (
@@ -104,9 +105,9 @@ def main():
     }
     write_metrics("data", metrics)
     for line in split_lines(metrics["rows"], dropped, split_settings):
-        print(line)
+        say(line)
     if warning := misfit(metrics["tokens"]):
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from dvclive import Live
 from finetune.base.command import run
 from finetune.base.metric_files import write_metrics
 from finetune.base.params import read_params
+from finetune.base.terminal import say
 from finetune.encoder.hardware import chosen_precision, device_name
 from finetune.encoder.models import fresh_classifier, save
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
@@ -46,9 +47,7 @@ def main():
     checkpoints = Checkpoints(key)
     lock = checkpoints.lock() if is_first else None
     if is_first:
-        print(
-            f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs, {precision} on {device_name()}"
-        )
+        say(f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs, {precision} on {device_name()}")
 
     # DVCLive must not change dvc.yaml or save an experiment: `dvc exp run` does both.
     live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if is_first else None
@@ -59,7 +58,7 @@ def main():
         return None
     live.end()
     best = fit.progress.best
-    print(f"train: {len(train) * fit.progress.epoch / seconds:.0f} rows a second, best epoch {best.epoch}")
+    say(f"train: {len(train) * fit.progress.epoch / seconds:.0f} rows a second, best epoch {best.epoch}")
 
     save(model, tokenizer, FINETUNED)
     # The model card shows the settings. Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.

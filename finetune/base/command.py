@@ -5,9 +5,9 @@ import io
 import os
 import sys
 import time
-import traceback
 
 from finetune.base.errors import Stopped, UserError, file_problem
+from finetune.base.terminal import say, say_traceback
 
 RANK_0_REPORTS = 10  # seconds
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
@@ -29,12 +29,12 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
     except UserError as error:
         problem = str(error)
     except Stopped as stop:
-        print(stop, file=sys.stderr)
+        say(stop, sys.stderr)
         return stop.status
     except MemoryError:
         problem = "out of memory; lower train.batch_size or tokenize.max_length, or close other programs"
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped", sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of the output, such as `head`, has closed it. Python's last flush must not fail because of that.
@@ -43,14 +43,12 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
     except Exception as error:
         problem = file_problem(error) if isinstance(error, OSError) else None
         if problem is None:
-            if mistake == 1:
-                raise
-            traceback.print_exc()
+            say_traceback(sys.stderr)
             return mistake
     if os.environ.get("RANK", "0") != "0":
         # Rank 0 reports and ends the others; the rest report only if it has not done so in time.
         time.sleep(RANK_0_REPORTS)
-    print(f"error: {problem}", file=sys.stderr)
+    say(f"error: {problem}", sys.stderr)
     return mistake
 
 

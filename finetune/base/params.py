@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.names import normal_name
+from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
 
 PARAMS = Path("params.yaml")
@@ -345,7 +346,7 @@ def main():
     """
     read_params("data")
     check_local_files()
-    print("params.yaml is in order")
+    say("params.yaml is in order")
 
 
 if __name__ == "__main__":

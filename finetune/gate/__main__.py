@@ -15,6 +15,7 @@ from pathlib import Path
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.params import read_params
+from finetune.base.terminal import say_lines
 from finetune.gate.against import compare_with
 from finetune.gate.page import Section, page
 from finetune.gate.thresholds import CANNOT_TELL, HOLDS, check_thresholds
@@ -41,7 +42,7 @@ def main() -> int:
             parts = chain(parts, compare_with(typed(arguments.against)))
         for status, section in parts:
             worst = max(worst, status)
-            print("\n" * bool(sections) + section.text())
+            say_lines("\n" * bool(sections) + section.text())
             sections.append(section)
         problem = None
     except UserError as error:

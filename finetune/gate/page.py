@@ -13,12 +13,16 @@ from pathlib import Path
 from tabulate import tabulate
 
 from finetune.base.errors import UserError
+from finetune.base.terminal import printable
 from finetune.results.metrics import METRICS
 from finetune.results.score_files import TABLE, check_scores
 from finetune.wording.classifiers import gain_sentence, ranked, scores_table, skipped_sentence
-from finetune.wording.markdown import code
+from finetune.wording.markdown import code, plain
 
 CURVES = METRICS / "plots/train/plots/metrics"
+MOST_ROWS = 200  # of a table on the page; data may have 1,000 labels, and each may have thresholds
+LONGEST_PAGE = 60_000  # characters; GitHub takes a comment of 65,536, and the workflow adds its notes
+PASSES = ("holds", "within noise", "better", "new")  # verdicts of rows that a long table leaves out first
 # Mermaid's own are too pale; these differ clearly from each other and from a light or dark page.
 COLOURS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb, #e36209"}}}}%%'
 
@@ -33,29 +37,36 @@ class Section:
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """As plain text."""
-        table = [tabulate(self.rows, self.header, disable_numparse=True)] if self.rows else []
-        return "\n\n".join([f"{self.title}", *table, *self.notes])
+        """As plain text, every part of it printable."""
+        cells = [[printable(cell) for cell in row] for row in self.rows]
+        table = [tabulate(cells, [*map(printable, self.header)], disable_numparse=True)] if self.rows else []
+        return "\n\n".join([printable(self.title), *table, *map(printable, self.notes)])
 
     def markdown(self) -> str:
         """As Markdown. Text from files is set as code, so that it cannot become a link, a mention or a picture."""
-        cells = [[code(cell) if cell else "" for cell in row] for row in self.rows]
-        table = [tabulate(cells, self.header, tablefmt="github", disable_numparse=True)] if self.rows else []
-        return "\n\n".join([f"## {self.title}", *table, *map(plain, self.notes)])
-
-
-def plain(text: str) -> str:
-    """A sentence in Markdown without HTML and without a mention that GitHub would notify."""
-    return text.replace("<", "&lt;").replace("@", "@\u200b")
+        rows = self.rows if len(self.rows) <= MOST_ROWS else sorted(self.rows, key=lambda row: row[-1] in PASSES)
+        cells = [[code(cell) for cell in row] for row in rows[:MOST_ROWS]]
+        left_out = len(rows) - len(cells)
+        more = [f"{left_out} more rows are left out; the command's output has them."] if left_out else []
+        header = [plain(cell) for cell in self.header]
+        table = [tabulate(cells, header, tablefmt="github", disable_numparse=True)] if self.rows else []
+        return "\n\n".join([f"## {plain(self.title)}", *table, *map(plain, [*more, *self.notes])])
 
 
 def page(verdict: str, sections: list[Section], metrics: dict[str, dict]) -> str:
-    """The whole page: verdict, the gate's tables, scores of all classifiers, charts; missing parts are left out."""
+    """The whole page: verdict, the gate's tables, scores of all classifiers, charts; missing parts are left out.
+
+    So are parts that would make the page longer than a comment may be; a sentence says so.
+    """
     parts = [f"# {verdict}", *(section.markdown() for section in sections)]
     if {"test", "baseline"} <= set(metrics):
         parts += ["## Scores on the test rows", *score_parts(metrics)]
     if (CURVES / "validation/loss.tsv").is_file() and (CURVES / "train/loss.tsv").is_file():
         parts.append(loss_chart(series(CURVES / "train/loss.tsv"), series(CURVES / "validation/loss.tsv")))
+    fit = [sum(map(len, parts[: place + 1])) <= LONGEST_PAGE for place in range(len(parts))]
+    if not all(fit):
+        parts = [part for part, fits in zip(parts, fit, strict=True) if fits]
+        parts.append("The rest is left out, because a comment has room for no more; the command's output has it.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from finetune.base.errors import UserError
+from finetune.base.terminal import say
 from finetune.runtime.classifier import Classifier
 from finetune.sources.text_encoding import START, conversion, wide_encoding
 
@@ -74,4 +75,4 @@ def answer_texts(classifier: Classifier, batches: Iterable[Sequence[str]]):
             sys.stdout.buffer.write(answer_lines(classifier, texts[start : start + CHUNK]))
             sys.stdout.buffer.flush()
     if not count:
-        print("stdin is empty, so there is no answer", file=sys.stderr)
+        say("stdin is empty, so there is no answer", sys.stderr)

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from finetune.base.errors import UserError
 from finetune.base.names import normal_name
+from finetune.base.terminal import say
 from finetune.predict.answers import CHUNK, answers
 from finetune.predict.columns import read_columns, survey
 from finetune.predict.writer import json_writer, table_writer, written_format
@@ -66,4 +67,4 @@ def answer_table(classifier: Classifier, path: Path, output: Path | None, text: 
             blank += labels.count(None)
             bar.update(len(texts))
     if blank:
-        print(f"{path}: {blank} of {rows} rows have no text and therefore no label", file=sys.stderr)
+        say(f"{path}: {blank} of {rows} rows have no text and therefore no label", sys.stderr)

@@ -12,6 +12,7 @@ import argparse
 
 from finetune.base.command import run
 from finetune.base.errors import FULL, UserError, one_line
+from finetune.base.terminal import say
 from finetune.publish import folder, hub, s3
 from finetune.publish.checks import checked_pipeline
 from finetune.runtime.classifier import EXPORTED
@@ -44,7 +45,7 @@ def main():
     try:
         destination = service.parse_destination(arguments.to)
         with checked_pipeline():
-            print(service.publish(EXPORTED, destination, **options))
+            say(service.publish(EXPORTED, destination, **options))
     except OSError as error:
         if error.errno in FULL:
             raise UserError(f"not published: no room for a copy ({one_line(error)}); free some space") from None

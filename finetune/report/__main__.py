@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from finetune.base.command import run
+from finetune.base.terminal import say
 from finetune.report.page import content, rendered
 from finetune.results.revisions import Revision, typed
 
@@ -23,7 +24,7 @@ def main():
     chosen = parser.parse_args()
     page = rendered(content(Revision(typed(chosen.against)) if chosen.against else None))
     REPORT.write_text(page, encoding="utf-8")
-    print(f"{REPORT}: {len(page.encode()) / 1000:.0f} kB; open it in any browser")
+    say(f"{REPORT}: {len(page.encode()) / 1000:.0f} kB; open it in any browser")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import uvicorn
 
 from finetune.base.command import run
 from finetune.base.errors import UserError, one_line
+from finetune.base.terminal import say
 from finetune.serve.app import create_app
 from finetune.serve.settings import read_settings, read_token
 
@@ -53,7 +54,7 @@ def main():
     )
     with listening(settings.host, settings.port) as opened:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"{settings.folder} at http://{host}:{opened.getsockname()[1]} (docs at /docs)", flush=True)
+        say(f"{settings.folder} at http://{host}:{opened.getsockname()[1]} (docs at /docs)", flush=True)
         uvicorn.Server(config).run(sockets=[opened])
 
 

@@ -13,6 +13,7 @@ from pathspec import GitIgnoreSpec
 
 from finetune.base.errors import UserError
 from finetune.base.files import read_json
+from finetune.base.terminal import say
 
 FOLDER = Path("checkpoints")
 COMPLETE = "complete.json"
@@ -75,14 +76,14 @@ class Checkpoints:
                 path for path in self.root.iterdir() if path.is_dir() and path not in (self.folder, self.features)
             ]
             if others:
-                print(
+                say(
                     f"ignored {len(others)} checkpoint{'s' * (len(others) > 1)} in {self.root} of other data, code, "
                     f"parameters or model; `rm -r {' '.join(map(str, others))}` frees their space"
                 )
         for path in sorted(self.folder.glob("checkpoint-*"), key=step_of, reverse=True):
             if is_complete(path):
                 return path
-            print(f"ignored {path}: it was cut short")
+            say(f"ignored {path}: it was cut short")
             shutil.rmtree(path)
         return None
 

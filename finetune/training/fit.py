@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from finetune.base.errors import UserError
 from finetune.base.params import Train
+from finetune.base.terminal import say
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.prediction import predict
 from finetune.training.adapters import with_adapters
@@ -168,7 +169,7 @@ class Fit:
         if path is not None:
             self.progress.load(path, PROGRESS, BEST)
             if rank() == 0:
-                print(f"train: resumes from step {self.progress.step} of {self.steps}")
+                say(f"train: resumes from step {self.progress.step} of {self.steps}")
         self.checkpoints.written = time.monotonic()
         return path
 

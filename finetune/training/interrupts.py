@@ -6,6 +6,7 @@ import sys
 import threading
 
 from finetune.base.errors import Stopped
+from finetune.base.terminal import say
 
 
 class Interrupts:
@@ -30,7 +31,7 @@ class Interrupts:
 
     def note(self, number: int, _):
         self.received = number
-        print("stopping after this step; press Ctrl-C again to stop now and lose it", file=sys.stderr)
+        say("stopping after this step; press Ctrl-C again to stop now and lose it", sys.stderr)
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
