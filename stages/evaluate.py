@@ -17,7 +17,7 @@ from datasets import Dataset
 
 from finetune.base.command import run
 from finetune.base.errors import UserError, existing
-from finetune.base.files import read_json, write_csv
+from finetune.base.files import read_json
 from finetune.base.metric_files import write_metrics
 from finetune.base.params import read_params
 from finetune.base.terminal import say
@@ -25,6 +25,7 @@ from finetune.encoder.models import trained_classifier
 from finetune.evaluation.evaluated import score
 from finetune.evaluation.plots import write_accuracy, write_plots, write_slices
 from finetune.evaluation.review_lists import COLUMNS
+from finetune.evaluation.spreadsheet import write_spreadsheet
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import clear
@@ -70,7 +71,7 @@ def main():
     PREDICTIONS.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), PREDICTIONS / "test.parquet")
     for name, rows in evaluated.tables.items():
-        write_csv(PREDICTIONS / f"{name}.csv", COLUMNS[name], rows)
+        write_spreadsheet(PREDICTIONS / f"{name}.csv", COLUMNS[name], rows)
     for name, content in evaluated.metrics.items():
         write_metrics(name, content)
     write_plots(PLOTS, labels, evaluated.probabilities, evaluated.calibrated, label_names(test), settings.bins)

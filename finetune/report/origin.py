@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from finetune.report import charts
-from finetune.report.plot_files import TRAIN, line, table
+from finetune.report.plot_files import TRAIN, line, review_list, table
 from finetune.results.revisions import Revision, git_output
 from finetune.wording.numbers import dotted, one_line
 
@@ -22,7 +22,7 @@ LISTED = 25  # rows of a list for a person to check; the file has all
 def data(revision: Revision, metrics: dict) -> dict:
     """Rows of each split, dropped rows, near-duplicates and suspicious labels."""
     checks = metrics.get("checks")
-    duplicates, suspicious = table(revision, NEAR_DUPLICATES), table(revision, SUSPICIOUS)
+    duplicates, suspicious = review_list(revision, NEAR_DUPLICATES), review_list(revision, SUSPICIOUS)
     return {
         "data": metrics.get("data"),
         "dropped": [f"{count} {why}" for why, count in metrics.get("data", {}).get("dropped", {}).items() if count],

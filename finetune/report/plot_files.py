@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 
+from finetune.evaluation.spreadsheet import read_spreadsheet
 from finetune.report import charts
 from finetune.report.charts import Figure, Point
 from finetune.results.revisions import Revision
@@ -16,6 +17,11 @@ def table(revision: Revision, path: Path) -> list[dict[str, str]]:
     if not revision.has(path):
         return []
     return list(csv.DictReader(io.StringIO(revision.text(path)), delimiter="\t" if path.suffix == ".tsv" else ","))
+
+
+def review_list(revision: Revision, path: Path) -> list[dict[str, str]]:
+    """Rows of a file in data/predictions/ for a person to look at; an empty list if it is missing."""
+    return read_spreadsheet(revision.text(path)) if revision.has(path) else []
 
 
 def line(revision: Revision, path: Path, x: str, y: str) -> list[tuple[float, float]]:

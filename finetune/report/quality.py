@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from finetune.base.errors import UserError
 from finetune.base.names import normal_name
 from finetune.report import charts, row_browser
-from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, table
+from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, review_list, table
 from finetune.results.revisions import Revision
 from finetune.wording.classifiers import described, ranked, skipped_sentence
 from finetune.wording.names import CALIBRATION, EDITS, OURS, SLICES
@@ -162,7 +162,7 @@ def behaviour(revision: Revision, metrics: dict) -> dict:
         return {
             "missing": "Behaviour under edits is in metrics/detail/evaluate/behaviour.json; `make repro` writes it."
         }
-    failures = table(revision, FAILURES)
+    failures = review_list(revision, FAILURES)
     points = [point(edit, block, edit_in_words(edit), strong=True, key="failure_rate") for edit, block in rates.items()]
     examples = [
         (row, marked(row["before"], row["after"]))

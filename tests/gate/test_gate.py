@@ -193,7 +193,22 @@ def test_text_and_markdown_hold_the_same_cells_and_markdown_lets_nothing_through
     cells = [line for line in section.markdown().splitlines() if "data.uri" in line]
     assert len(cells) == 1
     assert "`a\\|b'c ![x](y) @all`" in cells[0]
-    assert "&lt;img> @\u200ball" in section.markdown()
+    assert "\\<img\\> @\u200ball" in section.markdown()
+
+
+def test_a_page_fits_into_a_comment_and_keeps_the_rows_that_fail():
+    """Of 1,000 rows 200 stay, those that fall short first; of two sections of 40,000 characters one stays."""
+    rows = [[f"test.per_class.{number}.f1", "0.5", "at least 0.4", "holds"] for number in range(999)]
+    section = Section("Thresholds", ["metric", "found", "wanted", ""], [*rows, ["test.f1", "0", "1", "falls short"]])
+    text = page("The gate stops this", [section], {})
+    assert text.count("`holds`") == 199
+    assert text.count("`falls short`") == 1
+    assert "800 more rows are left out; the command's output has them" in text
+    assert section.text().count("  holds") == 999
+    long = Section("Notes", notes=["a" * 900] * 44)
+    text = page("The gate holds", [long, long], {})
+    assert text.count("## Notes") == 1
+    assert "a comment has room for no more" in text
 
 
 def test_the_loss_chart_has_a_point_for_every_validation():

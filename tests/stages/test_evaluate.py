@@ -38,7 +38,7 @@ def tokenized(workdir, tiny_bert):
     for split, count, classes in (("train", 60, 3), ("validation", 20, 3), ("test", 20, 2)):
         part = [row | {"label": NAMES[position % classes]} for position, row in enumerate(every[start : start + count])]
         if split == "test":
-            part[0]["text"] = every[0]["text"] + " the"  # the first training row, and a word
+            part[0]["text"] = f"={every[0]['text']} the"  # the first training row, as a formula and with a word
         rows = tokenised(tokenizer, part, NAMES)
         columns = {name: rows[name][:] for name in rows.column_names} | {
             "row": list(range(start, start + count)),
@@ -112,6 +112,7 @@ def test_the_stage_writes_every_file_with_the_same_bytes_again(tokenized):  # no
     assert checks["near_duplicates"]["train_test"] == 1
     found = [row for row in listed("near_duplicates") if (row["other_split"], row["split"]) == ("train", "test")]
     assert [(row["row"], row["other_row"]) for row in found] == [("80", "0")]
+    assert found[0]["text"].startswith("'=")  # no spreadsheet computes it
     for split, count in checks["suspicious_labels"].items():
         rows = [row for row in listed("suspicious_labels") if row["split"] == split]
         assert len(rows) == count
