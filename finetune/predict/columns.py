@@ -4,7 +4,6 @@ Columns of CSV and TSV are text. A column of JSON Lines holds numbers, booleans 
 key missing from a row is null. Parquet columns keep their types. Memory does not grow with the table.
 """
 
-import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +11,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from finetune.sources.bounds import check_column_count
 from finetune.sources.compressed import readable
 from finetune.sources.csv_rows import csv_rows
-from finetune.sources.parquet_rows import column_texts, parquet_file
+from finetune.sources.parquet_rows import column_texts, parquet_file, parquet_rows
 from finetune.sources.tables import (
-    BATCH,
     check_columns,
     check_whole,
+    json_batches,
     json_rows,
     json_text,
     json_value,
@@ -86,7 +86,7 @@ def kept(metadata: dict | None) -> dict | None:
 
 def json_survey(path: Path, text: str) -> Survey:
     rows, kinds = 0, {}
-    for where, row in json_rows(path):
+    for where, row, _ in json_rows(path):
         json_value_text(json_value(row, text, where), text, where)
         rows += 1
         for key, value in row.items():
@@ -95,6 +95,7 @@ def json_survey(path: Path, text: str) -> Survey:
                 kinds[key] = set()
             if value is not None:
                 kinds[key].add(json_kind(value))
+        check_column_count(f"{path.name}, up to {where.removeprefix(path.name + ' ')},", len(kinds))
     kinds = kinds or {text: set()}
     return Survey(rows, pa.schema([(key, TYPES.get(frozenset(seen), JSON)) for key, seen in kinds.items()]))
 
@@ -144,16 +145,14 @@ def read_columns(path: Path, text: str, schema: pa.Schema, size: int) -> Batches
 def parquet_columns(path: Path, text: str) -> Batches:
     with parquet_file(path) as table:
         (spelt,) = check_columns(path.name, [text], table.schema_arrow.names)
-        for batch in table.iter_batches(batch_size=BATCH):
-            texts = column_texts(batch.column(spelt), None, f"{path.name}: {text!r}")
-            yield texts, pa.Table.from_batches([batch])
+        for rows in parquet_rows(table, path, table.schema_arrow.names):
+            yield column_texts(rows.column(spelt).combine_chunks(), None, f"{path.name}: {text!r}"), rows
 
 
 def json_columns(path: Path, text: str, schema: pa.Schema) -> Batches:
-    rows = json_rows(path)
-    while batch := list(itertools.islice(rows, BATCH)):
-        texts = [json_value_text(json_value(row, text, where), text, where) for where, row in batch]
-        columns = [json_array([row.get(field.name) for _, row in batch], field.type) for field in schema]
+    for batch in json_batches(path):
+        texts = [json_value_text(json_value(row, text, where), text, where) for where, row, _ in batch]
+        columns = [json_array([row.get(field.name) for _, row, _ in batch], field.type) for field in schema]
         yield texts, pa.table(columns, schema=schema)
 
 

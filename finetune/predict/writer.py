@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from finetune.base import files
 from finetune.base.errors import UserError, one_line
 from finetune.predict.columns import JSON, SEPARATORS, json_line
-from finetune.sources.tables import BATCH, table_format
+from finetune.sources.bounds import BATCH
+from finetune.sources.tables import table_format
 
 # No timestamp or file name inside, so that the same rows give the same bytes.
 PACKERS = {

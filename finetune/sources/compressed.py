@@ -1,6 +1,7 @@
 """Compressed files (gz, bz2, xz, zip) opened as if they were plain, and their damage reported in one line."""
 
 import bz2
+import codecs
 import contextlib
 import gzip
 import lzma
@@ -12,6 +13,7 @@ from finetune.base.errors import UserError, one_line
 from finetune.sources.text_encoding import START, conversion, wide_encoding
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+CHUNK = 1_000_000  # bytes
 COMPRESSIONS = (*OPENERS, ".zip")
 
 
@@ -86,10 +88,12 @@ def refuse_wide_text(path: Path, decodable: bool = True):
 
 def first_undecodable_line(path: Path) -> int:
     """Number of the first line that is not UTF-8, from 1."""
+    decoder, number = codecs.getincrementaldecoder("utf-8")(), 1
     with opened(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
+        # Not line by line: a line may be as long as the file.
+        while chunk := file.read(CHUNK):
             try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    raise AssertionError("every line can be decoded")
+                number += decoder.decode(chunk).count("\n")
+            except UnicodeDecodeError as error:
+                return number + error.object.count(b"\n", 0, error.start)
+    return number  # the end of the file cuts a character

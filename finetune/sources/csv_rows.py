@@ -6,10 +6,10 @@ from pathlib import Path
 
 from finetune.base.errors import UserError, one_line
 from finetune.base.names import normal_name
+from finetune.sources.bounds import LONGEST_ROW, bounded_lines, check_column_count
 from finetune.sources.compressed import opened
-from finetune.sources.swallowed_rows import RecentLines, SwallowedRows, quoted_fields
+from finetune.sources.swallowed_rows import LongRow, RecentLines, SwallowedRows, quoted_fields
 
-LONGEST_TEXT = 100_000_000  # characters of one field; an open quote would otherwise swallow the file into memory
 QUOTES = "put a text that holds double quotes in double quotes and write each of its own twice"
 
 
@@ -17,13 +17,13 @@ def csv_rows(path: Path, separator: str) -> Iterator[list[str]]:
     """The names of the columns, then every row that is not blank, with at most as many fields as there are columns.
 
     Names come in their normal form (`finetune.base.names`); empty ones at the end of the header are left out. Raises
-    UserError, with the line, for a row with more fields than columns and for quotes that RFC 4180 does not allow or that
-    have swallowed rows.
+    UserError for too many columns and, with the line, for a row with more fields than columns or more than LONGEST_ROW
+    characters, and for quotes that RFC 4180 does not allow or that have swallowed rows.
     """
-    csv.field_size_limit(LONGEST_TEXT)
+    csv.field_size_limit(LONGEST_ROW)
     # utf-8-sig also takes the byte order mark that Excel writes.
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-        lines = RecentLines(file)
+        lines = RecentLines(bounded_lines(file))
         # Strict: a quote that does not close would silently merge the rows that follow it.
         rows = csv.reader(lines, delimiter=separator, strict=True)
         try:
@@ -31,6 +31,7 @@ def csv_rows(path: Path, separator: str) -> Iterator[list[str]]:
             if header is None:
                 raise UserError(f"{path} is empty; expected a first line with the names of the columns")
             header = column_names(header)
+            check_column_count(path, len(header))
             yield header
             lines.taken()
             swallowed = SwallowedRows(len(header), separator)
@@ -41,6 +42,12 @@ def csv_rows(path: Path, separator: str) -> Iterator[list[str]]:
                     check_row(path, rows.line_num, row, len(header), separator, taken)
                     yield row
             swallowed.refuse(path)
+        except LongRow:
+            first = rows.line_num - len(lines.recent) + 2
+            raise UserError(
+                f"{path} line {first} begins a row of more than {LONGEST_ROW:,} characters; shorten it, or, if a double quote "
+                f"there is never closed, {QUOTES}"
+            ) from None
         except csv.Error as error:
             if "end of data" in str(error):
                 first = rows.line_num - len(lines.taken()) + 1
@@ -58,12 +65,10 @@ def column_names(header: list[str]) -> list[str]:
 
 def check_row(path: Path, line: int, row: list[str], columns: int, separator: str, taken: list[str]):
     """Raises UserError for a blank before an opening quote, which makes the quote part of the text, and for too many fields."""
-    for place, field in enumerate(row):
-        if (
-            field[:1] == " "
-            and field.lstrip(" ")[:1] == '"'
-            and not quoted_fields(row, "".join(taken), separator)[place]
-        ):
+    blank = [place for place, field in enumerate(row) if field[:1] == " " and field.lstrip(" ")[:1] == '"']
+    if blank:
+        quoted = quoted_fields(row, "".join(taken), separator)
+        if not all(quoted[place] for place in blank):
             raise UserError(
                 f"{path} line {line} has a blank between a separator and a double quote; "
                 "remove the blanks after the separators"

@@ -10,15 +10,25 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from finetune.base.errors import UserError
+from finetune.sources.bounds import LONGEST_ROW
 
 MOST_VALUES = 1_000  # kept for a column; one with more is free text or an id, and says little
+LONGEST_VALUE = 1_000  # characters; a column with a longer one is free text
+ALL_VALUES = 1_000_000  # kept for all columns of a table
+
+
+class LongRow(Exception):
+    """A row has more than LONGEST_ROW characters."""
 
 
 class RecentLines:
-    """Lines of a file, for `csv.reader`; `taken()` gives those that the last row was made of."""
+    """Lines of a file, for `csv.reader`; `taken()` gives those that the last row was made of.
+
+    Raises LongRow before these have more than LONGEST_ROW characters.
+    """
 
     def __init__(self, lines: Iterable[str]):
-        self.lines, self.recent = iter(lines), []
+        self.lines, self.recent, self.characters = iter(lines), [], 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -26,25 +36,28 @@ class RecentLines:
     def __next__(self) -> str:
         line = next(self.lines)
         self.recent.append(line)
+        self.characters += len(line)
+        if self.characters > LONGEST_ROW:
+            raise LongRow
         return line
 
     def taken(self) -> list[str]:
-        lines, self.recent = self.recent, []
+        lines, self.recent, self.characters = self.recent, [], 0
         return lines
 
 
 class Column:
-    """What the undoubted rows hold in one column: up to MOST_VALUES values, and whether all are numbers."""
+    """What the undoubted rows hold in one column: up to `most` values, and whether all are numbers."""
 
-    def __init__(self):
+    def __init__(self, most: int = MOST_VALUES):
         self.values: set[str] | None = set()
-        self.numbers = True
+        self.numbers, self.most = True, most
 
     def add(self, value: str):
         self.numbers = self.numbers and is_number(value)
         if self.values is not None:
             self.values.add(value)
-            if len(self.values) > MOST_VALUES:
+            if len(self.values) > self.most or len(value) > LONGEST_VALUE:
                 self.values = None
 
     def expects(self, values: list[str]) -> bool:
@@ -60,7 +73,8 @@ class SwallowedRows:
     """Collects what is needed to tell swallowed rows from a text with line breaks; `refuse` decides at the end of the file."""
 
     def __init__(self, columns: int, separator: str):
-        self.columns, self.separator = [Column() for _ in range(columns)], separator
+        most = min(MOST_VALUES, ALL_VALUES // columns)
+        self.columns, self.separator = [Column(most) for _ in range(columns)], separator
         self.doubtful: list[tuple[int, list[list[str]]]] = []
 
     def see(self, row: list[str], lines: list[str], last_line: int):

@@ -4,20 +4,21 @@ Every value is returned as it is written in the file: `007` keeps its zeros, and
 batch is a dictionary of columns, each a list of `str` or None.
 """
 
-import itertools
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from finetune.base.errors import UserError, one_line
 from finetune.base.names import normal_name
+from finetune.sources.bounds import LONGEST_ROW, batches, bounded_lines, check_column_count
 from finetune.sources.compressed import COMPRESSIONS, file_kind, opened, readable, zip_member
 from finetune.sources.csv_rows import csv_rows
-from finetune.sources.parquet_rows import class_names, column_texts, parquet_file
+from finetune.sources.parquet_rows import class_names, column_texts, parquet_file, parquet_rows
 
-BATCH = 10_000  # rows; large enough that overhead is negligible, small enough to stay far below 100 MB
 # Levels of nested JSON kept in reserve, so that a row read here can also be written from deeper in the call stack.
 ROOM = 50
 SPLIT_OF_FILE = {
@@ -139,7 +140,7 @@ def csv_batches(path: Path, columns: list[str], separator: str = ","):
     header = next(rows)
     check_columns(path.name, columns, header)
     positions = [header.index(column) for column in columns]
-    while batch := list(itertools.islice(rows, BATCH)):
+    for batch in batches(rows, lambda row: sum(map(len, row))):
         yield transposed(batch, columns, positions)
 
 
@@ -155,14 +156,28 @@ def tsv_batches(path: Path, columns: list[str]):
     return csv_batches(path, columns, separator="\t")
 
 
-def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
-    """The object in each line that is not blank, after the words for its place; `parsers` go to json.loads.
+class JsonRow(NamedTuple):
+    """A line of JSON Lines: the words for its place, its object, and how many characters it has."""
 
-    Raises UserError for a line that is no JSON object, and for an object that names a key twice.
+    where: str
+    values: dict
+    characters: int
+
+
+def json_rows(path: Path, **parsers) -> Iterator[JsonRow]:
+    """The object in each line that is not blank; `parsers` go to json.loads.
+
+    Raises UserError for a line that is no JSON object or has more than LONGEST_ROW characters, and for an object that names
+    a key twice or has too many keys.
     """
     parsers = {"parse_constant": json_constant, "object_pairs_hook": unique_keys} | parsers
     with opened(path, "rt", encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(bounded_lines(file), start=1):
+            if len(line) > LONGEST_ROW:
+                raise UserError(
+                    f"{path} line {number} has more than {LONGEST_ROW:,} characters; expected one object per line, the object "
+                    "of one row"
+                )
             if not line.strip():
                 continue
             try:
@@ -189,7 +204,13 @@ def json_rows(path: Path, **parsers) -> Iterator[tuple[str, dict]]:
                 raise UserError(
                     f'{path} line {number} must be an object such as {{"text": …}}, found {line.strip()[:40]}'
                 )
-            yield f"{path.name} line {number}", row
+            check_column_count(f"{path} line {number}", len(row))
+            yield JsonRow(f"{path.name} line {number}", row, len(line))
+
+
+def json_batches(path: Path, **parsers) -> Iterator[list[JsonRow]]:
+    """The rows of `json_rows`, many at a time."""
+    return batches(json_rows(path, **parsers), lambda row: row.characters)
 
 
 class RepeatedKey(Exception):
@@ -200,8 +221,8 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict:
     """Object of JSON; raises RepeatedKey where Python would keep the last of two values without a word."""
     value = dict(pairs)
     if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise RepeatedKey(next(name for name in names if names.count(name) > 1))
+        times = Counter(name for name, _ in pairs)
+        raise RepeatedKey(next(name for name in times if times[name] > 1))
     return value
 
 
@@ -212,10 +233,9 @@ def json_constant(name: str) -> float | None:
 
 def jsonl_batches(path: Path, columns: list[str]):
     # Numbers keep the form in which they are written.
-    rows = json_rows(path, parse_float=str, parse_int=str)
-    while batch := list(itertools.islice(rows, BATCH)):
+    for batch in json_batches(path, parse_float=str, parse_int=str):
         yield {
-            column: [json_text(json_value(row, column, where), column, where) for where, row in batch]
+            column: [json_text(json_value(row, column, where), column, where) for where, row, _ in batch]
             for column in columns
         }
 
@@ -251,9 +271,9 @@ def parquet_batches(path: Path, columns: list[str]):
     with parquet_file(path) as table:
         spelt = check_columns(path.name, columns, table.schema_arrow.names)
         names = {column: class_names(table.schema_arrow, column) for column in spelt}
-        for batch in table.iter_batches(batch_size=BATCH, columns=spelt):
+        for rows in parquet_rows(table, path, spelt):
             yield {
-                column: column_texts(batch.column(name), names[name], f"{path.name}: {column!r}")
+                column: column_texts(rows.column(name).combine_chunks(), names[name], f"{path.name}: {column!r}")
                 for column, name in zip(columns, spelt, strict=True)
             }
 

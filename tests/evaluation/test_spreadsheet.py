@@ -56,7 +56,8 @@ def test_a_file_reads_back_equal(tmp_path_factory, rows):
     assert [(row["one"], row["two"]) for row in found] == rows
 
 
-def test_the_report_shows_the_texts_and_not_their_apostrophes(workdir):
+@pytest.mark.usefixtures("workdir")
+def test_the_report_shows_the_texts_and_not_their_apostrophes():
     path = Path("data/predictions/near_duplicates.csv")
     write_spreadsheet(path, ["similarity", "text"], [[0.9, "=1+1"]])
     with path.open(newline="") as file:

@@ -496,10 +496,9 @@ def test_the_same_table_gives_the_same_bytes(command, workdir):
 
 def test_reading_in_batches_loses_no_row(workdir, monkeypatch):
     """Seven rows in batches of three, passed on two at a time: 2 + 1, 2 + 1, 1."""
-    from finetune.sources import tables
+    from finetune.sources import bounds
 
-    monkeypatch.setattr(tables, "BATCH", 3)
-    monkeypatch.setattr(columns, "BATCH", 3)
+    monkeypatch.setattr(bounds, "BATCH", 3)
     pq.write_table(pa.table({"text": list("abcdefg")}), workdir / "in.parquet")
     (workdir / "in.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in "abcdefg"))
     (workdir / "in.csv").write_text("text\n" + "\n".join("abcdefg"))

@@ -19,7 +19,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from finetune.base.errors import UserError
-from finetune.sources import tables
+from finetune.sources import bounds
 from finetune.sources.tables import read_batches, split_files
 
 COLUMNS = ["text", "label"]
@@ -75,7 +75,7 @@ PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compr
 def rows(path, columns=COLUMNS) -> list[tuple]:
     """All rows of a table, after a check that each batch has at most BATCH rows."""
     batches = list(read_batches(path, columns))
-    assert all(0 < len(batch[columns[0]]) <= tables.BATCH for batch in batches)
+    assert all(0 < len(batch[columns[0]]) <= bounds.BATCH for batch in batches)
     return [row for batch in batches for row in zip(*(batch[column] for column in columns), strict=True)]
 
 
@@ -96,7 +96,7 @@ def refusal(path) -> str:
 @pytest.mark.parametrize("ending", CONTENT)
 def test_every_format_and_compression_gives_the_rows_as_written(tmp_path, monkeypatch, ending, pack):
     """With three rows per batch, the eight rows need three batches."""
-    monkeypatch.setattr(tables, "BATCH", 3)
+    monkeypatch.setattr(bounds, "BATCH", 3)
     plain = CONTENT[ending]
     packed = zipped(plain, f"inner{ending}", "__MACOSX/._inner") if pack == ".zip" else PACK[pack](plain)
     assert rows(written(tmp_path / f"Reviews [1]::a{ending.upper()}{pack}", packed)) == ROWS

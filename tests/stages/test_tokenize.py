@@ -16,7 +16,7 @@ from finetune.base.errors import UserError
 from finetune.base.metric_files import stage_metrics
 from finetune.rows.stored import label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
-from finetune.sources import tables
+from finetune.sources import bounds
 from stages import tokenize
 from tests.support.project import PARAMS
 from tests.support.tiny import FILLER, reviews
@@ -28,7 +28,7 @@ def write_raw(workdir, base, rows, labels=None, name="all", **changes):
     raw.mkdir(parents=True, exist_ok=True)
     schema = pa.schema([("text", pa.string()), ("label", pa.string()), ("group", pa.string())])
     table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema)
-    pq.write_table(table, raw / f"{name}.parquet", row_group_size=tables.BATCH)
+    pq.write_table(table, raw / f"{name}.parquet", row_group_size=bounds.BATCH)
     source = {"uri": "data/local/reviews.csv", "rows": {}, "labels": labels or {"bad": "negative", "good": "positive"}}
     (raw / "source.json").write_text(json.dumps(source))
     (workdir / "models").mkdir(exist_ok=True)
