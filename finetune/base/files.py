@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
+from finetune.base.errors import UserError
+
+LONGEST = 100_000_000  # characters of a JSON file; tokenizers of large vocabularies have a third of it
 DIGITS = 6  # of metrics: finer than any interval, coarser than the noise of the last bits
 
 
@@ -28,9 +31,26 @@ def stays_inside(name) -> bool:
     return not path.is_absolute() and ".." not in path.parts and path.parts != ()
 
 
+def read_text(path: str | Path, longest: int = LONGEST) -> str:
+    """Text of a file in UTF-8; raises UserError for one of more than `longest` characters before the rest is read."""
+    with Path(path).open(encoding="utf-8") as file:
+        text = file.read(longest + 1)
+    if len(text) > longest:
+        raise UserError(f"{path} has more than {longest:,} characters, so it is not what belongs there; get it again")
+    return text
+
+
 def read_json(path: str | Path):
-    """Content of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Content of a JSON file; raises UserError for one that is too long, ValueError for one that is not JSON."""
+    return parse_json(read_text(path))
+
+
+def parse_json(text: str):
+    """Content of a JSON text; raises ValueError if it is not JSON or nests too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests lists or objects too deeply") from None
 
 
 def write_json(path: Path, value):

@@ -24,8 +24,18 @@ PARAMS = Path("params.yaml")
 SECRET = re.compile(
     r"signature|credential|token|secret|password|passwd|^sig$|^auth|^(api|access)?[-_]?key(id)?$|accesskeyid", re.I
 )
+
+
+class ShortRepr(reprlib.Repr):
+    """`reprlib.Repr` that also takes integers of more digits than Python writes."""
+
+    def repr_int(self, number: int, level: int) -> str:
+        return "an integer of many digits" if number.bit_length() > LONGEST_INTEGER else super().repr_int(number, level)
+
+
 # Values in messages: anchors and aliases can make a small file stand for gigabytes of text.
-SHORT = reprlib.Repr()
+LONGEST_INTEGER = 1_000  # bits
+SHORT = ShortRepr()
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 2, 6, 6, 200, 200
 
 

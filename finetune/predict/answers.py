@@ -9,6 +9,7 @@ import numpy as np
 from finetune.base.errors import UserError
 from finetune.base.terminal import say
 from finetune.runtime.classifier import Classifier
+from finetune.sources.bounds import LONGEST_ROW
 from finetune.sources.text_encoding import START, conversion, wide_encoding
 
 CHUNK = 1_000  # rows per step, a second or two: the progress bar moves, and texts of similar length can share a batch
@@ -40,7 +41,10 @@ def answer_lines(classifier: Classifier, texts: Sequence[str]) -> bytes:
 
 
 def arrived_lines(stream) -> Iterator[list[str]]:
-    """Lines of a binary stream, without line ends, as many at a time as have arrived; raises UserError if not UTF-8."""
+    """Lines of a binary stream, without line ends, as many at a time as have arrived.
+
+    Raises UserError for a line that is not UTF-8 or has more than LONGEST_ROW bytes.
+    """
     number, rest = 1, bytearray()
     while chunk := stream.read1(READ):
         rest += chunk
@@ -48,6 +52,8 @@ def arrived_lines(stream) -> Iterator[list[str]]:
             *lines, rest = rest.split(b"\n")
             yield decoded(lines, number)
             number += len(lines)
+        if len(rest) > LONGEST_ROW:
+            raise UserError(f"stdin line {number} has more than {LONGEST_ROW:,} bytes; expected one text per line")
     if rest:
         yield decoded([rest], number)
 

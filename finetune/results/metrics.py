@@ -1,28 +1,42 @@
 """Reads the metrics in metrics/, headline and detail under the same names."""
 
-import json
 from pathlib import Path
 
 from finetune.base.errors import UserError
+from finetune.base.files import parse_json, read_text
 from finetune.base.metric_files import DETAIL, FILES, METRICS, joined
+
+LONGEST = 10_000_000  # characters of a metrics file; with 1,000 labels it has 200,000
 
 
 def read_metrics(folder: Path = METRICS) -> dict[str, dict]:
     """Metrics by name, headline and detail joined: {"test": {"accuracy": …}, …}; raises UserError for a file that is not JSON."""
     paths = [*sorted(folder.glob("*.json")), *sorted(folder.glob(f"{DETAIL.name}/*/*.json"))]
-    return by_name({path: parse_metrics(path.read_text(encoding="utf-8"), str(path), path) for path in paths})
+    return by_name({path: parse_metrics(metrics_text(path), str(path), path) for path in paths})
+
+
+def metrics_text(path: Path) -> str:
+    """Text of a metrics file; raises UserError if it is not UTF-8 or too long."""
+    try:
+        return read_text(path, LONGEST)
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; {remedy(path)}") from None
+
+
+def remedy(path: Path) -> str:
+    """What to do about a file that cannot be read."""
+    return f"bring it back with `git restore {path}` or run `dvc repro`"
 
 
 def parse_metrics(text: str, source: str, path: Path) -> dict:
     """Content of a metrics file; raises UserError, which names the source, for text that is no JSON object."""
-    remedy = f"bring it back with `git restore {path}` or run `dvc repro`"
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
-        raise UserError(f"{source} is not JSON ({error}); {remedy}") from None
+        raise UserError(f"{source} is not JSON ({error}); {remedy(path)}") from None
     if not isinstance(content, dict):
         found = "a list" if isinstance(content, list) else repr(content)[:40]
-        raise UserError(f"{source} must hold an object with scores by name, found {found}; {remedy}")
+        raise UserError(f"{source} must hold an object with scores by name, found {found}; {remedy(path)}")
     return content
 
 

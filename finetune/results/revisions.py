@@ -19,7 +19,7 @@ from scipy.special import log_softmax
 from finetune.base.errors import UserError
 from finetune.base.params import PARAMS
 from finetune.base.yaml_file import parse_yaml_text
-from finetune.results.metrics import METRICS, by_name, is_detail, parse_metrics
+from finetune.results.metrics import METRICS, by_name, is_detail, metrics_text, parse_metrics
 from finetune.results.score_files import COMPARISON, check_scores, of_shipped_model
 
 PREDICTIONS = Path("data/predictions/test.parquet")
@@ -137,7 +137,8 @@ class Revision:
             )
             paths = [Path(name) for name in listed.split("\0") if name.endswith(".json")]
         paths = [path for path in paths if path.parent == METRICS or is_detail(path)]
-        found = by_name({path: parse_metrics(self.text(path), f"{path} at {self}", path) for path in paths})
+        text = metrics_text if self.commit is None else self.text
+        found = by_name({path: parse_metrics(text(path), f"{path} at {self}", path) for path in paths})
         if "test" not in found:
             raise UserError(f"there is no metrics/test.json at {self}; run `make repro` there and commit metrics/")
         revision = str(self) if self.commit else None

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 from finetune.base.errors import UserError
 from finetune.base.names import name_form
 from finetune.base.params import Data
 
 MOST_LABELS = 1_000  # a column with more different values is a text, an id or a number to predict
+MOST_VALUES = 1_000_000  # where `data.labels` names those to keep, and rows with all others are dropped
 LONGEST_LABEL = 200  # characters
 
 
@@ -19,7 +21,8 @@ def name_of_each_value(counts: dict[str, Counter], data: Data) -> dict[str, str]
     """
     total = sum(counts.values(), Counter())
     values = [value for value in total if value is not None]
-    check_values(values, total, data)
+    check_values(values, len(values), data)
+    check_forms(values, total, data)
     if data.labels is not None:
         names = data.labels
         check_mapping(names, total, data.label)
@@ -49,19 +52,24 @@ def shown(counts: Counter) -> str:
     )
 
 
-def check_values(values: list[str], counts: Counter, data: Data):
-    """Raises UserError if the values look like texts, or if two of them that `data.labels` does not both name differ only in form."""
-    if not counts:
-        raise UserError(f"{data.uri} has no row; expected rows below the names of the columns")
-    if data.labels is None and len(values) > MOST_LABELS:
+def check_values(values: Iterable[str | None], different: int, data: Data):
+    """Raises UserError if values look like texts: if one is too long, or if there are too many `different` ones."""
+    most = MOST_LABELS if data.labels is None else MOST_VALUES
+    if different > most:
         raise UserError(
-            f"column {data.label!r} holds {len(values)} different values, so it is probably not a label; check data.label"
+            f"column {data.label!r} holds more than {most:,} different values, so it is probably not a label; check data.label"
         )
-    if longest := max((value for value in values if len(value) > LONGEST_LABEL), key=len, default=None):
+    if longest := max((value for value in values if value and len(value) > LONGEST_LABEL), key=len, default=None):
         raise UserError(
             f"column {data.label!r} holds a value of {len(longest)} characters ({longest[:20]}…), so it is probably not a label; "
             "check data.label"
         )
+
+
+def check_forms(values: list[str], counts: Counter, data: Data):
+    """Raises UserError for no row, and for two values that `data.labels` does not both name and that differ only in form."""
+    if not counts:
+        raise UserError(f"{data.uri} has no row; expected rows below the names of the columns")
     named, forms = set(data.labels or ()), {}
     for value in sorted({*values, *named}):
         other = forms.setdefault(name_form(value), value)

@@ -10,12 +10,16 @@ from tqdm import tqdm
 
 from finetune.base.names import normal_name
 from finetune.base.params import Data
+from finetune.sources.labels import check_values
 
 SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string()), ("group", pa.string())])
 
 
 def write_rows(batches: Iterable[dict], data: Data, path: Path) -> Counter:
-    """Writes the rows as text, label and group (null where missing); returns how often each raw label occurs."""
+    """Writes the rows as text, label and group (null where missing); returns how often each raw label occurs.
+
+    Raises UserError as soon as the labels are none, before a wrong column fills the memory.
+    """
     counts: Counter = Counter()
     with pq.ParquetWriter(path, SCHEMA) as writer, tqdm(desc=f"{path.stem} rows", unit=" rows", disable=None) as bar:
         for batch in batches:
@@ -23,5 +27,6 @@ def write_rows(batches: Iterable[dict], data: Data, path: Path) -> Counter:
             groups = [normal_name(group) for group in batch[data.group]] if data.group else [None] * len(labels)
             writer.write_table(pa.table([batch[data.text], labels, groups], schema=SCHEMA))
             counts.update(labels)
+            check_values(set(labels), len(counts), data)
             bar.update(len(labels))
     return counts

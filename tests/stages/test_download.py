@@ -152,7 +152,7 @@ def test_several_raw_values_may_share_a_name(project):
         (
             labels_of(*map(str, range(1001))),
             {},
-            "column 'label' holds 1001 different values, so it is probably not a label",
+            "column 'label' holds more than 1,000 different values, so it is probably not a label",
         ),
         (CSV, {"label": "sentiment"}, "reviews.csv has no column 'sentiment'; its columns are text, label, film"),
         (CSV, {"group": "movie"}, "reviews.csv has no column 'movie'; its columns are text, label, film"),
