@@ -31,7 +31,7 @@ def stays_inside(name) -> bool:
     return not path.is_absolute() and ".." not in path.parts and path.parts != ()
 
 
-def read_text(path: str | Path, longest: int = LONGEST) -> str:
+def read_text(path: str | Path, longest: int) -> str:
     """Text of a file in UTF-8; raises UserError for one of more than `longest` characters before the rest is read."""
     with Path(path).open(encoding="utf-8") as file:
         text = file.read(longest + 1)
@@ -42,7 +42,7 @@ def read_text(path: str | Path, longest: int = LONGEST) -> str:
 
 def read_json(path: str | Path):
     """Content of a JSON file; raises UserError for one that is too long, ValueError for one that is not JSON."""
-    return parse_json(read_text(path))
+    return parse_json(read_text(path, LONGEST))
 
 
 def parse_json(text: str):

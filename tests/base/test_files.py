@@ -2,10 +2,12 @@
 
 import csv
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.base.files import write_csv
+from finetune.base.errors import UserError
+from finetune.base.files import read_json, write_csv
 
 # Every way to end a line, separators, quotes, control characters; and any other text that UTF-8 can hold.
 TEXTS = st.text(st.sampled_from("a,;\t\"'\r\n\v\f\x00\x1c\x1d\x1e\x85\u2028\u2029 ")) | st.text(
@@ -24,3 +26,20 @@ def test_every_text_reads_back_from_csv(tmp_path_factory, rows):
 def test_lines_end_in_a_line_feed_alone(tmp_path):
     write_csv(tmp_path / "table.csv", ["one"], [["a"], ["b\rc"]])
     assert (tmp_path / "table.csv").read_bytes() == b'one\na\n"b\rc"\n'
+
+
+def test_a_json_file_of_gigabytes_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    """A hole of 10 GB takes no room on the disk."""
+    monkeypatch.setattr("finetune.base.files.LONGEST", 1_000)
+    path = tmp_path / "config.json"
+    with path.open("wb") as file:
+        file.truncate(10_000_000_000)
+    with pytest.raises(UserError, match="config.json has more than 1,000 characters, so it is not what belongs there"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "9" * 5_000, "{", ""])
+def test_json_that_cannot_be_read_is_a_value_error(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="nests|digits|Expect"):
+        read_json(tmp_path / "config.json")

@@ -35,6 +35,10 @@ def shell(shipped, workdir):
     ("line", "message"),
     [
         (
+            "head -c 20000000 /dev/zero | tr '\\0' x | predict",
+            "stdin line 1 has more than 10,000,000 bytes; expected one text per line",
+        ),
+        (
             "predict <&-",
             "no text to classify, stdin is closed; give texts, --input FILE, or one text per line on stdin",
         ),

@@ -55,3 +55,21 @@ def test_detail_that_is_not_json_is_named(repository):
     for read in (read_metrics, Revision().metrics):
         with pytest.raises(UserError, match=r"^metrics/detail/evaluate/slices\.json.* is not JSON"):
             read()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "metrics/test.json is not JSON (it nests lists or objects too deeply); bring it back with"),
+        (b"9" * 5_000, "metrics/test.json is not JSON (Exceeds the limit"),
+        (b"\xff", "metrics/test.json is not UTF-8 text; bring it back with"),
+        (b" " * 10_000_001, "metrics/test.json has more than 10,000,000 characters, so it is not what belongs there"),
+    ],
+)
+def test_a_file_that_cannot_be_read_ends_in_one_line(workdir, content, message):
+    (workdir / "metrics").mkdir()
+    (workdir / "metrics/test.json").write_bytes(content)
+    for read in (read_metrics, Revision().metrics):
+        with pytest.raises(UserError) as caught:
+            read()
+        assert str(caught.value).startswith(message) or "at workspace is not JSON" in str(caught.value)
