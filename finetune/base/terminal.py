@@ -22,31 +22,32 @@ ANYWHERE = re.compile(r"#(?=#(?:vso|teamcity)?\[)", re.IGNORECASE)
 AT_START = re.compile(r"\s*(:)(?=:)")
 
 
-def printable(text: object, longest: int = LONGEST) -> str:
+def printable(text: object, longest: int = LONGEST, commands: bool = False) -> str:
     """The text as one line that a terminal and a CI job only show.
 
     A character that would do more is written as an escape: a line feed as "\\n", ESC as "\\x1b". Of a line of more than
-    `longest` characters the middle is left out, and the number of characters left out stands there.
+    `longest` characters the middle is left out, and the number of characters left out stands there. With `commands`, those to
+    a CI job stay as they are, for a file.
     """
     text = str(text)
     if len(text) <= longest:
-        line = "".join(escapes(text))
+        line = "".join(escapes(text, commands))
         if len(line) <= longest:
             return line
-    head, tail = escapes(text[:longest]), escapes(text[-longest:])
+    head, tail = escapes(text[:longest], commands), escapes(text[-longest:], commands)
     first, last = fitting(head, START * longest), fitting(reversed(tail), END * longest)
     left_out = f"… {len(text) - first - last:,} characters left out …"
     return "".join([*head[:first], left_out, *tail[len(tail) - last :]])
 
 
-def escapes(text: str) -> list[str]:
-    """Each character of a line as it may be printed."""
+def escapes(text: str, commands: bool) -> list[str]:
+    """Each character of a line as it may be printed, `commands` to a CI job included or not."""
     pieces = [escape(letter) if unsafe(letter) else letter for letter in text]
-    commands = [match.start() for match in ANYWHERE.finditer(text)]
-    if match := AT_START.match(text):
-        commands.append(match.start(1))
-    for place in commands:
-        pieces[place] = f"\\x{ord(text[place]):x}"
+    if not commands:
+        places = [match.start() for match in ANYWHERE.finditer(text)]
+        places += [match.start(1) for match in [AT_START.match(text)] if match]
+        for place in places:
+            pieces[place] = f"\\x{ord(text[place]):x}"
     return pieces
 
 

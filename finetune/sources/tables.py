@@ -123,9 +123,12 @@ def check_columns(where: str, wanted: list[str], found: list[str]) -> list[str]:
 
     Names are compared in their normal form (`finetune.base.names`), so `label` also finds `label `.
     """
-    spelt = []
+    spelt, spellings = [], {}
+    for name in found:
+        for form in {name, normal_name(name)}:
+            spellings.setdefault(form, []).append(name)
     for column in wanted:
-        names = [name for name in found if name == column or normal_name(name) == column]
+        names = spellings.get(column)
         if not names:
             hint = next((hint for mark, hint in SEPARATOR_HINTS.items() if len(found) == 1 and mark in found[0]), "")
             raise MissingColumn(f"{where} has no column {column!r}; its columns are {', '.join(found)}{hint}")

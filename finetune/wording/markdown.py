@@ -19,14 +19,19 @@ def code(text: str) -> str:
 
     A backquote becomes an apostrophe, and a blank comes between a backslash and a bar, which some readers would take as one sign.
     """
-    text = printable(" ".join(text.split())).replace("`", "'").replace("\\|", "\\ |").replace("|", "\\|")
+    text = line_of(text).replace("`", "'").replace("\\|", "\\ |").replace("|", "\\|")
     return f"`{text}`" if text else ""
 
 
 def plain(text: str) -> str:
     """A sentence in Markdown that only shows its characters: no HTML, link, picture or mention, whatever it quotes."""
-    text = INLINE.sub(r"\\\g<0>", printable(" ".join(text.split())))
+    text = INLINE.sub(r"\\\g<0>", line_of(text))
     return LINKED.sub("\N{ZERO WIDTH SPACE}", text)
+
+
+def line_of(text: str) -> str:
+    """Text on one line without characters that would reorder or hide it."""
+    return printable(" ".join(text.split()), commands=True)
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

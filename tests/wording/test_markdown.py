@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from finetune.base.terminal import printable
-from finetune.wording.markdown import code, plain, table
+from finetune.wording.markdown import code, line_of, plain, table
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 TEXTS = st.text(
@@ -41,7 +40,7 @@ def check_sentence(text: str):
     """A paragraph shows the text and has no other element."""
     page = MARKDOWN.render(plain(text))
     assert re.fullmatch(r"(<p>[^<>]*</p>\n)?", page), page
-    assert shown(page) == printable(" ".join(text.split())).replace("\u200b", "")
+    assert shown(page) == line_of(text).replace("\u200b", "")
 
 
 @pytest.mark.parametrize("text", SENTENCES)
@@ -64,6 +63,12 @@ def test_a_sentence_notifies_nobody_and_links_to_nothing():
 def test_any_text_stays_in_its_cell(one, other):
     page = MARKDOWN.render(table(["first", "second"], [[code(one), code(other)]]))
     cells = re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
-    expected = [printable(" ".join(text.split())).replace("`", "'").replace("\\|", "\\ |") for text in (one, other)]
+    expected = [line_of(text).replace("`", "'").replace("\\|", "\\ |") for text in (one, other)]
     assert [shown(cell) for cell in cells] == [text.strip() for text in expected]
     assert all(re.fullmatch(r"<code>[^<>]*</code>|", cell) for cell in cells)
+
+
+def test_a_label_in_code_is_as_it_is():
+    assert code("::error::a  ##[group]") == "`::error::a ##[group]`"
+    assert code("a\x1b[31m\u202eb") == "`a\\x1b[31m\\u202eb`"
+    assert code(" ") == ""
