@@ -44,6 +44,8 @@ def file_problem(error: OSError) -> str | None:
         )
     if error.errno in IN_THE_WAY:
         return f"cannot write {where} ({one_line(error)}); move away the file or folder there and run `dvc repro` again"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{where} is a longer name than a file may have; shorten it"
     if isinstance(error, FileNotFoundError):
         wanted = str(error.filename or error)  # pyarrow's message is the path alone
         if wanted.split("/")[0] in MADE_BY_STAGES:

@@ -57,10 +57,12 @@ def text_keys(labels):
 
 
 def visible(name: str) -> str:
-    """A name in its normal form; raises ValueError if it has no visible character."""
+    """A name in its normal form; raises ValueError if it has no visible character, or one that UTF-8 lacks."""
     normal = normal_name(name)
     if normal is None:
         raise ValueError(f"must have visible characters, found {SHORT.repr(name)}")
+    if any("\ud800" <= letter <= "\udfff" for letter in normal):
+        raise ValueError(f"must be whole characters, found half of one in {SHORT.repr(name)}")
     return normal
 
 

@@ -4,11 +4,13 @@ A file may hold more keys, and a file of an older version of the project may hol
 """
 
 import math
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 from finetune.base.errors import UserError
 from finetune.base.metric_files import DETAIL, FILES, METRICS, split_metrics
+from finetune.base.terminal import unsafe
 from finetune.wording.names import BASELINES
 from finetune.wording.numbers import shortened
 
@@ -24,7 +26,18 @@ class Leaf(NamedTuple):
 
 def is_number(value) -> bool:
     """Whether a value from JSON is a number that can be compared: neither NaN nor infinite nor true."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Python's integers have no bound, and a float has one: a comparison takes both, also NaN.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def is_score(value) -> bool:
+    """Whether a value from JSON is a number, NaN and infinities included."""
+    return is_number(value) or (isinstance(value, float) and not math.isfinite(value))
+
+
+def is_text(value) -> bool:
+    """Whether a value from JSON is a text without characters that reorder or hide a line, or that UTF-8 lacks."""
+    return isinstance(value, str) and not any(map(unsafe, value))
 
 
 NUMBER = Leaf("a number", is_number)
@@ -33,9 +46,10 @@ COUNT = Leaf("a whole number of at least 0", lambda value: is_number(value) and 
 ROWS = Leaf("a whole number of at least 1", lambda value: is_number(value) and value == int(value) >= 1)
 ABOVE_0 = Leaf("a number above 0", lambda value: is_number(value) and value > 0)
 # A score that is undefined, such as the area under the ROC curve of rows of one class, is written as NaN.
-SCORE = Leaf("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool))
-TEXT = Leaf("a text", lambda value: isinstance(value, str))
-TEXTS = Leaf("a list of texts", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value))
+SCORE = Leaf("a number", is_score)
+TEXT = Leaf("a printable text", is_text)
+TEXTS = Leaf("a list of printable texts", lambda value: isinstance(value, list) and all(map(is_text, value)))
+BEST = Leaf("the name of a baseline", lambda value: isinstance(value, str) and value in BASELINES)
 NUMBERS = Leaf("a list of numbers", lambda value: isinstance(value, list) and all(map(is_number, value)))
 
 # An object's keys and what each must hold; "?" marks a key that may be missing or null, "*" stands for all other keys.
@@ -64,7 +78,7 @@ SEEDS = {
     "seeds?": NUMBERS,
     "*": {"mean?": NUMBER, "spread?": NUMBER, "interval?": INTERVAL, "values?": NUMBERS},
 }
-BASELINE = {"best": TEXT, "skipped?": {"*": TEXT}} | {f"{name}?": CLASSIFIER for name in BASELINES}
+BASELINE = {"best": BEST, "skipped?": {"*": TEXT}} | {f"{name}?": CLASSIFIER for name in BASELINES}
 
 # What each file must hold for the comparison with another revision, for the table of classifiers, and for the report.
 COMPARISON = {"test": COMPARED, "seeds": SEEDS}
@@ -112,6 +126,8 @@ def problem(value, shape: dict | Leaf, path: str = "") -> str | None:
         return None if shape.holds(value) else f"{path} must be {shape.words}, found {found(value)}"
     if not isinstance(value, dict):
         return f"{path} must be an object, found {found(value)}"
+    if unprintable := next((name for name in value if not is_text(name)), None):
+        return f"{path}{' ' * bool(path)}must have printable names, found {found(unprintable)}"
     named = {key.rstrip("?") for key in shape}
     for key, inner in shape.items():
         name = key.rstrip("?")

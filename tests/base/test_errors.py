@@ -29,7 +29,17 @@ def test_a_stage_without_its_inputs_names_the_first_in_one_line(stage, missing, 
     assert [entry.name for entry in workdir.iterdir()] == ["params.yaml"]
 
 
-def test_a_file_that_no_stage_makes_keeps_its_traceback():
+def test_a_file_that_no_stage_makes_keeps_its_traceback(capsys):
     """Then the mistake is ours."""
-    with pytest.raises(FileNotFoundError):
-        run(lambda: Path("nonesuch/file").read_text(encoding="utf-8"))
+    assert run(lambda: Path("nonesuch/file").read_text(encoding="utf-8")) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback (most recent call last):\n")
+    assert shown.endswith("FileNotFoundError: [Errno 2] No such file or directory: 'nonesuch/file'\n")
+
+
+def test_a_name_that_is_too_long_for_a_file_ends_in_one_line(capsys):
+    assert run(lambda: Path("x" * 5_000).stat()) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: xxx")
+    assert shown.endswith("x is a longer name than a file may have; shorten it\n")
+    assert len(shown) <= 1_001

@@ -83,6 +83,13 @@ def test_yaml_is_read_as_dvc_reads_it(text, value):
         ("data.labels", {"a": "x", " a": "y"}, r"data\.labels must have keys that differ in more than blanks"),
         ("data.labels", {"a": "x", "b": "\u200b"}, r"data\.labels\.b must have visible characters"),
         ("data.text", " ", r"data\.text must have visible characters, found ' '"),
+        ("data.labels", {"a": "\ud83d", "b": "c"}, r"data\.labels\.a must be whole characters, found half of one in"),
+        ("data.text", "\ud83d", r"data\.text must be whole characters, found half of one in"),
+        (
+            "train.epochs",
+            16**3_000,
+            r"train\.epochs must be less than or equal to 1000, found an integer of many digits",
+        ),
         ("data.labels", ["a", "b"], r"data\.labels must be a valid dictionary, found"),
         ("data.text", datetime.date(2026, 1, 1), r"data\.text must be a valid string, found datetime"),
         ("data.text", 3, r"data\.text must be a valid string, found 3"),

@@ -13,7 +13,8 @@ from finetune.results.metrics import read_metrics
 from finetune.summary import main as summary
 from tests.report.test_report import write_metrics
 
-JUNK = (..., "x", [1], {"x": 1}, float("nan"), -1)  # ... leaves the key out
+# ... leaves the key out; half a character, an escape sequence, and more than a float holds come from a hostile file
+JUNK = (..., "x", [1], {"x": 1}, {"\ud800": 1}, float("nan"), -1, 10**400, "\ud800", "\x1b[2J")
 
 
 def keys(value, path: tuple = ()) -> list[tuple]:

@@ -45,7 +45,7 @@ WRONG = {  # key with a wrong value -> what the line says
     "test.gain": (..., "metrics/test.json: gain is missing; "),
     "test.gain.p_value": ("0.01", "metrics/test.json: gain.p_value must be a number from 0 to 1, found '0.01'; "),
     "test.rows": (True, "metrics/test.json: rows must be a whole number of at least 1, found True; "),
-    "test.absent": ("a", "metrics/test.json: absent must be a list of texts, found 'a'; "),
+    "test.absent": ("a", "metrics/test.json: absent must be a list of printable texts, found 'a'; "),
     "baseline.best": (..., "metrics/baseline.json: best is missing; "),
     "baseline.tfidf": ("good", "metrics/baseline.json: tfidf must be an object, found 'good'; "),
     "baseline.tfidf.accuracy": (84, "metrics/baseline.json: tfidf.accuracy must be a number from 0 to 1, found 84; "),
