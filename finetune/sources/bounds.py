@@ -1,6 +1,7 @@
 """How much of a table is read at once, so that a damaged or hostile file is refused before it fills the memory."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -18,7 +19,7 @@ Part = TypeVar("Part")
 
 def bounded_lines(file: TextIO) -> Iterator[str]:
     """Lines of a text file; of a line of more than LONGEST_ROW characters the first LONGEST_ROW + 1, and then its rest."""
-    return iter(lambda: file.readline(LONGEST_ROW + 1), "")
+    return iter(partial(file.readline, LONGEST_ROW + 1), "")
 
 
 def batches(parts: Iterable[Part], characters: Callable[[Part], int], rows: int = 1) -> Iterator[list[Part]]:
