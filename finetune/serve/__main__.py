@@ -12,16 +12,13 @@ POST /explain must send it as `Authorization: Bearer`.
 import signal
 import socket
 
-import uvicorn
-
 from finetune.base.command import run
 from finetune.base.errors import UserError, one_line
 from finetune.base.terminal import say
 from finetune.serve.app import create_app
+from finetune.serve.connections import most_connections
+from finetune.serve.server import BACKLOG, Server
 from finetune.serve.settings import read_settings, read_token
-
-FINISH = 9  # seconds to finish accepted requests after a stop signal; Docker kills after ten
-BACKLOG = 2048  # connections waiting to be accepted, so that a burst of clients is not refused
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -41,21 +38,22 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def stop(*_):
-    """Exits with status 0. uvicorn raises the signal again once all accepted requests are answered."""
+    """Exits with status 0, before there is anything to finish."""
     raise SystemExit(0)
 
 
 def main():
     signal.signal(signal.SIGTERM, stop)
     settings = read_settings(__doc__)
+    connections = most_connections(settings.connections)
     app = create_app(settings, read_token())
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=FINISH
-    )
+    server = Server(app, connections, app.state.stop_waiting)
     with listening(settings.host, settings.port) as opened:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         say(f"{settings.folder} at http://{host}:{opened.getsockname()[1]} (docs at /docs)", flush=True)
-        uvicorn.Server(config).run(sockets=[opened])
+        server.run(sockets=[opened])
+    if server.interrupted:
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

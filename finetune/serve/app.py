@@ -32,6 +32,7 @@ def create_app(settings: Settings, token: str | None = None) -> FastAPI:
         lifespan=lifespan,
         exception_handlers=HANDLERS,
     )
+    app.state.stop_waiting = service.batcher.stop
     app.include_router(model_routes(service, settings, locked))
     app.include_router(state_routes(service))
     app.include_router(page_routes(service, settings, locked))

@@ -1,12 +1,15 @@
-"""Middleware: checks the token, limits size and time of a body, sets security headers."""
+"""Middleware: checks the token, limits size and time of a body, answers HEAD and errors, sets security headers."""
 
 import asyncio
 import hmac
 import json
+import logging
 
 from starlette.exceptions import HTTPException
 
-SECONDS_FOR_A_BODY = 5  # less than a stop waits (FINISH in serve/__main__.py), so that a slow request is still answered
+from finetune.base.errors import one_line
+
+SECONDS_FOR_A_BODY = 5  # less than a stop waits (ANSWER in serve/server.py), so that a slow request is still answered
 PROTECTED = ("/predict", "/explain")  # the routes that read texts; health and metrics serve probes, which have no token
 OWN_ONLY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -15,6 +18,13 @@ OWN_ONLY = (
 # Swagger UI needs an inline script, inline styles and data: images.
 DOCS = OWN_ONLY.replace("'self';", "'self' 'unsafe-inline';", 2).replace("img-src 'self'", "img-src 'self' data:")
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+log = logging.getLogger("uvicorn.error")
+
+
+def security_headers(path: str) -> list[tuple[bytes, bytes]]:
+    """Headers that every answer has; the pages below /docs may do more."""
+    policy = DOCS if path.startswith("/docs") else OWN_ONLY
+    return [*HEADERS, (b"content-security-policy", policy.encode())]
 
 
 class Guard:
@@ -28,18 +38,27 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        policy = DOCS if scope["path"].startswith("/docs") else OWN_ONLY
-        headers = [*HEADERS, (b"content-security-policy", policy.encode())]
+        headers, started = security_headers(scope["path"]), False
 
         async def send_with_headers(message):
+            nonlocal started
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *headers]
+                started = True
             await send(message)
 
         if scope["path"] in PROTECTED and scope["method"] == "POST" and not self.has_token(scope):
             await refuse(send_with_headers)
             return
-        await self.app(scope, limited(receive, self.max_body), send_with_headers)
+        if scope["method"] == "HEAD":
+            scope = scope | {"method": "GET"}  # uvicorn, which has its own scope, leaves the body out
+        try:
+            await self.app(scope, limited(receive, self.max_body), send_with_headers)
+        except Exception as error:
+            log.error("%s failed: %s: %s", scope["path"], type(error).__name__, one_line(error)[:500])
+            if started:
+                raise
+            await answer(send_with_headers, 500, "the server failed to answer; its log gives the reason")
 
     def has_token(self, scope) -> bool:
         """Whether the request sends the right token, compared in constant time."""
@@ -52,13 +71,15 @@ class Guard:
 
 async def refuse(send):
     """Answers a request without the token; its body is not read."""
-    body = json.dumps({"detail": "this server requires a token: send it as Authorization: Bearer TOKEN"}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"www-authenticate", b"Bearer"),
-    ]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    detail = "this server requires a token: send it as Authorization: Bearer TOKEN"
+    await answer(send, 401, detail, (b"www-authenticate", b"Bearer"))
+
+
+async def answer(send, status: int, detail: str, *headers: tuple[bytes, bytes]):
+    """Answers with one line of JSON."""
+    body = json.dumps({"detail": detail}).encode()
+    about = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*about, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 

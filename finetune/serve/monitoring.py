@@ -1,5 +1,6 @@
 """Metrics for Prometheus: requests, batches, labels, drift."""
 
+import asyncio
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -8,6 +9,7 @@ from finetune.runtime.drift import Window
 from finetune.serve.queue import BATCH_ROWS
 
 SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # from one short text to a full queue
+GONE = 499  # nginx's status for a request whose client hung up
 ROWS = tuple(2**power for power in range(BATCH_ROWS.bit_length()))
 
 
@@ -62,6 +64,9 @@ class Measured:
         self.monitor.open.inc()
         try:
             await self.app(scope, receive, send_and_note)
+        except asyncio.CancelledError:
+            status = GONE
+            raise
         finally:
             self.monitor.open.dec()
             self.monitor.requests.labels(path, status).inc()

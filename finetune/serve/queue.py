@@ -19,37 +19,53 @@ class Full(Exception):
         self.rows, self.room = rows, room
 
 
+class Stopping(Exception):
+    """The server stops, and the request was not answered in time."""
+
+
 class Job:
-    """The rows of one request, and its answers as they arrive."""
+    """The rows of one request, of which `begun` were given to a thread, and its answers as they arrive."""
 
     def __init__(self, rows: Sequence, done: asyncio.Future):
-        self.rows, self.answers, self.missing, self.done = rows, [None] * len(rows), len(rows), done
+        self.rows, self.answers, self.missing, self.begun, self.done = rows, [None] * len(rows), len(rows), 0, done
 
 
 class Batcher:
     """Answers rows in `workers` threads; one call of `work` may answer several requests.
 
     `work` takes a list of rows and returns a list of as many answers. No request is delayed to fill a batch: a free
-    worker takes whatever is queued, and requests that arrive while all are busy form the next batch. At most `room` rows
-    wait; a request that does not fit raises Full at once. Call all methods from one event loop.
+    worker takes whatever is queued, and requests that arrive while all are busy form the next batch. Waiting requests
+    give one row each in turn (round robin), so that a short one never waits for all rows of a long one. At most `room`
+    rows wait; a request that does not fit raises Full at once. Call all methods from one event loop.
     """
 
     def __init__(self, work: Callable[[list], list], workers: int, room: int, observe: Callable[[int], None]):
         self.work, self.free, self.room, self.observe = work, workers, room, observe
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="model")
-        self.waiting: deque[tuple[Job, int]] = deque()
+        self.turns: deque[Job] = deque()  # requests with rows that no thread has taken, the next one first
+        self.unanswered: set[Job] = set()
+        self.waiting = 0  # rows that no thread has taken
+        self.stopping = False
 
     async def answers(self, rows: Sequence) -> list:
-        """One answer per row, in order. Raises Full, or any error of `work`."""
+        """One answer per row, in order. Raises Full, Stopping, or any error of `work`. If cancelled, its rows are dropped."""
         self.check_room(len(rows))
         job = Job(rows, asyncio.get_running_loop().create_future())
-        self.waiting.extend((job, index) for index in range(len(rows)))
+        self.unanswered.add(job)
+        self.turns.append(job)
+        self.waiting += len(rows)
         self.start()
-        return await job.done
+        try:
+            return await job.done
+        finally:
+            self.unanswered.discard(job)
+            self.drop(job)
 
     def check_room(self, rows: int):
-        """Raises Full if the queue has no room for that many more rows."""
-        if len(self.waiting) + rows > self.room:
+        """Raises Full if the queue has no room for that many more rows, and Stopping after `stop`."""
+        if self.stopping:
+            raise Stopping
+        if self.waiting + rows > self.room:
             raise Full(rows, self.room)
 
     def start(self):
@@ -62,14 +78,24 @@ class Batcher:
             running.add_done_callback(partial(self.finish, batch))
 
     def next_batch(self) -> list[tuple[Job, int]]:
-        """Rows for one free thread, without those of failed or cancelled requests."""
-        size = min(BATCH_ROWS, math.ceil(len(self.waiting) / self.free))
+        """Rows for one free thread, one of each request in turn."""
+        size = min(BATCH_ROWS, math.ceil(self.waiting / self.free))
         batch = []
-        while self.waiting and len(batch) < size:
-            job, index = self.waiting.popleft()
-            if not job.done.done():
-                batch.append((job, index))
+        while self.turns and len(batch) < size:
+            job = self.turns.popleft()
+            batch.append((job, job.begun))
+            job.begun += 1
+            self.waiting -= 1
+            if job.begun < len(job.rows):
+                self.turns.append(job)
         return batch
+
+    def drop(self, job: Job):
+        """Takes the rows of a request out of the queue that no thread has taken."""
+        if job.begun < len(job.rows):
+            self.turns.remove(job)
+            self.waiting -= len(job.rows) - job.begun
+            job.begun = len(job.rows)
 
     def finish(self, batch: list[tuple[Job, int]], running: asyncio.Future):
         """Passes answers to their requests and starts the thread on the next rows."""
@@ -80,6 +106,7 @@ class Batcher:
                 continue
             if error:
                 job.done.set_exception(error)
+                self.drop(job)
                 continue
             job.answers[index] = running.result()[number]
             job.missing -= 1
@@ -87,9 +114,15 @@ class Batcher:
                 job.done.set_result(job.answers)
         self.start()
 
+    def stop(self):
+        """Answers every request with Stopping, now and from now on; running calls go on, and nobody gets their answers."""
+        self.stopping = True
+        for job in self.unanswered:
+            if not job.done.done():
+                job.done.set_exception(Stopping())
+            self.drop(job)
+
     def close(self):
-        """Waits for running calls and cancels waiting requests."""
-        for job, _ in self.waiting:
-            job.done.cancel()
-        self.waiting.clear()
+        """Stops, and waits for running calls."""
+        self.stop()
         self.pool.shutdown()

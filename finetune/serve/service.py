@@ -27,7 +27,7 @@ class Service:
         self.window = reference_window(settings.folder, self.labels, settings.window)
         self.monitor = Monitor(self.labels, self.window)
         self.batcher = Batcher(self.classify, settings.threads, settings.queue, self.monitor.batch.observe)
-        self.monitor.waiting.set_function(lambda: len(self.batcher.waiting))
+        self.monitor.waiting.set_function(lambda: self.batcher.waiting)
 
     def classify(self, rows: list[str | list[int]]) -> list[tuple[Reading | None, np.ndarray]]:
         """Reading and probabilities of each row. A row is a text, or token ids, which have no reading (None)."""
@@ -75,7 +75,7 @@ class Service:
         )
 
     def close(self):
-        """Waits for running model calls and cancels waiting requests."""
+        """Waits for running model calls; waiting requests get Stopping."""
         self.batcher.close()
 
 

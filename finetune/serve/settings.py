@@ -24,6 +24,7 @@ class Settings(NamedTuple):
     max_texts: int = 128
     max_characters: int = 10_000
     queue: int = 1024
+    connections: int = 800  # fit the usual 1,024 open files
     window: int = WINDOW
     threads: int = os.cpu_count() or 1
 
@@ -36,6 +37,7 @@ OPTIONS = {
     "max_texts": "maximum number of texts in a request",
     "max_characters": "maximum number of characters in a text",
     "queue": "maximum number of waiting texts; further requests get 503",
+    "connections": "maximum number of open connections",
     "window": "number of recent texts compared with the reference profile",
     "threads": "number of batches classified at the same time",
 }

@@ -3,7 +3,11 @@
 import asyncio
 import threading
 
-from finetune.serve.queue import Batcher
+import pytest
+
+from finetune.serve.queue import Batcher, Stopping
+
+ROWS = [("a", 40), ("b", 3), ("c", 1)]
 
 
 class Work:
@@ -60,6 +64,40 @@ def test_rows_of_a_cancelled_request_use_no_thread():
     assert with_one_thread(scenario) == ([["running"], ["wanted"]], [])
 
 
+def test_rows_of_a_cancelled_request_leave_room():
+    async def scenario(batcher, work, running):
+        await cancelled(batcher, ["late"] * 99)
+        assert batcher.waiting == 0
+        wanted = asyncio.create_task(batcher.answers(["wanted"] * 99))
+        await asyncio.sleep(0)
+        work.go.set()
+        assert await wanted == ["wanted"] * 99
+        await running
+        batcher.close()
+
+    with_one_thread(scenario)
+
+
+def test_requests_take_turns():
+    """While the thread is busy, one request of 40 rows comes, then one of 3 and one of 1: the first call has all of these 4."""
+
+    async def scenario(batcher, work, running):
+        sent = [
+            asyncio.create_task(batcher.answers([name * 2 + str(row) for row in range(rows)])) for name, rows in ROWS
+        ]
+        await asyncio.sleep(0)
+        work.go.set()
+        found = await asyncio.gather(running, *sent)
+        assert found[1:] == [[name * 2 + str(row) for row in range(rows)] for name, rows in ROWS]
+        batcher.close()
+
+    calls, problems = with_one_thread(scenario)
+    assert problems == []
+    assert [len(call) for call in calls] == [1, 32, 12]
+    assert calls[1][:7] == ["aa0", "bb0", "cc0", "aa1", "bb1", "aa2", "bb2"]
+    assert calls[1][7:] == [f"aa{row}" for row in range(3, 28)]
+
+
 def test_closing_finishes_running_calls_and_starts_no_more():
     async def scenario(batcher, work, running):
         await cancelled(batcher, ["late"] * 40)
@@ -67,8 +105,8 @@ def test_closing_finishes_running_calls_and_starts_no_more():
         await asyncio.sleep(0)
         threading.Timer(0.1, work.go.set).start()
         batcher.close()
-        assert await running == ["running"]
-        await asyncio.wait([waiting], timeout=30)
-        assert waiting.cancelled()
+        for request in (running, waiting, batcher.answers(["new"])):
+            with pytest.raises(Stopping):
+                await request
 
     assert with_one_thread(scenario) == ([["running"]], [])
