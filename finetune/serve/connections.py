@@ -101,7 +101,11 @@ class Connection(H11Protocol):
 
     def make_room(self):
         """Closes the connection that has been without a whole request for longest, or this one if all wait for answers."""
-        idle = [other for other in self.connections if other.due is not None and other is not self]
+        idle = [
+            other
+            for other in self.connections
+            if other.due is not None and other is not self and not other.transport.is_closing()
+        ]
         if idle:
             log.warning(
                 f"{self.most} connections are open: the one closest to its time limit makes room for the next; "

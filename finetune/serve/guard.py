@@ -53,7 +53,7 @@ class Guard:
         if scope["method"] == "HEAD":
             scope = scope | {"method": "GET"}  # uvicorn, which has its own scope, leaves the body out
         try:
-            await self.app(scope, limited(receive, self.max_body), send_with_headers)
+            await self.app(scope, limited(receive, scope["headers"], self.max_body), send_with_headers)
         except Exception as error:
             log.error("%s failed: %s: %s", scope["path"], type(error).__name__, one_line(error)[:500])
             if started:
@@ -83,15 +83,21 @@ async def answer(send, status: int, detail: str, *headers: tuple[bytes, bytes]):
     await send({"type": "http.response.body", "body": body})
 
 
-def limited(receive, max_body: int):
+def limited(receive, headers: list[tuple[bytes, bytes]], max_body: int):
     """A `receive` that raises HTTPException: 413 if the body is too large, 408 if it arrives too slowly."""
     deadline = asyncio.get_running_loop().time() + SECONDS_FOR_A_BODY
+    declared = next(
+        (int(value) for name, value in headers if name == b"content-length"), 0
+    )  # h11 refuses any but digits
+    too_large = HTTPException(413, f"the body is larger than {max_body} bytes; send fewer texts at once")
     size, complete = 0, False
 
     async def receive_within_limits():
         nonlocal size, complete
         if complete:  # later messages only report that the client disconnected
             return await receive()
+        if declared > max_body:  # before a client that waits for "100 Continue" sends it
+            raise too_large
         try:
             async with asyncio.timeout_at(deadline):
                 message = await receive()
@@ -99,7 +105,7 @@ def limited(receive, max_body: int):
             raise HTTPException(408, f"the body did not arrive within {SECONDS_FOR_A_BODY} seconds") from None
         size += len(message.get("body", b""))
         if size > max_body:
-            raise HTTPException(413, f"the body is larger than {max_body} bytes; send fewer texts at once")
+            raise too_large
         complete = not message.get("more_body", False)
         return message
 

@@ -34,15 +34,17 @@ class Batcher:
     """Answers rows in `workers` threads; one call of `work` may answer several requests.
 
     `work` takes a list of rows and returns a list of as many answers. No request is delayed to fill a batch: a free
-    worker takes whatever is queued, and requests that arrive while all are busy form the next batch. Waiting requests
-    give one row each in turn (round robin), so that a short one never waits for all rows of a long one. At most `room`
-    rows wait; a request that does not fit raises Full at once. Call all methods from one event loop.
+    worker takes whatever is queued, and requests that arrive while all are busy form the next batch. Half of a
+    batch is one row of each waiting request in turn (round robin), so that a short one never waits for all rows of a long
+    one. The other half is of the oldest request, so that long ones end one by one and not all at the last moment. At most
+    `room` rows wait; a request that does not fit raises Full at once. Call all methods from one event loop.
     """
 
     def __init__(self, work: Callable[[list], list], workers: int, room: int, observe: Callable[[int], None]):
         self.work, self.free, self.room, self.observe = work, workers, room, observe
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="model")
-        self.turns: deque[Job] = deque()  # requests with rows that no thread has taken, the next one first
+        self.oldest: dict[Job, None] = {}  # requests with rows that no thread has taken, in order of arrival
+        self.turns: deque[Job] = deque()  # the same requests, the next one first; some may have no such rows any more
         self.unanswered: set[Job] = set()
         self.waiting = 0  # rows that no thread has taken
         self.stopping = False
@@ -52,6 +54,7 @@ class Batcher:
         self.check_room(len(rows))
         job = Job(rows, asyncio.get_running_loop().create_future())
         self.unanswered.add(job)
+        self.oldest[job] = None
         self.turns.append(job)
         self.waiting += len(rows)
         self.start()
@@ -78,24 +81,34 @@ class Batcher:
             running.add_done_callback(partial(self.finish, batch))
 
     def next_batch(self) -> list[tuple[Job, int]]:
-        """Rows for one free thread, one of each request in turn."""
+        """Rows for one free thread: half of them in turn, half of the oldest request."""
         size = min(BATCH_ROWS, math.ceil(self.waiting / self.free))
         batch = []
-        while self.turns and len(batch) < size:
+        while self.oldest and len(batch) < math.ceil(size / 2):
             job = self.turns.popleft()
-            batch.append((job, job.begun))
-            job.begun += 1
-            self.waiting -= 1
-            if job.begun < len(job.rows):
+            if job in self.oldest:
+                batch.append((job, self.take(job)))
                 self.turns.append(job)
+        while self.oldest and len(batch) < size:
+            job = next(iter(self.oldest))
+            batch.append((job, self.take(job)))
+        if not self.oldest:
+            self.turns.clear()
         return batch
+
+    def take(self, job: Job) -> int:
+        """Index of the next row of a request."""
+        job.begun += 1
+        self.waiting -= 1
+        if job.begun == len(job.rows):
+            del self.oldest[job]
+        return job.begun - 1
 
     def drop(self, job: Job):
         """Takes the rows of a request out of the queue that no thread has taken."""
-        if job.begun < len(job.rows):
-            self.turns.remove(job)
+        if job in self.oldest:
+            del self.oldest[job]
             self.waiting -= len(job.rows) - job.begun
-            job.begun = len(job.rows)
 
     def finish(self, batch: list[tuple[Job, int]], running: asyncio.Future):
         """Passes answers to their requests and starts the thread on the next rows."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Callable
 
 import uvicorn
 
-from finetune.serve.connections import ACCEPTED_AT_ONCE, Connection, OncePerMinute, log
+from finetune.serve.connections import ACCEPTED_AT_ONCE, Connection, OncePerMinute
 
 BACKLOG = 2048  # connections waiting to be accepted, so that a burst of clients is not refused
 ANSWER = 7  # seconds after a stop signal to answer accepted requests; the rest get 503
@@ -34,7 +35,8 @@ class Server(uvicorn.Server):
             )
         )
         self.refuse = refuse
-        log.addFilter(OncePerMinute())
+        for name in ("uvicorn.error", "asyncio"):  # asyncio's tells of descriptors that other programs used up
+            logging.getLogger(name).addFilter(OncePerMinute())
 
     async def startup(self, sockets=None):
         """Starts to listen, and to check the connections."""

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from finetune.base.errors import UserError, one_line
 from finetune.base.files import read_json
@@ -20,6 +21,7 @@ class Service:
     """Answers from the model in an exported folder. Raises UserError if the folder holds no model that can be served."""
 
     def __init__(self, settings: Settings):
+        onnxruntime.set_default_logger_severity(4)  # a failing call raises an error, which the guard logs once
         # Batches already run in parallel, so more threads inside each would only compete.
         self.classifier = Classifier(settings.folder, threads=1)
         self.labels = self.classifier.labels

@@ -79,7 +79,10 @@ def test_rows_of_a_cancelled_request_leave_room():
 
 
 def test_requests_take_turns():
-    """While the thread is busy, one request of 40 rows comes, then one of 3 and one of 1: the first call has all of these 4."""
+    """While the thread is busy, one request of 40 rows comes, then one of 3 and one of 1.
+
+    The next call takes 16 rows in turn, all of these 4 among them, and 16 of the oldest request.
+    """
 
     async def scenario(batcher, work, running):
         sent = [
