@@ -1,9 +1,8 @@
 """HTTP connections within bounds: how many are open, and how long a client may take for each step.
 
-uvicorn has a limit for connections that are idle between two requests, and none for the rest: a client that sends nothing,
-or a byte now and then, keeps its connection for ever (Kludex/uvicorn, issue 157). hypercorn's and granian's time limits
-start again with each read or leave out the body, and neither limits the number of connections. So this is uvicorn's own
-protocol with a time by which each step must be done.
+uvicorn limits how long a connection may be idle between two requests, and nothing else: a client that sends nothing, or a
+byte now and then, keeps its connection for ever (Kludex/uvicorn, issue 157). hypercorn limits each single read, which a byte
+now and then satisfies. So this is uvicorn's own protocol with a time by which each step must be done.
 """
 
 import asyncio
@@ -47,7 +46,7 @@ def most_connections(wanted: int) -> int:
         raise UserError(
             f"`ulimit -n` allows {files} open files, and the server needs at least {KEPT_FREE + LEAST}; raise it"
         )
-    print(
+    say(
         f"{files} open files (`ulimit -n`) leave room for {files - KEPT_FREE} connections instead of {wanted}",
         file=sys.stderr,
     )
