@@ -6,6 +6,7 @@ now and then satisfies. So this is uvicorn's own protocol with a time by which e
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import resource
@@ -183,8 +184,9 @@ class Connection(H11Protocol):
                 headers=[*about, *headers, *security_headers(""), (b"connection", b"close")],
                 reason=STATUS_PHRASES[status],
             )
-            for event in (answer, h11.Data(body), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event))
+            with contextlib.suppress(h11.LocalProtocolError):  # what the client sent leaves no room for an answer
+                for event in (answer, h11.Data(body), h11.EndOfMessage()):
+                    self.transport.write(self.conn.send(event))
         self.transport.close()
 
     def shutdown(self):

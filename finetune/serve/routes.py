@@ -16,6 +16,7 @@ PROBLEMS = {
     408: "The body arrived too slowly",
     413: "The body is too large",
     422: "The JSON does not have the expected form",
+    500: "The model failed; the server's log gives the reason",
     503: "Too many texts are waiting; Retry-After says when to try again",
 }
 # Paths counted under their own name in the metrics.
