@@ -108,17 +108,17 @@ def test_too_few_open_files_end_in_one_line(learnt):
 
 
 def test_a_connection_too_many_is_refused_while_all_wait_for_answers(learnt):
-    with running(learnt, "--threads", "1", "--connections", "17", "--queue", "9999") as server, ExitStack() as stack:
-        busy = [*loaded(server, stack, 16), stack.enter_context(opened(server))]
-        busy[-1].sendall(
-            posted({"texts": ["a film"] * 100})
-        )  # it arrives whole, and takes its turns among the long ones
-        time.sleep(0.3)
-        status, headers, body = exchange(server, HEALTH)
+    many = posted({"texts": ["film " * 170] * 1000})
+    with running(learnt, "--threads", "1", "--connections", "1", "--queue", "9999", "--max-texts", "1000") as server:
+        for wait in (0.05, 0.1, 0.2, 0.4, 0.8):  # until the request is there as a whole, and before its answer
+            with opened(server) as busy:
+                busy.sendall(many)
+                time.sleep(wait)
+                status, headers, body = exchange(server, HEALTH)
+            if status == 503:
+                break
         assert (status, headers.get("retry-after")) == (503, "1")
         assert json.loads(body) == {"detail": "too many connections; try again later"}
-        for client in busy:
-            client.close()
         assert within(5, lambda: exchange(server, HEALTH)[0] == 200)
 
 
@@ -201,8 +201,8 @@ def loaded(server, stack: ExitStack, count: int) -> list[socket.socket]:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_with_too_much_to_do_answers_200_or_503(learnt, how):
-    with running(learnt, "--threads", "1", "--queue", "9999") as server, ExitStack() as stack:
-        clients = loaded(server, stack, 40)
+    with running(learnt, "--threads", "1", "--queue", "99999") as server, ExitStack() as stack:
+        clients = loaded(server, stack, 120)
         began = time.monotonic()
         assert server.stop(how) == (0, "")
         assert 6 < time.monotonic() - began < 10
