@@ -17,6 +17,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from finetune.base.errors import UserError
+from finetune.base.terminal import say
 from finetune.serve.guard import SECONDS_FOR_A_BODY, security_headers
 
 SECONDS_FOR_HEADERS = 5  # from the first moment of a connection, or from the answer before, to the end of the headers
