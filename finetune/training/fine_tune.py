@@ -17,6 +17,7 @@ from finetune.training.engine_loop import train_with_loop
 from finetune.training.engine_trainer import train_with_trainer
 from finetune.training.fit import Fit
 from finetune.training.interrupts import Interrupts
+from finetune.training.shared_cores import sharing_cores
 
 ENGINES = {"trainer": train_with_trainer, "loop": train_with_loop}
 
@@ -37,7 +38,7 @@ def fine_tune(
     by their norm. Resumes from the last checkpoint of the same training, if there is one. Raises UserError if the loss is
     no longer finite or memory runs out, OSError if the disk is full, Stopped if it was asked to stop.
     """
-    with Interrupts() as interrupts, fast_fp32():
+    with Interrupts() as interrupts, fast_fp32(), sharing_cores():
         fit = Fit(model, tokenizer, train, validation, settings, precision, live, checkpoints, interrupts)
         try:
             ENGINES[settings.engine](fit)
