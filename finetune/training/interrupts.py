@@ -1,6 +1,5 @@
-"""Requests to stop, checked between two steps: Ctrl-C, SIGTERM, or the end of the parent process."""
+"""Requests to stop, checked between two steps: Ctrl-C, or SIGTERM, which also says that DVC has ended (base/parent.py)."""
 
-import os
 import signal
 import sys
 import threading
@@ -16,7 +15,6 @@ class Interrupts:
 
     def __init__(self):
         self.received: int | None = None
-        self.parent = os.getppid()
         self.before = {}
 
     def __enter__(self) -> "Interrupts":
@@ -36,10 +34,10 @@ class Interrupts:
             signal.signal(number, handler)
 
     def asked(self) -> bool:
-        """Whether to stop: a signal came, or the parent process ended (a killed `dvc repro` would not track the outputs)."""
-        return self.received is not None or os.getppid() != self.parent
+        """Whether to stop, because a signal came."""
+        return self.received is not None
 
     def stopped(self, step: int, steps: int) -> Stopped:
         """Error that ends the stage once its checkpoint is written."""
-        number = self.received or signal.SIGTERM
+        number = self.received or signal.SIGTERM  # another process was asked to stop
         return Stopped(f"stopped after step {step} of {steps}; `dvc repro` resumes from there", 128 + number)

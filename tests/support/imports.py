@@ -28,8 +28,8 @@ def direct_imports(root: Path, path: Path) -> set[Path]:
 
 
 def all_imports(root: Path, path: Path) -> set[str]:
-    """The project's modules that one file imports, directly or not, as paths from the root."""
-    imported, waiting = set(), {path}
+    """The project's modules that one file or its package imports, directly or not, as paths from the root."""
+    imported, waiting = set(), {path, path.parent / "__init__.py"}
     while waiting:
         new = direct_imports(root, waiting.pop()) - imported
         imported |= new
