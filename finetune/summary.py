@@ -1,4 +1,4 @@
-"""The fine-tuned model with its interval and every baseline in one table, and whether metrics/ differ from Git.
+"""The fine-tuned model with its interval and every baseline in one table; whether metrics/ differ from Git, and DVC stored all.
 
 python -m finetune.summary       (the end of make repro)
 """
@@ -8,6 +8,7 @@ from tabulate import tabulate
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.terminal import printable, say_lines
+from finetune.results.experiments import not_stored
 from finetune.results.metrics import read_metrics
 from finetune.results.revisions import git
 from finetune.results.score_files import TABLE, check_scores
@@ -62,6 +63,11 @@ def main():
     say_lines("\n" + summary(metrics["test"], metrics["baseline"]))
     if line := changed_metrics():
         say_lines("\n" + line)
+    if lost := not_stored():
+        raise UserError(
+            f"DVC could not store {', '.join(lost)} in its cache, as its errors above say; free some space there "
+            "(`dvc cache dir` names it) and run `make repro` again, which repeats these stages"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The end of `make repro`: the table of scores, and one line if metrics/ differ from Git."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,35 @@ def test_the_command_ends_with_the_line(repository):
     assert done.stdout.splitlines()[-1].startswith(LINE)
     assert "fine-tuned" in done.stdout
     assert done.stderr == ""
+
+
+STAGES = """
+stages:
+  download:
+    cmd: ulimit -S -f unlimited && mkdir raw && head -c 3000000 /dev/zero > raw/rows
+    outs: [raw]
+"""
+
+
+def test_outputs_that_do_not_fit_into_dvcs_cache_are_an_error_and_the_next_run_stores_them(repository):
+    """DVC itself ends with status 0. The limit on the size of files, which the stage lifts for itself, stands for a full disk."""
+    (repository / "dvc.yaml").write_text(STAGES)
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "-q"], check=True)
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    full = subprocess.run([*dvc, "repro"], preexec_fn=limited, capture_output=True, text=True, check=False)
+    assert "File too large" in full.stderr
+    assert full.returncode == 0
+    command = [sys.executable, "-m", "finetune.summary"]
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(
+        "error: DVC could not store raw in its cache, as its errors above say; free some space"
+    )
+    assert failed.stderr.count("\n") == 1
+    assert "Fine-tuning helps" in failed.stdout
+    subprocess.run([*dvc, "repro"], check=True)
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""

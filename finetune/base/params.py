@@ -351,13 +351,26 @@ def check_local_files(folder: Path = Path("data/local")):
             )
 
 
+def check_repository(folder: Path = Path()):
+    """Raises UserError for a folder in no Git repository, such as a downloaded archive: DVC refuses to run there."""
+    configs = (folder / ".dvc/config", folder / ".dvc/config.local")
+    without_git = any("no_scm" in config.read_text(encoding="utf-8") for config in configs if config.is_file())
+    root = folder.resolve()
+    if not without_git and not any((parent / ".git").exists() for parent in (root, *root.parents)):
+        raise UserError(
+            "this folder is in no Git repository, which DVC needs, as a downloaded archive is not; run `git init` here, and "
+            "commit its files before you compare or experiment"
+        )
+
+
 def main():
-    """Checks params.yaml and data/local/ before DVC starts, which `make repro` does first.
+    """Checks params.yaml, data/local/ and the repository before DVC starts, which `make repro` does first.
 
     DVC deletes a stage's outputs before the stage can report a mistake, and reads data/local/ before any stage runs.
     """
     read_params("data")
     check_local_files()
+    check_repository()
     say("params.yaml is in order")
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from finetune.base.errors import UserError
-from finetune.results.revisions import DECODED, UTF_8, Revision
+from finetune.results.revisions import DECODED, UTF_8, Revision, git
 
 
 def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",)) -> str:
@@ -32,6 +32,20 @@ def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, check=False, env=os.environ | UTF_8, **DECODED)
 
 
+def not_stored() -> list[str]:
+    """Outputs that exist here and not in DVC's cache; none where DVC does not run.
+
+    `dvc repro` goes on, and ends with status 0, when the files of a folder do not fit into its cache.
+    """
+    status = run_dvc("status", "--json", capture=True)
+    stages = {} if status.returncode else json.loads(status.stdout)
+    changes = [change for stage in stages.values() for change in stage if isinstance(change, dict)]
+    outputs = [change.get("changed outs", {}) for change in changes]
+    return sorted(
+        path for found in outputs for path, state in found.items() if state == "not in cache" and os.path.exists(path)
+    )
+
+
 def untracked_data() -> list[str]:
     """What lies in data/local and not in Git, which DVC's copy of the workspace would lack: files, and folders as one.
 
@@ -46,8 +60,12 @@ def experiment_metrics(name: str, settings: dict) -> dict[str, dict]:
     """Metrics of the experiment of this name; it is run with these settings unless it exists.
 
     It runs in a temporary folder, so the workspace does not change. `settings` are dotted parameters. Raises UserError if
-    it fails.
+    it fails, or if there is no commit to start from.
     """
+    if git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
+        raise UserError(
+            "experiments start from a commit, and there is none here; run `git init`, then commit all files"
+        )
     listed = run_dvc("exp", "list", "--name-only", capture=True)
     if listed.returncode:
         raise UserError(f"DVC cannot list the experiments: {' '.join(listed.stderr.split())}")
