@@ -3,7 +3,7 @@
 python -m benchmarks       (make bench)
 """
 
-from benchmarks import inference, repro, serving, tokenization, training
+from benchmarks import inference, repro, serving, side_by_side, tokenization, training
 from benchmarks.measure import table
 from finetune.base.command import run
 
@@ -11,6 +11,7 @@ BENCHMARKS = (
     tokenization,
     repro,
     training,
+    side_by_side,
     inference,
     serving,
 )  # each has ratios(), which measures with its own defaults

@@ -86,8 +86,11 @@ def accuracy(model, rows: Dataset, pad_id: int) -> float:
     return float((logits(model, rows["input_ids"][:], pad_id).argmax(1) == np.asarray(rows["label"][:])).mean())
 
 
-def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=None, train=None) -> dict:
-    """Measurements of one training; `rows` and `length` as in `chosen_rows`, `pad_to` is the tutorial's padding."""
+def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=None, train=None, products=True) -> dict:
+    """Measurements of one training; `rows` and `length` as in `chosen_rows`, `pad_to` is the tutorial's padding.
+
+    `products` counts matrix products, in a second training.
+    """
     defaults = read_params("train")
     changes = {"epochs": epochs or defaults.epochs} | (train or {})
     settings = Train(**defaults.model_dump() | changes)
@@ -122,10 +125,10 @@ def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=N
         "megabytes": peak_megabytes(),
         "trained": fit.trained_count if fit else None,
     }
-    if fit and not score:  # in a second training, because counting takes time and memory
-        with FlopCounterMode(display=False) as products:
+    if fit and products and not score:  # in a second training, because counting takes time and memory
+        with FlopCounterMode(display=False) as counter:
             train_ours(fresh())
-        measured["gigaflops"] = products.get_total_flops() / seconds / 1e9
+        measured["gigaflops"] = counter.get_total_flops() / seconds / 1e9
     if score:
         pad = tokenizer.pad_token_id
         measured |= {split: accuracy(model, read_rows(split), pad) for split in ("validation", "test")}

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from benchmarks import side_by_side
 from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
 from benchmarks.serving import percentile
@@ -103,3 +104,15 @@ def test_the_exported_model_is_compared_with_the_pipeline_and_the_ratios_are_rec
         ratios = recorded["relative"][case]
         assert (list(ratios), ratios["model"]) == (["model", "onnx", "int8"], 1.0)
         assert ratios["int8"] == pytest.approx(shown_ratio(output, measurement), abs=0.06)
+
+
+def test_two_trainings_side_by_side_are_compared_with_one_alone(built, monkeypatch):
+    """Real trainings give their seconds; the ratios are of medians: 9 of (8, 9, 30) over 5, and 5 over 4."""
+    monkeypatch.chdir(built.folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert 0 < side_by_side.spent(2, rows=16, precision="fp32", environment={}) < 60
+    seconds = {(2, False): [30, 9, 8], (1, False): [5, 5, 1], (1, True): [4, 4, 4]}
+    monkeypatch.setattr(
+        side_by_side, "spent", lambda count, _rows, _precision, environment: seconds[count, bool(environment)].pop()
+    )
+    assert [row.ratio for row in side_by_side.ratios()] == [9 / 5, 5 / 4]
