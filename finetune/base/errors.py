@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import shutil
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,8 +36,17 @@ def existing(folder: str | Path) -> Path:
     return Path(folder)
 
 
+def first_of(error: shutil.Error) -> OSError:
+    """The first failure in a copied folder; `shutil.copytree` keeps the text of each, and its number only in the text."""
+    _, target, reason = error.args[0][0]
+    number = re.match(r"\[Errno (\d+)\]", str(reason))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(target)) if number else OSError(str(reason))
+
+
 def file_problem(error: OSError) -> str | None:
     """One line about a file that cannot be written or that no stage has made yet; None for any other OSError."""
+    if isinstance(error, shutil.Error):
+        error = first_of(error)
     where = error.filename or "an output"
     if error.errno in FULL:
         return (

@@ -1,5 +1,7 @@
 """How every program here starts and ends."""
 
+import resource
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -43,3 +45,20 @@ def test_a_name_that_is_too_long_for_a_file_ends_in_one_line(capsys):
     assert shown.startswith("error: xxx")
     assert shown.endswith("x is a longer name than a file may have; shorten it\n")
     assert len(shown) <= 1_001
+
+
+def test_a_folder_that_does_not_fit_on_the_disk_is_one_line(workdir, capsys):
+    """The limit on the size of a file stands for a full disk. `shutil.copytree` reports its failures in a list."""
+    (workdir / "models").mkdir()
+    (workdir / "models/weights").write_bytes(bytes(100_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        assert run(lambda: shutil.copytree("models", "export")) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    shown = capsys.readouterr().err
+    assert shown.startswith(
+        "error: no room to write export/weights ([Errno 27] File too large: 'export/weights'); free"
+    )
+    assert shown.count("\n") == 1

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from finetune.base.errors import UserError
-from finetune.base.params import check_params, read_params
+from finetune.base.params import check_params, check_repository, read_params
 from finetune.base.yaml_file import parse_yaml_text
 from tests.conftest import ROOT
 from tests.support.project import PARAMS
@@ -255,3 +255,20 @@ def test_a_pipe_among_the_users_files_is_refused_before_dvc_waits_for_it(workdir
         "error: data/local/folder/pipe.csv is neither a file nor a folder, and `dvc repro` would wait for it forever; "
         "put its content into a file and remove it\n"
     )
+
+
+def test_a_folder_without_git_is_one_line_before_dvc_starts(workdir):
+    """As a downloaded archive; also in a subfolder of a repository, and where DVC is set up without Git, it runs."""
+    with pytest.raises(
+        UserError, match=r"^this folder is in no Git repository, .*; run `git init` here, and commit its files"
+    ):
+        check_repository(workdir)
+    (workdir / ".dvc").mkdir()
+    (workdir / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    check_repository(workdir)
+    (workdir / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    with pytest.raises(UserError):
+        check_repository(workdir)
+    (workdir / ".git").mkdir()
+    (workdir / "part").mkdir()
+    check_repository(workdir / "part")
