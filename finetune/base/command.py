@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from finetune.base.errors import Stopped, UserError, file_problem
+from finetune.base.errors import Stopped, UserError, library_problem
 from finetune.base.terminal import say, say_traceback
 
 RANK_0_REPORTS = 10  # seconds
@@ -41,7 +41,7 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except Exception as error:
-        problem = file_problem(error) if isinstance(error, OSError) else None
+        problem = library_problem(error)
         if problem is None:
             say_traceback(sys.stderr)
             return mistake

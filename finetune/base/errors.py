@@ -4,10 +4,13 @@ import errno
 import os
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+# The low byte of SQLite's codes; the high one gives details.
+DATABASE_NOT_WRITTEN = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 MADE_BY_STAGES = ("data", "models", "metrics")
 
@@ -34,6 +37,13 @@ def existing(folder: str | Path) -> Path:
     if not Path(folder).is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     return Path(folder)
+
+
+def library_problem(error: Exception) -> str | None:
+    """One line about an error of the system or of DVC's databases (SQLite) that a user can fix; None for any other."""
+    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in DATABASE_NOT_WRITTEN:
+        error = OSError(errno.ENOSPC, one_line(error), "one of DVC's databases")
+    return file_problem(error) if isinstance(error, OSError) else None
 
 
 def first_of(error: shutil.Error) -> OSError:

@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+import sqlite3
 from importlib import import_module
 from pathlib import Path
 
@@ -62,3 +63,18 @@ def test_a_folder_that_does_not_fit_on_the_disk_is_one_line(workdir, capsys):
         "error: no room to write export/weights ([Errno 27] File too large: 'export/weights'); free"
     )
     assert shown.count("\n") == 1
+
+
+def test_a_database_that_does_not_fit_on_the_disk_is_one_line(workdir, capsys):
+    """DVCLive opens DVC's databases. At most two pages of a database stand for a full disk."""
+    database = sqlite3.connect(workdir / "state.db")
+    database.execute("PRAGMA max_page_count = 2")
+    database.execute("CREATE TABLE state (value BLOB)")
+    assert run(lambda: database.execute("INSERT INTO state VALUES (zeroblob(100000))")) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: no room to write one of DVC's databases (")
+    assert "database or disk is full" in shown
+    assert shown.count("\n") == 1
+    with pytest.raises(sqlite3.OperationalError):  # a bug
+        run(lambda: database.execute("SELECT nothing FROM nowhere"))
+    database.close()
