@@ -76,5 +76,5 @@ def test_a_database_that_does_not_fit_on_the_disk_is_one_line(workdir, capsys):
     assert "database or disk is full" in shown
     assert shown.count("\n") == 1
     with pytest.raises(sqlite3.OperationalError):  # a bug
-        run(lambda: database.execute("SELECT nothing FROM nowhere"))
+        run(lambda: database.execute("SELECT value FROM nowhere"))
     database.close()
