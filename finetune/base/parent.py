@@ -14,6 +14,8 @@ import time
 
 import psutil
 
+from finetune.base.terminal import say
+
 SHELLS = {"sh", "dash", "ash", "bash", "zsh", "ksh", "fish", "csh", "tcsh"}
 STARTED_BY = ("DVC_STAGE", "RANK")  # set by DVC for a stage, and by torchrun for each of its processes
 SECONDS = 0.2  # between two looks
@@ -55,7 +57,7 @@ def watch(numbers: list[int]):
     while not orphaned(numbers):
         time.sleep(SECONDS)
     with contextlib.suppress(OSError, ValueError):  # the terminal may be gone too
-        print("stopped, because the process that started this one has ended", file=sys.stderr, flush=True)
+        say("stopped, because the process that started this one has ended", sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os.kill(os.getpid(), signal.SIGKILL)
