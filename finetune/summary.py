@@ -12,7 +12,7 @@ from finetune.results.experiments import not_stored
 from finetune.results.metrics import read_metrics
 from finetune.results.revisions import git
 from finetune.results.score_files import TABLE, check_scores
-from finetune.wording.classifiers import described, gain_sentence, ranked, skipped_sentence
+from finetune.wording.classifiers import baseline_notes, described, gain_sentence, ranked
 
 
 def summary(test: dict, baseline: dict) -> str:
@@ -36,7 +36,7 @@ def summary(test: dict, baseline: dict) -> str:
         if absent
         else ""
     )
-    skipped = skipped_sentence(baseline, printable)
+    skipped = baseline_notes(baseline, printable)
     return f"{table}\n\n{gain_sentence(test, baseline)}{note}" + (f"\n{skipped}" if skipped else "")
 
 

@@ -23,7 +23,7 @@ from finetune.baselines.frozen import best_draw, few_shot_block
 from finetune.baselines.regression import majority
 from finetune.baselines.tfidf import tfidf
 from finetune.baselines.with_encoder import encoder_baselines
-from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.stored import TOKENIZED, TRAIN_SAMPLE, class_ids, column, label_names, read_rows, read_sample
 from finetune.rows.tokens import load_tokenizer
 from finetune.scoring.curves import precision_recall, roc
 from finetune.scoring.scores import score_block
@@ -36,14 +36,18 @@ PLOTS = Path("metrics/plots/baseline_eval")
 def main():
     settings = read_params("baseline")
     existing(TOKENIZED)
-    splits = {name: read_rows(name) for name in ("train", "validation", "test")}
-    train, test = splits["train"], splits["test"]
-    class_names, labels = label_names(test), np.asarray(test["label"][:])
+    train_labels = class_ids(read_rows("train", ["label"]))
+    splits = {"train": read_sample("train", TRAIN_SAMPLE, settings.seed)}
+    splits |= {name: read_rows(name) for name in ("validation", "test")}
+    test = splits["test"]
+    class_names, labels = label_names(test), class_ids(test)
     with_encoder, reasons = encoder_baselines(BASE, splits, load_tokenizer(TOKENIZED / "tokenizer"), settings)
-    probabilities = {"majority": majority(np.asarray(train["label"][:]), len(test), len(class_names))}
+    probabilities = {"majority": majority(train_labels, len(test), len(class_names))}
     if "tfidf" not in settings.skip:
         probabilities["tfidf"] = tfidf(*splits.values())
     probabilities |= with_encoder
+    learnt = len(splits["train"])
+    notes = {"train_rows": learnt} if learnt < len(train_labels) else {}
     skipped = dict.fromkeys(settings.skip, "baseline.skip names it") | reasons
 
     metrics = {}
@@ -57,11 +61,12 @@ def main():
     best = max(metrics, key=lambda name: metrics[name]["accuracy"])
 
     PREDICTIONS.parent.mkdir(parents=True, exist_ok=True)
-    columns = {"row": test["row"][:], "label": labels} | {
+    columns = {"row": column(test, "row"), "label": labels} | {
         name: pa.array(list(rows.astype(np.float32))) for name, rows in probabilities.items()
     }
     pq.write_table(pa.table(columns), PREDICTIONS)
-    write_metrics("baseline", metrics | {"best": best} | ({"skipped": skipped} if skipped else {}))
+    notes |= {"skipped": skipped} if skipped else {}
+    write_metrics("baseline", metrics | {"best": best} | notes)
     write_csv(PLOTS / "roc.csv", ["false_positive_rate", "baseline"], roc(labels, probabilities[best]))
     write_csv(PLOTS / "precision_recall.csv", ["recall", "baseline"], precision_recall(labels, probabilities[best]))
     bars = [

@@ -26,8 +26,18 @@ from finetune.evaluation.evaluated import score
 from finetune.evaluation.plots import write_accuracy, write_plots, write_slices
 from finetune.evaluation.review_lists import COLUMNS
 from finetune.evaluation.spreadsheet import write_spreadsheet
-from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.stored import (
+    TOKENIZED,
+    TRAIN_SAMPLE,
+    class_ids,
+    column,
+    count_stored,
+    label_names,
+    read_rows,
+    read_sample,
+)
 from finetune.rows.tokens import load_tokenizer
+from finetune.scoring.intervals import SEED
 from finetune.training.checkpoints import clear
 
 FINETUNED = Path("models/finetuned")
@@ -41,7 +51,7 @@ def best_baseline(test: Dataset) -> tuple[str, np.ndarray]:
     """Name of the best baseline and its probabilities of the test rows; raises UserError when they are of other rows."""
     best = read_json(BASELINE_METRICS)["best"]
     predictions = pq.read_table(BASELINE)
-    if predictions.column("row").to_pylist() != test["row"][:]:
+    if not predictions.column("row").equals(column(test, "row")):
         raise UserError(
             f"{BASELINE} is about other rows than data/tokenized/test.parquet; run `dvc repro baseline_eval`"
         )
@@ -53,17 +63,19 @@ def main():
     existing(TOKENIZED)
     existing(FINETUNED)  # checked before `clear`: a missing model could still be made from its checkpoints
     clear()  # DVC has tracked the model by now
-    splits = {name: read_rows(name) for name in ("train", "validation", "test")}
+    splits = {"train": read_sample("train", TRAIN_SAMPLE, SEED)}
+    splits |= {name: read_rows(name) for name in ("validation", "test")}
     test = splits["test"]
-    labels = np.asarray(test["label"][:])
+    labels = class_ids(test)
     best, baseline = best_baseline(test)
     truncation = read_json(TOKENIZED / "source.json")["truncation"]
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
+    sampled = len(splits["train"]) < count_stored("train")
     evaluated = score(model, tokenizer, splits, truncation, baseline, settings)
 
     predicted = evaluated.probabilities.argmax(1)
     columns = {
-        "row": test["row"][:],
+        "row": column(test, "row"),
         "label": labels,
         "predicted": predicted,
         "logits": pa.array(list(evaluated.logits)),
@@ -73,7 +85,9 @@ def main():
     for name, rows in evaluated.tables.items():
         write_spreadsheet(PREDICTIONS / f"{name}.csv", COLUMNS[name], rows)
     for name, content in evaluated.metrics.items():
-        write_metrics(name, content)
+        # The checks look at a sample of the training rows where there are more.
+        note = {"train_rows": len(splits["train"])} if sampled and name == "checks" else {}
+        write_metrics(name, content | note)
     write_plots(PLOTS, labels, evaluated.probabilities, evaluated.calibrated, label_names(test), settings.bins)
     write_accuracy(PLOTS, evaluated.metrics["test"])
     write_slices(PLOTS, evaluated.slices)

@@ -27,7 +27,7 @@ from finetune.export.onnx_files import write_onnx
 from finetune.export.pins import pinned_versions
 from finetune.export.proof import int8_verdict, onnx_logits, onnx_proof, reload_proof
 from finetune.export.reload import reloaded_probabilities
-from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.stored import TOKENIZED, class_ids, column, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from finetune.runtime.drift import PROFILE, profile
@@ -70,7 +70,7 @@ def main():
     measured = {name: stage_metrics(name) for name in MEASURED}
     source = read_json(TOKENIZED / "source.json")
     test = read_rows("test")
-    labels, texts = np.asarray(test["label"][:]), test["text"][:]
+    labels, texts = class_ids(test), test["text"][:]
     evaluated = np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist())
 
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
@@ -82,12 +82,12 @@ def main():
     int8 = int8_verdict(labels, evaluated, onnx_logits(EXPORT, INT8, texts), settings.int8.max_drop)
     if not int8["kept"]:
         (EXPORT / INT8).unlink()
-    write_profile(read_rows("validation")["text"][:])
+    write_profile(read_rows("validation", ["text"])["text"][:])
 
     files = {"model": EXPORT / "model.safetensors", "onnx": EXPORT / FP32, "int8": EXPORT / INT8}
     megabytes = {name: round(file.stat().st_size / 1e6, 2) for name, file in files.items() if file.exists()}
     exported = {"reload": reload, "onnx": exact, "int8": int8, "megabytes": megabytes}
-    grouped = any(group is not None for group in test["group"][:])
+    grouped = column(test, "group").null_count < len(test)
     facts = card_facts(settings, source, measured | {"export": exported}, grouped)
     (EXPORT / "README.md").write_text(model_card(facts), encoding="utf-8")
     write_metrics("export", exported)

@@ -39,7 +39,7 @@ def main():
     if settings.processes > 1 and "RANK" not in os.environ:
         return launch("stages.train", settings.processes)
     is_first = rank() == 0
-    train, validation = read_rows("train"), read_rows("validation")
+    train, validation = (read_rows(name, ("label", "input_ids")) for name in ("train", "validation"))
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
     model = fresh_classifier(BASE, label_names(train), settings.seed, settings.dropout)
     precision = chosen_precision(settings.precision)

@@ -10,7 +10,7 @@ from finetune.base.params import FewShot
 from finetune.baselines.regression import Labelled, best_regression, class_probabilities, fitted_regression
 from finetune.encoder.models import fresh_classifier
 from finetune.encoder.prediction import logits
-from finetune.rows.stored import label_names
+from finetune.rows.stored import label_names, token_ids
 from finetune.scoring.intervals import crossed_interval
 from finetune.scoring.scores import score_block
 
@@ -40,7 +40,7 @@ def few_shot(train: Labelled, test_features: np.ndarray, classes: int, settings:
 def untrained(base: Path, test: Dataset, pad_id: int, seed: int) -> np.ndarray:
     """Probabilities of shape [rows, classes] from a randomly initialised head, as before the first step of training."""
     model = fresh_classifier(base, label_names(test), seed)
-    return softmax(logits(model, test["input_ids"][:], pad_id, desc="untrained").astype(np.float64), axis=-1)
+    return softmax(logits(model, token_ids(test), pad_id, desc="untrained").astype(np.float64), axis=-1)
 
 
 def mean_block(blocks: list[dict]) -> dict:

@@ -8,7 +8,7 @@ from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from finetune.baselines.regression import Labelled, best_regression, class_probabilities
-from finetune.rows.stored import label_names
+from finetune.rows.stored import class_ids, label_names
 
 WORD = r"(?u)\b\w+\b"  # the default drops words of one letter, which have a meaning in many languages
 
@@ -43,10 +43,10 @@ def tfidf(train: Dataset, validation: Dataset, test: Dataset) -> np.ndarray:
     """Probabilities of shape [test rows, classes] from logistic regression on TF-IDF of words and word pairs."""
     texts = train["text"][:]
     vectorizer = term_weights(texts)
-    labels = np.asarray(train["label"][:])
+    labels = class_ids(train)
     features = vectorizer.fit_transform(texts)
     model, _ = best_regression(
         Labelled(features, labels),
-        Labelled(vectorizer.transform(validation["text"][:]), np.asarray(validation["label"][:])),
+        Labelled(vectorizer.transform(validation["text"][:]), class_ids(validation)),
     )
     return class_probabilities(model, vectorizer.transform(test["text"][:]), len(label_names(train)))

@@ -4,6 +4,7 @@ They may learn from the training rows and choose their settings on the validatio
 probabilities on the test rows.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from finetune.baselines.regression import Labelled
 from finetune.encoder.hardware import chosen_precision, device
 from finetune.encoder.models import bare_encoder
 from finetune.encoder.prediction import mean_embeddings
-from finetune.rows.stored import label_names
+from finetune.rows.stored import class_ids, label_names, token_ids
 
 ENCODER_BASELINES = ("embedding", "untrained", "zero_shot", "few_shot")
 
 
-def split_embeddings(base: Path, splits: dict[str, list], pad_id: int) -> dict[str, np.ndarray]:
-    """Mean embeddings of shape [rows, hidden] of several lists of token ids, with one load of the encoder."""
+def split_embeddings(base: Path, splits: dict[str, Sequence], pad_id: int) -> dict[str, np.ndarray]:
+    """Mean embeddings of shape [rows, hidden] of several splits' token ids, with one load of the encoder."""
     encoder = bare_encoder(base) if splits else None
     return {name: mean_embeddings(encoder, rows, pad_id, desc=f"embed {name}") for name, rows in splits.items()}
 
@@ -52,7 +53,7 @@ def encoder_baselines(
                 reasons["zero_shot"] = str(reason)
         features = split_embeddings(base, embedded_rows(splits, wanted, prompts), pad_id)
         train, validation = (
-            Labelled(features[name], np.asarray(splits[name]["label"][:])) if name in features else None
+            Labelled(features[name], class_ids(splits[name])) if name in features else None
             for name in ("train", "validation")
         )
         if prompts is not None:
@@ -68,12 +69,14 @@ def encoder_baselines(
     return {name: probabilities[name] for name in wanted if name in probabilities}, reasons
 
 
-def embedded_rows(splits: dict[str, Dataset], wanted: list[str], prompts: list[list[int]] | None) -> dict[str, list]:
+def embedded_rows(
+    splits: dict[str, Dataset], wanted: list[str], prompts: list[list[int]] | None
+) -> dict[str, Sequence]:
     """Token ids of everything that the wanted baselines need embedded."""
     needed = {
         "train": {"embedding", "few_shot"} & set(wanted),
         "validation": {"embedding"} & set(wanted),
         "test": {"embedding", "few_shot"} & set(wanted) or prompts is not None,
     }
-    rows = {name: splits[name]["input_ids"][:] for name, why in needed.items() if why}
+    rows = {name: token_ids(splits[name]) for name, why in needed.items() if why}
     return rows | ({"prompts": prompts} if prompts is not None else {})

@@ -9,7 +9,7 @@ from datasets import Dataset
 from finetune.base.params import Behaviour
 from finetune.encoder.prediction import logits
 from finetune.evaluation.edits import Edit, case, contractions, negation, neutral, typos
-from finetune.rows.stored import label_names
+from finetune.rows.stored import class_ids, label_names, token_ids
 from finetune.rows.tokens import encode, special_tokens, truncate
 from finetune.scoring.intervals import SEED, share_interval
 
@@ -57,17 +57,17 @@ def behaviour_of(
 ) -> tuple[dict[str, dict], list[list]]:
     """Failure rates by edit, and for each failed row the edit, row id, labels and texts before and after."""
     names, texts, ids = label_names(rows), rows["text"][:], rows["row"][:]
-    right = predicted == np.asarray(rows["label"][:])
+    right = predicted == class_ids(rows)
     flips = settings.negation_flips and len(names) == 2
     edits = all_edits(texts, right, settings.rows, settings.neutral, flips)
-    special, length, before = special_tokens(tokenizer), tokenizer.model_max_length, rows["input_ids"][:]
+    special, length, before = special_tokens(tokenizer), tokenizer.model_max_length, token_ids(rows)
     rates, failures = {}, []
     for edit, edited in edits.items():
         positions = np.array(list(edited))
         tokens = [truncate(one, length, truncation, special) for one in encode(tokenizer, list(edited.values()))]
         after = predicted[positions]
         # Some edits change nothing for some models: an uncased one gets the same tokens.
-        seen = [row for row, position in enumerate(positions.tolist()) if tokens[row] != before[position]]
+        seen = [row for row, position in enumerate(positions.tolist()) if tokens[row] != before[position].tolist()]
         if seen:
             edited_tokens = [tokens[row] for row in seen]
             after[seen] = logits(model, edited_tokens, tokenizer.pad_token_id, desc=edit).argmax(1)

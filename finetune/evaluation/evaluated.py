@@ -13,7 +13,7 @@ from finetune.evaluation.headline import headline_scores, rows_digest
 from finetune.evaluation.review_lists import doubtful_rows, duplicate_rows, mistake_rows
 from finetune.evaluation.slices import slice_metrics, slices_of
 from finetune.evaluation.suspicious_labels import held_out_probabilities
-from finetune.rows.stored import label_names
+from finetune.rows.stored import class_ids, label_names, token_ids
 
 
 class Evaluated(NamedTuple):
@@ -38,12 +38,12 @@ def score(
     `truncation` is how the rows were cut, `baseline` the best baseline's probabilities of the test rows.
     """
     train, validation, test = splits.values()
-    names, labels = label_names(test), np.asarray(test["label"][:])
+    names, labels = label_names(test), class_ids(test)
     scored = {
-        name: logits(model, splits[name]["input_ids"][:], tokenizer.pad_token_id, desc=name)
+        name: logits(model, token_ids(splits[name]), tokenizer.pad_token_id, desc=name)
         for name in ("validation", "test")
     }
-    temperature = fit_temperature(np.asarray(validation["label"][:]), scored["validation"])
+    temperature = fit_temperature(class_ids(validation), scored["validation"])
     probabilities = scaled_probabilities(scored["test"])
     calibrated = {name: scaled_probabilities(rows, temperature) for name, rows in scored.items()}
     predicted = probabilities.argmax(1)
@@ -51,7 +51,7 @@ def score(
     slices = slices_of(test, predicted == labels, settings.slices)
     rates, failures = behaviour_of(model, tokenizer, test, predicted, truncation, settings.behaviour)
     # The model was trained on the training rows and believes their labels, also the wrong ones.
-    held_out = held_out_probabilities(train["text"][:], np.asarray(train["label"][:]), train["group"][:], len(names))
+    held_out = held_out_probabilities(train["text"][:], class_ids(train), train["group"][:], len(names))
     suspicious, suspicious_list = doubtful_rows(splits, {"train": held_out, **calibrated})
     duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
     metrics = {

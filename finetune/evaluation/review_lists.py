@@ -5,7 +5,7 @@ from datasets import Dataset
 
 from finetune.evaluation.near_duplicates import near_duplicates
 from finetune.evaluation.suspicious_labels import suspicious_labels
-from finetune.rows.stored import label_names
+from finetune.rows.stored import class_ids, label_names
 
 # CSV files for review and their columns.
 COLUMNS = {
@@ -18,7 +18,7 @@ COLUMNS = {
 
 def mistake_rows(rows: Dataset, probabilities: np.ndarray, count: int) -> list[list]:
     """Wrong rows, the most confident first: row id, confidence, true label, predicted label, text."""
-    names, labels, predicted = label_names(rows), np.asarray(rows["label"][:]), probabilities.argmax(1)
+    names, labels, predicted = label_names(rows), class_ids(rows), probabilities.argmax(1)
     confidence = probabilities.max(1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
@@ -51,7 +51,7 @@ def doubtful_rows(
     """How many labels of each split are probably wrong, and those rows, the most doubtful of each split first."""
     counts, listed = {}, []
     for name, rows in splits.items():
-        names, labels = label_names(rows), np.asarray(rows["label"][:])
+        names, labels = label_names(rows), class_ids(rows)
         positions = suspicious_labels(labels, probabilities[name])
         counts[name] = len(positions)
         for position in positions.tolist():

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from finetune.base.params import Slices
 from finetune.evaluation.words import any_of, plain_apostrophes
-from finetune.rows.stored import label_names
+from finetune.rows.stored import class_ids, label_names, token_ids
 from finetune.scoring.intervals import CONFIDENCE, accuracy_entry, share_interval
 
 
@@ -63,9 +63,9 @@ def slices_of(rows: Dataset, right: np.ndarray, settings: Slices) -> dict[str, d
     names = label_names(rows)
     kinds = slice_names(
         texts=rows["text"][:],
-        lengths=np.array([len(ids) for ids in rows["input_ids"][:]]),
+        lengths=token_ids(rows).lengths,
         truncated=rows["truncated"][:],
-        labels=[names[label] for label in rows["label"][:]],
+        labels=[names[label] for label in class_ids(rows)],
         groups=rows["group"][:],
         negations=settings.negations,
     )

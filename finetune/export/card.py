@@ -8,7 +8,7 @@ from typing import NamedTuple
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-from finetune.wording.classifiers import by_sign, scores_table, skipped_sentence
+from finetune.wording.classifiers import baseline_notes, by_sign, scores_table
 from finetune.wording.markdown import code, table
 from finetune.wording.names import BASELINES, CALIBRATION, EDITS, HEADLINE, SLICES
 from finetune.wording.numbers import interval, percent, points
@@ -115,7 +115,7 @@ def model_card(facts: Facts) -> str:
         calibration_scores=CALIBRATION,
         scores=HEADLINE | {"roc_auc": "area under the ROC curve"},
         scores_table=scores_table,
-        skipped=skipped_sentence(metrics["baseline"], code),
+        skipped=baseline_notes(metrics["baseline"], code),
         slice_rows=slice_rows(metrics["slices"]),
         unstable=unstable_edits(metrics["behaviour"]),
         agreement={name: metrics["export"][proof]["agreement"] for name, proof in PROOFS.items()},

@@ -18,7 +18,7 @@ from finetune.encoder.hardware import attention, fast_fp32
 from finetune.encoder.models import loading, trained_classifier
 from finetune.encoder.prediction import logits
 from finetune.rows.lengths import length_order
-from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.stored import TOKENIZED, column, label_names, read_rows, token_ids
 from finetune.rows.tokens import load_tokenizer
 
 BATCH = 32
@@ -63,9 +63,9 @@ def folder_probabilities(folder: str) -> np.ndarray:
     rows = read_rows("test")
     probabilities = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
     # The pipeline can only cut off the end of a text. Texts that were cut otherwise go to the model as token ids.
-    cut = np.flatnonzero(rows["truncated"][:])
+    cut = np.flatnonzero(column(rows, "truncated"))
     if read_json(TOKENIZED / "source.json")["truncation"] != "head" and len(cut):
-        ids = rows.select(cut)["input_ids"][:]
+        ids = token_ids(rows).select(cut)
         probabilities[cut] = softmax(
             logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id).astype(np.float64), axis=-1
         )

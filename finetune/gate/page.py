@@ -16,7 +16,7 @@ from finetune.base.errors import UserError
 from finetune.base.terminal import printable
 from finetune.results.metrics import METRICS
 from finetune.results.score_files import TABLE, check_scores
-from finetune.wording.classifiers import gain_sentence, ranked, scores_table, skipped_sentence
+from finetune.wording.classifiers import baseline_notes, gain_sentence, ranked, scores_table
 from finetune.wording.markdown import code, plain
 
 CURVES = METRICS / "plots/train/plots/metrics"
@@ -77,7 +77,7 @@ def score_parts(metrics: dict[str, dict]) -> list[str]:
     except UserError as error:
         return [plain(str(error))]
     test, baseline = metrics["test"], metrics["baseline"]
-    skipped = skipped_sentence(baseline, code)
+    skipped = baseline_notes(baseline, code)
     return [
         scores_table(test, baseline),
         gain_sentence(test, baseline),

@@ -14,7 +14,7 @@ from finetune.base.names import normal_name
 from finetune.report import charts, row_browser
 from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, review_list, table
 from finetune.results.revisions import Revision
-from finetune.wording.classifiers import described, ranked, skipped_sentence
+from finetune.wording.classifiers import baseline_notes, described, ranked
 from finetune.wording.names import CALIBRATION, EDITS, OURS, SLICES
 
 FAILURES = Path("data/predictions/behaviour.csv")
@@ -29,7 +29,7 @@ def baselines(metrics: dict) -> dict:
     points = [point(name, block, described(name), name == OURS) for name, block in blocks]
     rows = [(name, described(name), block, name == OURS) for name, block in blocks]
     figure = charts.forest(points, "Test accuracy of every classifier with its 95% interval")
-    return {"figure": figure, "rows": rows, "skipped": skipped_sentence(metrics["baseline"])}
+    return {"figure": figure, "rows": rows, "skipped": baseline_notes(metrics["baseline"])}
 
 
 def confusion(revision: Revision, label_names: list[str]) -> list[list[int]]:

@@ -78,7 +78,7 @@ SEEDS = {
     "seeds?": NUMBERS,
     "*": {"mean?": NUMBER, "spread?": NUMBER, "interval?": INTERVAL, "values?": NUMBERS},
 }
-BASELINE = {"best": BEST, "skipped?": {"*": TEXT}} | {f"{name}?": CLASSIFIER for name in BASELINES}
+BASELINE = {"best": BEST, "skipped?": {"*": TEXT}, "train_rows?": ROWS} | {f"{name}?": CLASSIFIER for name in BASELINES}
 
 # What each file must hold for the comparison with another revision, for the table of classifiers, and for the report.
 COMPARISON = {"test": COMPARED, "seeds": SEEDS}
@@ -102,7 +102,7 @@ REPORT = {
     },
     "slices": {"worst?": PART | {"slice": TEXT}, "*": {"*": PART}},
     "behaviour": {"*": {"failure_rate": SHARE, "rows": COUNT, "interval": INTERVAL}},
-    "checks": {"near_duplicates": {"*": COUNT}, "suspicious_labels": {"*": COUNT}},
+    "checks": {"near_duplicates": {"*": COUNT}, "suspicious_labels": {"*": COUNT}, "train_rows?": ROWS},
     "seeds": SEEDS,
 }
 

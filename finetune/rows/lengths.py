@@ -17,7 +17,7 @@ def length_order(lengths: Sequence[int], rows: int, tokens: int = sys.maxsize) -
     order = np.argsort(-np.asarray(lengths), kind="stable")
     batches, start = [], 0
     while start < len(order):
-        size = min(rows, rows_within(tokens, lengths[order[start]]))
+        size = min(rows, rows_within(tokens, int(lengths[order[start]])))
         batches.append(order[start : start + size])
         start += size
     return batches

@@ -1,5 +1,6 @@
 """Tokenised rows of one split, as the stages pass them on."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,14 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from finetune.base.params import Tokenize
+from finetune.rows.token_ids import TokenIds
 from finetune.rows.tokens import encode, special_tokens, truncate
 
 TOKENIZED = Path("data/tokenized")
+# Most training rows that the baselines learn from and that are searched for near-duplicates and doubtful labels. TF-IDF of
+# a million rows would take hours and tens of gigabytes.
+TRAIN_SAMPLE = 50_000
+BATCH = 5_000  # rows read at a time; at 45 tokens each they take 2 MB
 
 
 def row_features(names: list[str]) -> Features:
@@ -47,9 +53,72 @@ def tokenised_rows(
     return pa.table(columns, schema=features.arrow_schema), [len(tokens) for tokens in whole]
 
 
-def read_rows(split: str) -> Dataset:
-    """Rows of "train", "validation" or "test" in the order of the source."""
-    return Dataset(pq.read_table(TOKENIZED / f"{split}.parquet"))
+def read_rows(split: str, columns: Sequence[str] | None = None) -> Dataset:
+    """Rows of "train", "validation" or "test" in the order of the source, with all columns or those that are named."""
+    with stored(split) as file:
+        return as_dataset(list(batches(file, columns)), file.schema_arrow, columns, split)
+
+
+def read_sample(split: str, most: int, seed: int) -> Dataset:
+    """At most `most` rows of a split with all columns, drawn with a seed, in the order of the source; all if there are no more.
+
+    A smaller sample of the same seed is part of a larger one. Only the rows of the sample are held in memory.
+    """
+    with stored(split) as file:
+        count = file.metadata.num_rows
+        if count <= most:
+            return read_rows(split)
+        chosen = np.sort(np.random.default_rng(seed).permutation(count)[:most])
+        parts, start = [], 0
+        for batch in batches(file, None):
+            here = chosen[slice(*np.searchsorted(chosen, [start, start + batch.num_rows]))] - start
+            parts.append(batch.take(pa.array(here)))
+            start += batch.num_rows
+        return as_dataset(parts, file.schema_arrow, None, f"{split} {most} {seed}")
+
+
+def batches(file: pq.ParquetFile, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """Rows of a file, one batch after another: reading it whole, in threads, takes another 1.5 times the columns' memory."""
+    return file.iter_batches(BATCH, columns=columns and list(columns), use_threads=False)
+
+
+def as_dataset(
+    batches: list[pa.RecordBatch], schema: pa.Schema, columns: Sequence[str] | None, fingerprint: str
+) -> Dataset:
+    """Batches of a stored split as a data set."""
+    if columns:
+        features = Features.from_arrow_schema(schema)
+        schema = Features({name: features[name] for name in columns}).arrow_schema
+        batches = [batch.select(schema.names) for batch in batches]
+    table = pa.Table.from_batches([pa.record_batch(batch.columns, schema=schema) for batch in batches], schema)
+    # For a fingerprint of its own, the library would copy the whole table and hash it.
+    return Dataset(table, fingerprint=fingerprint)
+
+
+def count_stored(split: str) -> int:
+    """Number of rows of a split, from the file's metadata."""
+    with stored(split) as file:
+        return file.metadata.num_rows
+
+
+def stored(split: str) -> pq.ParquetFile:
+    """File of a split. Raises FileNotFoundError if there is none."""
+    return pq.ParquetFile(TOKENIZED / f"{split}.parquet", pre_buffer=False)
+
+
+def column(rows: Dataset, name: str) -> pa.ChunkedArray:
+    """A column as Arrow holds it."""
+    return rows.select_columns(name).with_format("arrow")[:].column(name)
+
+
+def class_ids(rows: Dataset) -> np.ndarray:
+    """Class id of each row, int64."""
+    return column(rows, "label").to_numpy()
+
+
+def token_ids(rows: Dataset) -> TokenIds:
+    """Token ids of each row, special tokens included, in Arrow's buffers."""
+    return TokenIds(column(rows, "input_ids"))
 
 
 def label_names(rows: Dataset) -> list[str]:

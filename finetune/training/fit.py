@@ -18,6 +18,7 @@ from finetune.base.params import Train
 from finetune.base.terminal import say
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.prediction import predict
+from finetune.rows.stored import class_ids, token_ids
 from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
 from finetune.training.distributed import from_all, from_first, leave, processes, rank, wait
@@ -67,10 +68,10 @@ class Fit:
             )
         self.settings, self.precision, self.tokenizer = settings, precision, tokenizer
         self.checkpoints, self.interrupts = checkpoints, interrupts
-        self.train_labels = torch.as_tensor(train["label"][:])
-        self.validation_labels = np.asarray(validation["label"][:])
+        self.train_labels = torch.tensor(class_ids(train))
+        self.validation_labels = class_ids(validation)
         self.train_rows, self.validation_rows = (
-            TokenRows(rows["input_ids"][:], tokenizer.pad_token_id) for rows in (train, validation)
+            TokenRows(token_ids(rows), tokenizer.pad_token_id) for rows in (train, validation)
         )
 
         freeze(model, settings)
@@ -128,14 +129,10 @@ class Fit:
 
     def validation_logits(self, positions: list[int]) -> np.ndarray:
         """Logits of shape [positions, classes] of the validation rows at these positions."""
-        rows = self.validation_rows
-        if isinstance(rows, TokenRows):
-            chosen = TokenRows([rows.ids[position] for position in positions], rows.pad_id)
-        else:
-            chosen = FeatureRows(rows.features[positions])
         if not positions:
             return np.empty((0, self.model.config.num_labels), np.float32)
-        return predict(self.model, chosen, lambda output, _: output.logits, desc="validate")
+        rows = self.validation_rows.select(positions)
+        return predict(self.model, rows, lambda output, _: output.logits, desc="validate")
 
     @property
     def is_finished(self) -> bool:

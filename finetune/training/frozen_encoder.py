@@ -42,8 +42,9 @@ def encoder_features(model: PreTrainedModel, rows: TokenRows, precision: str, fo
     digest = hashlib.sha256(repr((precision, torch.get_num_threads(), rows.pad_id)).encode())
     for name, weights in model.base_model.state_dict().items():
         digest.update(name.encode() + weights.contiguous().numpy(force=True).tobytes())
-    digest.update(np.concatenate([np.asarray(row, np.int64) for row in rows.ids]).tobytes())
-    digest.update(np.array(rows.lengths).tobytes())
+    for row in rows.ids:
+        digest.update(row)
+    digest.update(rows.lengths)
     path = folder / f"{digest.hexdigest()[:16]}.safetensors"
     if path.is_file():
         return load_file(path)["features"]

@@ -29,7 +29,7 @@ def epoch_loader(
 
     def collate(positions: list[int]) -> list[dict[str, torch.Tensor]]:
         # The size of a part follows from the global batch, so that every process has the same number of parts.
-        rows = rows_within(batch_tokens(), max(train_rows.lengths[position] for position in positions))
+        rows = rows_within(batch_tokens(), int(train_rows.lengths[positions].max()))
         share = -(-len(positions) // count)
         mine = positions[first::count]
         return [part(mine[start : start + rows], positions) for start in range(0, share, rows)]

@@ -25,14 +25,17 @@ def scores_table(test: dict, baseline: dict) -> str:
     return table(["classifier", "accuracy", "95% interval", "macro F1"], rows)
 
 
-def skipped_sentence(baseline: dict, quoted=str) -> str | None:
-    """Baselines that were not run, each with its reason as `quoted` writes it, or None if all were.
+def baseline_notes(baseline: dict, quoted=str) -> str | None:
+    """Baselines that were not run, each with its reason as `quoted` writes it, and a sample that they learnt from; None without.
 
-    >>> skipped_sentence({"skipped": {"zero_shot": "baseline.skip names it"}})
+    >>> baseline_notes({"skipped": {"zero_shot": "baseline.skip names it"}})
     'Baselines skipped: zero_shot (baseline.skip names it).'
     """
     skipped = [f"{name} ({quoted(reason)})" for name, reason in baseline.get("skipped", {}).items()]
-    return f"Baselines skipped: {', '.join(skipped)}." if skipped else None
+    notes = [f"Baselines skipped: {', '.join(skipped)}."] if skipped else []
+    if "train_rows" in baseline:
+        notes.append(f"The baselines learnt from {baseline['train_rows']:,} of the training rows, drawn with a seed.")
+    return " ".join(notes) or None
 
 
 def by_sign(gain: dict, better: str, worse: str, neither: str) -> str:
