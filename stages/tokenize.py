@@ -20,6 +20,7 @@ from finetune.base.files import read_json, write_json
 from finetune.base.metric_files import write_metrics
 from finetune.base.params import Tokenize, read_params
 from finetune.base.terminal import say
+from finetune.rows.encoding import Encoder
 from finetune.rows.stored import TOKENIZED, row_features, tokenised_rows
 from finetune.rows.tokenizer_fit import SAMPLE, misfit, tokenizer_fit
 from finetune.rows.tokens import (
@@ -45,7 +46,7 @@ def write_splits(
 
     Raises UserError if the tokenizer gives ids that the encoder does not have.
     """
-    features = row_features(label_names)
+    features, encoder = row_features(label_names), Encoder(tokenizer)
     lengths = np.zeros(len(split), np.int32)
     paths = [TOKENIZED / f"{name}.parquet" for name in SPLIT_NAMES]
     writers = [pq.ParquetWriter(path, features.arrow_schema) for path in paths]
@@ -55,7 +56,7 @@ def write_splits(
             rows = np.arange(start, start + batch.num_rows)
             kept = rows[split[rows] >= 0]
             chosen = batch.take(pa.array(kept - start))
-            table, lengths[kept] = tokenised_rows(kept, chosen, labels[kept], features, tokenizer, settings)
+            table, lengths[kept] = tokenised_rows(kept, chosen, labels[kept], features, encoder, settings)
             check_vocabulary(pc.max(pc.list_flatten(table.column("input_ids"))).as_py() or 0, config)
             for part, writer in enumerate(writers):
                 writer.write_table(table.filter(pa.array(split[kept] == part)))

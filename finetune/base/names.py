@@ -1,5 +1,6 @@
 """Labels, groups and column names in one form, so that spellings that look the same are the same."""
 
+import functools
 import math
 import unicodedata
 
@@ -17,10 +18,13 @@ def normal_name(value: str | None) -> str | None:
         return None
     if not (value.isascii() and value.isprintable()):
         # First without invisible characters: one between a letter and its accent would prevent their composition.
-        value = unicodedata.normalize("NFC", "".join(letter for letter in value if not invisible(letter)))
+        for letter in filter(invisible, set(value)):
+            value = value.replace(letter, "")
+        value = unicodedata.normalize("NFC", value)
     return " ".join(value.split()) or None
 
 
+@functools.lru_cache(maxsize=10_000)  # texts of a million rows have few different characters
 def invisible(letter: str) -> bool:
     """Whether a character has no width and no effect on how its neighbours look."""
     return unicodedata.category(letter) in ("Cc", "Cf") and not letter.isspace() and letter not in JOINERS

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from finetune.base.params import Tokenize
+from finetune.rows.encoding import Encoder, cut
 from finetune.rows.token_ids import TokenIds
-from finetune.rows.tokens import encode, special_tokens, truncate
+from finetune.rows.tokens import special_tokens
 
 TOKENIZED = Path("data/tokenized")
 # Most training rows that the baselines learn from and that are searched for near-duplicates and doubtful labels. TF-IDF of
@@ -34,23 +35,22 @@ def row_features(names: list[str]) -> Features:
 
 
 def tokenised_rows(
-    ids: np.ndarray, batch: pa.RecordBatch, labels: np.ndarray, features: Features, tokenizer, settings: Tokenize
-) -> tuple[pa.Table, list[int]]:
+    ids: np.ndarray, batch: pa.RecordBatch, labels: np.ndarray, features: Features, encoder: Encoder, settings: Tokenize
+) -> tuple[pa.Table, np.ndarray]:
     """Rows as they are stored, and the number of tokens of each before truncation.
 
     `ids` are the row ids, `batch` holds text and group, `labels` are class ids; all have one entry per row.
     """
-    special = special_tokens(tokenizer)
-    whole = encode(tokenizer, batch.column("text").to_pylist())
+    whole = encoder(batch.column("text"))
     columns = [
         ids,
         batch.column("text"),
         labels.astype(np.int64),
         batch.column("group"),
-        [truncate(tokens, settings.max_length, settings.truncation, special) for tokens in whole],
-        [len(tokens) > settings.max_length for tokens in whole],
+        cut(whole, settings.max_length, settings.truncation, special_tokens(encoder.tokenizer)).as_arrow(),
+        whole.lengths > settings.max_length,
     ]
-    return pa.table(columns, schema=features.arrow_schema), [len(tokens) for tokens in whole]
+    return pa.table(columns, schema=features.arrow_schema), whole.lengths
 
 
 def read_rows(split: str, columns: Sequence[str] | None = None) -> Dataset:
@@ -103,7 +103,9 @@ def count_stored(split: str) -> int:
 
 def stored(split: str) -> pq.ParquetFile:
     """File of a split. Raises FileNotFoundError if there is none."""
-    return pq.ParquetFile(TOKENIZED / f"{split}.parquet", pre_buffer=False)
+    path = TOKENIZED / f"{split}.parquet"
+    path.stat()  # Python's error names the missing file, Arrow's does not
+    return pq.ParquetFile(path, pre_buffer=False)
 
 
 def column(rows: Dataset, name: str) -> pa.ChunkedArray:

@@ -43,7 +43,8 @@ def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, label_id
         keys.label[rows] = [label_ids.get(label, -1) for label in labels]
         keys.text[rows] = [text_key(text) for text in texts]
         # A row without a group is a group by itself. No name of a group has a control character.
-        keys.group[rows] = [hash64(group or f"row\0{row}") for row, group in enumerate(groups, start)]
+        hashes = {group: hash64(group) for group in set(groups) if group}
+        keys.group[rows] = [hashes.get(group) or hash64(f"row\0{row}") for row, group in enumerate(groups, start)]
         start += batch.num_rows
     return keys
 
