@@ -47,7 +47,10 @@ def main():
     checkpoints = Checkpoints(key)
     lock = checkpoints.lock() if is_first else None
     if is_first:
-        say(f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs, {precision} on {device_name()}")
+        most = f" or {settings.max_steps} steps" if settings.max_steps else ""
+        say(
+            f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs{most}, {precision} on {device_name()}"
+        )
 
     # DVCLive must not change dvc.yaml or save an experiment: `dvc exp run` does both.
     live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if is_first else None
@@ -58,7 +61,8 @@ def main():
         return None
     live.end()
     best = fit.progress.best
-    say(f"train: {len(train) * fit.progress.epoch / seconds:.0f} rows a second, best epoch {best.epoch}")
+    rows = min(len(train) * fit.progress.epoch, settings.batch_size * fit.progress.step)
+    say(f"train: {rows / seconds:.0f} rows a second, best epoch {best.epoch}")
 
     save(model, tokenizer, FINETUNED)
     # The model card shows the settings. Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.

@@ -119,6 +119,7 @@ class Split(Section):
     test: Share
     train_rows: Rows
     test_rows: Rows
+    held_out_rows: Rows
     seed: Seed
 
     @model_validator(mode="after")
@@ -178,6 +179,7 @@ class Train(Section):
     unfrozen_after: Annotated[float, Field(ge=0, le=1)]
     lora: Lora
     epochs: Annotated[int, Field(ge=1, le=1000)]
+    max_steps: Annotated[int, Field(ge=1)] | None
     patience: Annotated[int, Field(ge=1)] | None
     batch_size: Annotated[int, Field(ge=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]

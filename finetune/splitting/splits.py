@@ -3,6 +3,7 @@
 All functions work on a few numbers per row, so that a data set larger than memory can be split.
 """
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -15,6 +16,8 @@ from finetune.splitting.keys import RowKeys
 SPLIT_NAMES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 LEFT_OUT = -1
+# Groups times folds that scikit-learn places one by one, 20 microseconds each.
+MOST_PLACES = 500_000
 
 
 def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
@@ -22,8 +25,9 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
 
     A test or validation split of the source is kept; a missing one is taken out of train, stratified by label, with the
     rows of a group kept together. If several rows have the same text, only the first stays; rows of test come first,
-    then validation, then train, so that the test rows depend on no other split. Raises UserError when there are too
-    few rows.
+    then validation, then train, so that the test rows depend on no other split. Validation and test have at most
+    `held_out_rows` rows; more that could be taken out stay in train, more that the source has are left out. Raises UserError
+    when there are too few rows.
     """
     split, dropped = dropped_rows(rows)
     if not (split == TRAIN).any():
@@ -38,13 +42,19 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
         train = np.flatnonzero(split == TRAIN)
         check_counts(rows.label[train], label_names, part)
         share, share_left = wanted / share_left, share_left - wanted
+        share = min(share, most_held_out(settings, part) / len(train))
         if grouped:
             carved = carve_groups(rows.label[train], rows.group[train], share, settings.seed)
         else:
             carved = carve_rows(rows.label[train], share, settings.seed)
         split[train[carved]] = part
     dropped["subset"] = 0
-    for part, wanted in ((TRAIN, settings.train_rows), (TEST, settings.test_rows)):
+    limits = (
+        (TRAIN, settings.train_rows),
+        (VALIDATION, settings.held_out_rows),
+        (TEST, settings.test_rows or settings.held_out_rows),
+    )
+    for part, wanted in limits:
         members = np.flatnonzero(split == part)
         if wanted is not None and wanted < len(members):
             chosen = nested_subset(rows.label[members], wanted, settings.seed)
@@ -52,6 +62,13 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
             dropped["subset"] += len(members) - wanted
     check_classes(split, rows.label, label_names)
     return split, dropped
+
+
+def most_held_out(settings: Split, part: int) -> float:
+    """Most rows to take out of train for `part`; `split.test_rows` counts later, so that it changes no other split."""
+    if settings.held_out_rows is None:
+        return math.inf
+    return max(settings.held_out_rows, settings.test_rows or 0) if part == TEST else settings.held_out_rows
 
 
 def dropped_rows(rows: RowKeys) -> tuple[np.ndarray, dict[str, int]]:
@@ -96,19 +113,36 @@ def carve_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 def carve_groups(labels: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Positions of the rows to take out: whole groups, and about the same proportion of each class.
 
-    The share is a number of folds: 0.1 is one fold of ten, 0.15 is three of twenty.
+    The share is a number of folds: 0.1 is one fold of ten, 0.15 is three of twenty, 0.02 one of fifty if there are as many
+    groups and rows of each class, else one of as many as there are. Very many groups are drawn at random instead.
     """
-    part = Fraction(share).limit_denominator(20)
-    part = max(part, Fraction(1, 20))
     count = len(np.unique(groups))
     smallest = int(np.bincount(labels).min())
+    if share < 1 / 20:
+        part = Fraction(1, max(20, min(math.floor(1 / share), count, smallest)))
+    else:
+        part = Fraction(share).limit_denominator(20)
     if min(count, smallest) < part.denominator:
         raise UserError(
             f"too few rows to split by group: {count} groups and {smallest} rows of the rarest label, "
             f"but a share of {share:.2g} needs {part.denominator} of each; set data.group to null or add rows"
         )
+    if count * part.denominator > MOST_PLACES:
+        return drawn_groups(groups, round(share * len(groups)), seed)
     folds = StratifiedGroupKFold(part.denominator, shuffle=True, random_state=seed).split(labels, labels, groups)
     return np.concatenate([taken for (_, taken), _ in zip(folds, range(part.numerator), strict=False)])
+
+
+def drawn_groups(groups: np.ndarray, rows: int, seed: int) -> np.ndarray:
+    """Positions of the rows of groups drawn at random until they have as many rows as wanted; larger groups are passed over.
+
+    For tens of thousands of groups, whose draw has the proportions of all classes without further care.
+    """
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[sizes[order] <= rows]
+    before = np.cumsum(sizes[order]) - sizes[order]
+    return np.flatnonzero(np.isin(group, order[before < rows]))
 
 
 def nested_subset(labels: np.ndarray, size: int, seed: int) -> np.ndarray:

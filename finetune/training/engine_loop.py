@@ -46,8 +46,10 @@ def train_with_loop(fit: Fit):
             rate = fit.schedule.get_last_lr()[0]
             fit.schedule.step()
             fit.after_step(accelerator.reduce(loss, "mean").item(), rate, norm.item())
-            if fit.progress.step % steps and fit.must_save:
+            if not fit.is_epoch_end and fit.must_save:
                 save()
+            if fit.progress.step == fit.steps:  # perhaps within an epoch
+                break
         fit.after_epoch()
         if not fit.is_finished and fit.must_save:
             save()

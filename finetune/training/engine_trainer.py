@@ -27,7 +27,7 @@ class Hooks(TrainerCallback):
         self.fit.after_step(logs["loss"], logs["learning_rate"], logs["grad_norm"])
         state.log_history.clear()  # `Progress` keeps the curves
         # No checkpoint between the last step of an epoch and its validation: a resumed training would skip the validation.
-        if self.fit.progress.step % len(self.fit.sampler):
+        if not self.fit.is_epoch_end:
             self.save_if_due(control)
 
     def on_epoch_end(self, args, state, control, **kwargs):
@@ -93,6 +93,7 @@ def train_with_trainer(fit: Fit):
             output_dir=str(fit.checkpoints.folder),
             per_device_train_batch_size=settings.batch_size,
             num_train_epochs=settings.epochs,
+            max_steps=-1 if settings.max_steps is None else fit.steps,
             learning_rate=settings.lr,  # only logged: the optimizer comes with a rate for each group
             max_grad_norm=settings.max_grad_norm,
             bf16=fit.precision == "bf16",

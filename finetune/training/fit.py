@@ -1,6 +1,7 @@
 """One training as both engines see it: its model, batches, optimizer and schedule, and the work around each step."""
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,11 +89,13 @@ class Fit:
         self.model = model
 
         self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed)
-        self.steps = len(self.sampler) * settings.epochs
+        self.steps = min(len(self.sampler) * settings.epochs, settings.max_steps or sys.maxsize)
+        self.epochs = math.ceil(self.steps / len(self.sampler))
         self.layer_schedule = layer_schedule(model, self.steps, settings)
         trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
         self.trained_count = sum(weights.numel() for weights in trained.values())
-        self.progress = Progress(live, set(trained), self.steps, len(train) * settings.epochs, settings.patience)
+        rows = min(len(train) * self.epochs, self.steps * settings.batch_size)
+        self.progress = Progress(live, set(trained), self.steps, rows, settings.patience)
         # Each group brings its own rate. Fused: one pass over the weights, not one for each of Adam's operations.
         self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), fused=True)
         self.schedule = get_linear_schedule_with_warmup(
@@ -137,7 +140,12 @@ class Fit:
     @property
     def is_finished(self) -> bool:
         """Whether no epoch is left, because all are done or validation has not improved for `patience` epochs."""
-        return self.progress.epoch == self.settings.epochs or self.progress.out_of_patience
+        return self.progress.epoch == self.epochs or self.progress.out_of_patience
+
+    @property
+    def is_epoch_end(self) -> bool:
+        """Whether the last step was the last of its epoch, which `train.max_steps` may cut short."""
+        return self.progress.step % len(self.sampler) == 0 or self.progress.step == self.steps
 
     def epochs_left(self) -> Iterator[int]:
         """Numbers of the remaining epochs, counted from 0."""

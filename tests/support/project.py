@@ -53,7 +53,7 @@ PARAMS = {
         "group": "film",
     },
     "model": {"uri": "data/local/model", "sha256": None},
-    "split": {"validation": 0.2, "test": 0.2, "train_rows": None, "test_rows": None, "seed": 42},
+    "split": {"validation": 0.2, "test": 0.2, "train_rows": None, "test_rows": None, "held_out_rows": None, "seed": 42},
     "tokenize": {"max_length": 32, "truncation": "head"},
     "baseline": {
         "skip": [],
@@ -76,6 +76,7 @@ PARAMS = {
         "unfrozen_after": 0.5,
         "lora": {"rank": 4, "alpha": 8, "targets": None},
         "epochs": 3,
+        "max_steps": None,
         "patience": None,
         "batch_size": 8,
         "weight_decay": 0.01,
