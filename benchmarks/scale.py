@@ -8,7 +8,6 @@ The rows are the texts of the project in the current folder, recombined: texts o
 
 import argparse
 import contextlib
-import os
 import re
 import shutil
 import subprocess
@@ -38,7 +37,9 @@ STAGES = ("download", "tokenize", "baseline_eval", "train", "evaluate", "export"
 MOST_GROWTH = {"train": 1.3}  # of the peak memory, for ten times the rows
 OTHERS_GROWTH = 1.5
 POLL = 0.05  # seconds
-COPIED = ("params.yaml", "dvc.yaml", ".dvcignore", "benchmarks", "requirements.txt", "requirements-export.txt")
+CODE = Path(__file__).parents[1]
+# What the stages read beside data, model and parameters; `train` hashes its dependencies.
+COPIED = ("dvc.yaml", ".dvcignore", "stages", "finetune", "requirements.txt", "requirements-export.txt")
 
 STAGE = """
 import re, runpy, sys
@@ -104,9 +105,10 @@ def project_texts(project: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def write_project(project: Path, folder: Path, rows: int, steps: int):
     """A project in `folder` with the settings of `project`, that many rows in data/local/, and a training of `steps` steps."""
-    for name in COPIED:
-        path = project / name
-        (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / name)
+    for path in (*(CODE / name for name in COPIED), project / "params.yaml"):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
+    (folder / "benchmarks").mkdir()
+    shutil.copy(CODE / "benchmarks/speed.json", folder / "benchmarks")
     texts, labels, groups = project_texts(project)
     local = folder / "data/local/recombined.parquet"
     local.parent.mkdir(parents=True)
@@ -128,12 +130,9 @@ def write_project(project: Path, folder: Path, rows: int, steps: int):
 
 def stage_cost(stage: str, folder: Path) -> Cost:
     """Runs a stage in a project's folder. Raises UserError if it fails."""
-    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     started, peak = time.perf_counter(), 0
     with (folder / f"{stage}.log").open("w+", encoding="utf-8") as log:
-        process = psutil.Popen(
-            [sys.executable, "-c", STAGE, stage], cwd=folder, env=here, stdout=log, stderr=subprocess.STDOUT
-        )
+        process = psutil.Popen([sys.executable, "-c", STAGE, stage], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
         while process.poll() is None:
             peak = max(peak, resident(process))
             time.sleep(POLL)
