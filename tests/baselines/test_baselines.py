@@ -7,6 +7,7 @@ from transformers import AutoConfig
 
 from finetune.base.errors import UserError
 from finetune.base.params import Baseline, FewShot, ZeroShot
+from finetune.baselines import regression
 from finetune.baselines.frozen import best_draw, few_shot, few_shot_block, untrained
 from finetune.baselines.prompting import CannotTell, filled_mask, fills_masks, label_words, prompt_rows, similar_prompt
 from finetune.baselines.regression import STRENGTHS, Labelled, best_regression, fitted_regression, majority
@@ -88,6 +89,20 @@ def test_the_strength_is_chosen_on_validation():
     scores = {C: fitted_regression(*train, C).score(*validation) for C in STRENGTHS}
     assert scores[strength] == max(scores.values())
     assert strength < 100
+
+
+def test_a_sample_chooses_the_strength_for_many_rows_and_all_are_fitted(monkeypatch):
+    """As many rows as the limit are all used to choose; beyond it, the model is still that of all rows."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 400)
+    train = Labelled(np.column_stack([labels + random.normal(0, 1, 400), random.normal(0, 1, (400, 30))]), labels)
+    monkeypatch.setattr(regression, "MOST_TO_CHOOSE", 40)
+    model, strength = best_regression(train, train)
+    assert strength in STRENGTHS
+    assert np.array_equal(model.coef_, fitted_regression(*train, strength).coef_)
+    monkeypatch.setattr(regression, "MOST_TO_CHOOSE", 400)
+    scores = {C: fitted_regression(*train, C).score(*train) for C in STRENGTHS}
+    assert scores[best_regression(train, train)[1]] == max(scores.values())
 
 
 def test_every_draw_of_few_shot_has_other_examples_and_their_spread_is_reported():

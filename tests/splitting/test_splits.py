@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from finetune.base.errors import UserError
 from finetune.base.params import Split
+from finetune.splitting import splits
 from finetune.splitting.keys import RowKeys
-from finetune.splitting.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, assign_splits, nested_subset
+from finetune.splitting.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, assign_splits, drawn_groups, nested_subset
 
 LABEL_NAMES = ["negative", "positive"]
 
@@ -25,7 +26,10 @@ def row_keys(labels, texts=None, groups=None, source=None) -> RowKeys:
 
 
 def split_settings(**changes) -> Split:
-    return Split(**{"validation": 0.1, "test": 0.1, "train_rows": None, "test_rows": None, "seed": 42} | changes)
+    return Split(
+        **{"validation": 0.1, "test": 0.1, "train_rows": None, "test_rows": None, "held_out_rows": None, "seed": 42}
+        | changes
+    )
 
 
 def test_shares_and_class_proportions_are_kept():
@@ -120,10 +124,62 @@ def test_a_subset_keeps_the_class_proportions():
     assert np.bincount(labels[nested_subset(labels, 25, seed=3)]).tolist() == [20, 5]
 
 
+def held_out(split) -> list[int]:
+    """Rows of train, validation and test, and rows left out."""
+    return [int((split == part).sum()) for part in (TRAIN, VALIDATION, TEST, LEFT_OUT)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [360, 20, 20, 0]),  # the rows of larger shares train
+        ({"held_out_rows": 40}, [320, 40, 40, 0]),  # a tenth of 400
+        ({"held_out_rows": 60}, [320, 40, 40, 0]),
+        ({"held_out_rows": None}, [320, 40, 40, 0]),
+        ({"test_rows": 30}, [350, 20, 30, 0]),  # more test rows are asked for
+        ({"test_rows": 10}, [360, 20, 10, 10]),  # taken out before they are counted, so that train stays the same
+    ],
+)
+def test_validation_and_test_have_at_most_so_many_rows(changes, expected):
+    labels = [0, 1] * 200
+    split, dropped = assign_splits(row_keys(labels), split_settings(**{"held_out_rows": 20} | changes), LABEL_NAMES)
+    assert held_out(split) == expected
+    assert dropped["subset"] == expected[3]
+    assert (np.array(labels)[split == TEST] == 0).mean() == 0.5
+
+
+def test_too_many_rows_of_the_source_s_own_splits_are_left_out_and_counted():
+    source = [TRAIN] * 50 + [VALIDATION] * 30 + [TEST] * 40
+    split, dropped = assign_splits(row_keys([0, 1] * 60, source=source), split_settings(held_out_rows=20), LABEL_NAMES)
+    assert held_out(split) == [50, 20, 20, 30]
+    assert dropped["subset"] == 30
+
+
+@pytest.mark.parametrize("places", [splits.MOST_PLACES, 0])
+def test_groups_stay_together_where_few_rows_are_held_out(places, monkeypatch):
+    """200 groups of 5 rows; with 0 places, as with tens of thousands of groups, groups are drawn at random."""
+    monkeypatch.setattr(splits, "MOST_PLACES", places)
+    groups = np.repeat(np.arange(1, 201), 5)
+    rows = row_keys(np.arange(1000) % 2, groups=groups)
+    split, dropped = assign_splits(rows, split_settings(held_out_rows=20), LABEL_NAMES)
+    assert held_out(split) == [960, 20, 20, 0]  # a fold of 50 has four groups
+    assert dropped["subset"] == 0
+    assert all(len(set(split[groups == group])) == 1 for group in groups)
+
+
+def test_a_group_with_more_rows_than_wanted_is_not_drawn():
+    """Of 100 rows, 60 are one group and the others two each: 10 rows are five groups of two."""
+    groups = np.array([0] * 60 + [1 + row // 2 for row in range(40)])
+    for seed in range(20):
+        drawn = drawn_groups(groups, 10, seed)
+        assert len(drawn) == 10
+        assert drawn.min() >= 60
+
+
 def test_another_seed_gives_another_split():
     rows = row_keys([0, 1] * 100)
-    splits = [assign_splits(rows, split_settings(seed=seed), LABEL_NAMES)[0] for seed in (1, 2)]
-    assert (splits[0] != splits[1]).any()
+    one, other = (assign_splits(rows, split_settings(seed=seed), LABEL_NAMES)[0] for seed in (1, 2))
+    assert (one != other).any()
 
 
 @pytest.mark.parametrize(

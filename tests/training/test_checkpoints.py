@@ -72,6 +72,22 @@ def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_on
     assert files(tmp_path / "killed/live") == files(tmp_path / "undisturbed/live")
 
 
+@BOTH
+def test_a_killed_training_of_limited_steps_ends_as_an_undisturbed_one(tiny_bert, tmp_path, engine, kill_at):
+    """5 steps an epoch and 12 in all: the third epoch is cut short, and killed in its last step."""
+    settings = {"rows": 40, "engine": engine, "max_steps": 12, "frozen_from": 0.3}
+    undisturbed, _ = fit(tmp_path / "undisturbed", tiny_bert, **settings)
+    for step in (6, 12):
+        kill_at(step)
+        with pytest.raises(Killed):
+            fit(tmp_path / "killed", tiny_bert, **settings)
+    kill_at(None)
+    model, training = fit(tmp_path / "killed", tiny_bert, **settings)
+    assert (training.progress.step, training.progress.epoch) == (12, 3)
+    assert torch.equal(weights_of(model), weights_of(undisturbed))
+    assert files(tmp_path / "killed/live") == files(tmp_path / "undisturbed/live")
+
+
 @pytest.mark.parametrize(
     ("engine", "number", "status"), [("trainer", signal.SIGTERM, 143), ("loop", signal.SIGINT, 130)]
 )

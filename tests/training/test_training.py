@@ -1,6 +1,7 @@
 """Fine-tuning with both engines: optimizer, schedule, best epoch, curves, precision, early stops and errors."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -75,6 +76,27 @@ def test_the_learning_rate_rises_and_falls_linearly(tiny_bert, tmp_path, engine)
     for step in range(1, 41):
         done = step - 1  # steps before this one
         assert rates[step] == pytest.approx(1e-3 * min(done / 4, (40 - done) / 36), abs=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize(("most", "steps", "validated"), [(13, 13, [10, 13]), (10, 10, [10]), (99, 30, [10, 20, 30])])
+def test_training_ends_after_the_most_steps_with_a_validation(tiny_bert, tmp_path, engine, most, steps, validated):
+    """10 steps an epoch, 3 epochs; the rate rises for a tenth of the steps that are made and falls to the last of them."""
+    _, training = fit(tmp_path, tiny_bert, engine=engine, max_steps=most, lr=1e-3)
+    assert (training.progress.step, training.progress.epoch) == (steps, len(validated))
+    assert [step for step, _ in curve(tmp_path, "validation/accuracy")] == validated
+    rates, warmup = dict(curve(tmp_path, "train/learning_rate")), math.ceil(steps / 10)
+    for step in range(1, steps + 1):
+        done = step - 1
+        assert rates[step] == pytest.approx(1e-3 * min(done / warmup, (steps - done) / (steps - warmup)), abs=1e-6)
+
+
+def test_the_engines_make_the_same_steps_up_to_the_most(tiny_bert, tmp_path):
+    trainer, loop = (
+        losses(fit(tmp_path / name, tiny_bert, engine=name, max_steps=13)[1]) for name in ("trainer", "loop")
+    )
+    assert len(loop) == 13
+    assert np.abs(np.subtract(trainer, loop)).max() < 1e-4
 
 
 @BOTH
