@@ -1,6 +1,6 @@
 """The whole pipeline on many rows: seconds and peak memory of each stage, beside those on fewer rows.
 
-    python -m benchmarks.scale [--rows 1000000] [--fewer 100000] [--steps 50]
+    python -m benchmarks.scale [--rows 1000000] [--fewer 100000] [--steps 50] [--stages download tokenize]
 
 The rows are the texts of the project in the current folder, recombined: texts of about 45 tokens, each once. Training makes
 `--steps` steps (`train.max_steps`) and one validation. A million rows take about half an hour on two cores.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,7 +124,8 @@ def write_project(project: Path, folder: Path, rows: int, steps: int):
         "group": "group" if grouped else None,
     }
     params["model"] |= {"uri": str(project.resolve() / "models/base")}
-    params["train"] |= {"max_steps": steps}
+    # One precision for both numbers of rows: `auto` may choose another one, with another memory, on busy cores.
+    params["train"] |= {"max_steps": steps, "precision": "fp32"}
     yaml.dump(params, folder / "params.yaml")
 
 
@@ -155,23 +156,22 @@ def resident(process: psutil.Process) -> int:
     return size
 
 
-def costs(rows: int, steps: int) -> Iterator[tuple[str, Cost]]:
-    """Each stage with its cost on that many rows, in a project of its own."""
+def costs(rows: int, steps: int, stages: Sequence[str]) -> Iterator[tuple[str, Cost]]:
+    """Each of the stages with its cost on that many rows, in a project of its own."""
     project = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_project(project, folder, rows, steps)
-        for stage in STAGES:
-            yield stage, stage_cost(stage, folder)
+        for stage in stages:
+            cost = stage_cost(stage, folder)
+            print(f"{stage}, {rows:,} rows: {cost.seconds:.0f} s, {cost.megabytes:.0f} MB", file=sys.stderr, flush=True)
+            yield stage, cost
 
 
-def ratios(rows: int = ROWS, fewer: int = FEWER, steps: int = STEPS) -> list[Ratio]:
+def ratios(rows: int = ROWS, fewer: int = FEWER, steps: int = STEPS, stages: Sequence[str] = STAGES) -> list[Ratio]:
     """Peak memory of each stage on many rows beside that on fewer; prints the seconds of each."""
-    small, large = dict(costs(fewer, steps)), {}
-    for stage, cost in costs(rows, steps):
-        large[stage] = cost
-        print(f"{stage}, {rows} rows: {cost.seconds:.0f} s, {cost.megabytes:.0f} MB", file=sys.stderr, flush=True)
-    lines = [[stage, *(f"{value:,.0f}" for value in (small[stage].seconds, large[stage].seconds))] for stage in STAGES]
+    small, large = (dict(costs(count, steps, stages)) for count in (fewer, rows))
+    lines = [[stage, *(f"{cost[stage].seconds:,.0f}" for cost in (small, large))] for stage in stages]
     print(tabulate(lines, ["seconds", f"{fewer:,} rows", f"{rows:,} rows"], disable_numparse=True) + "\n")
     return [
         Ratio(
@@ -181,7 +181,7 @@ def ratios(rows: int = ROWS, fewer: int = FEWER, steps: int = STEPS) -> list[Rat
             "MB",
             f"<= {MOST_GROWTH.get(stage, OTHERS_GROWTH)}",
         )
-        for stage in STAGES
+        for stage in stages
     ]
 
 
@@ -192,6 +192,7 @@ def main():
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--fewer", type=int, default=FEWER, help="number of rows that memory is compared with")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps of the training")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="the first of them, in order")
     print(table(ratios(**vars(parser.parse_args()))))
 
 

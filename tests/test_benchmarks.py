@@ -4,12 +4,15 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import side_by_side
 from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
+from benchmarks.scale import recombined
 from benchmarks.serving import percentile
+from finetune.base.errors import UserError
 from tests.conftest import ROOT
 from tests.stages.test_tokenize import review_rows, write_raw
 from tests.support.project import PARAMS, Project
@@ -31,6 +34,31 @@ def test_tokenization_is_compared_with_the_tokenizer_and_its_memory_with_fewer_r
     output = benchmark(workdir, "benchmarks.tokenization", "--rows", "200", "--rounds", "1")
     assert shown_ratio(output, "stage tokenize") > 0
     assert 0.9 < shown_ratio(output, "peak memory of tokenize") < 1.5
+
+
+def test_memory_on_many_rows_is_compared_with_that_on_fewer_for_each_stage(workdir, tiny_bert):
+    write_raw(workdir, tiny_bert, review_rows(60))
+    options = ("--rows", "600", "--fewer", "300", "--steps", "1", "--stages", "download", "tokenize")
+    output = benchmark(workdir, "benchmarks.scale", *options)
+    assert [line.split()[0] for line in output.splitlines()[2:4]] == ["download", "tokenize"]  # their seconds
+    for stage in ("download", "tokenize"):
+        assert 0.7 < shown_ratio(output, f"peak memory of {stage}, 600 rows beside 300") < 1.4
+
+
+def test_recombined_texts_differ_and_keep_the_label_and_the_group_of_their_first_part():
+    """Three quarters of two and of four words are two and three."""
+    texts = np.array(["a b", "c d e f", "x y", "z w"], object)
+    labels, groups = np.array(["0", "0", "1", "1"]), np.array(["one", None, "two", "two"], object)
+    rows = recombined(texts, labels, groups, 8).to_pylist()
+    assert sorted((row["text"], row["group"]) for row in rows if row["label"] == "0") == [
+        ("a b a b", "one"),
+        ("a b c d e", "one"),
+        ("c d e f a b", None),
+        ("c d e f c d e", None),
+    ]
+    assert sum(row["label"] == "1" for row in rows) == 4
+    with pytest.raises(UserError, match="--rows must be at most 8, the pairs of these texts, found 9"):
+        recombined(texts, labels, groups, 9)
 
 
 def test_a_no_op_repro_is_compared_with_plain_dvc_and_a_full_one_shows_its_stages(workdir):
