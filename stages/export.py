@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from finetune.base.command import run
@@ -27,7 +28,7 @@ from finetune.export.onnx_files import write_onnx
 from finetune.export.pins import pinned_versions
 from finetune.export.proof import int8_verdict, onnx_logits, onnx_proof, reload_proof
 from finetune.export.reload import reloaded_probabilities
-from finetune.rows.stored import TOKENIZED, class_ids, column, label_names, read_rows
+from finetune.rows.stored import PROOF_SAMPLE, PROOF_SEED, TOKENIZED, class_ids, column, label_names, read_sample
 from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from finetune.runtime.drift import PROFILE, profile
@@ -69,9 +70,11 @@ def main():
     settings = read_params("export")
     measured = {name: stage_metrics(name) for name in MEASURED}
     source = read_json(TOKENIZED / "source.json")
-    test = read_rows("test")
+    test = read_sample("test", PROOF_SAMPLE, PROOF_SEED)
     labels, texts = class_ids(test), test["text"][:]
-    evaluated = np.array(pq.read_table(PREDICTIONS).column("logits").to_pylist())
+    predictions = pq.read_table(PREDICTIONS)
+    of_sample = pc.is_in(predictions.column("row"), column(test, "row"))
+    evaluated = np.array(predictions.filter(of_sample).column("logits").to_pylist())
 
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
     temperature = measured["test"]["calibration"]["temperature"]
@@ -82,11 +85,12 @@ def main():
     int8 = int8_verdict(labels, evaluated, onnx_logits(EXPORT, INT8, texts), settings.int8.max_drop)
     if not int8["kept"]:
         (EXPORT / INT8).unlink()
-    write_profile(read_rows("validation", ["text"])["text"][:])
+    write_profile(read_sample("validation", PROOF_SAMPLE, PROOF_SEED)["text"][:])
 
     files = {"model": EXPORT / "model.safetensors", "onnx": EXPORT / FP32, "int8": EXPORT / INT8}
     megabytes = {name: round(file.stat().st_size / 1e6, 2) for name, file in files.items() if file.exists()}
     exported = {"reload": reload, "onnx": exact, "int8": int8, "megabytes": megabytes}
+    exported |= {"rows": len(test)} if len(test) < len(predictions) else {}
     grouped = column(test, "group").null_count < len(test)
     facts = card_facts(settings, source, measured | {"export": exported}, grouped)
     (EXPORT / "README.md").write_text(model_card(facts), encoding="utf-8")

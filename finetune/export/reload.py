@@ -18,7 +18,7 @@ from finetune.encoder.hardware import attention, fast_fp32
 from finetune.encoder.models import loading, trained_classifier
 from finetune.encoder.prediction import logits
 from finetune.rows.lengths import length_order
-from finetune.rows.stored import TOKENIZED, column, label_names, read_rows, token_ids
+from finetune.rows.stored import PROOF_SAMPLE, PROOF_SEED, TOKENIZED, column, label_names, read_sample, token_ids
 from finetune.rows.tokens import load_tokenizer
 
 BATCH = 32
@@ -50,7 +50,7 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
 
 
 def reloaded_probabilities(folder: Path) -> np.ndarray:
-    """Probabilities of shape [test rows, classes] of the folder, from a fresh process.
+    """Probabilities of shape [rows, classes] of the folder for the test rows that `export` compares, from a fresh process.
 
     Raises in this process any UserError of that one.
     """
@@ -59,8 +59,8 @@ def reloaded_probabilities(folder: Path) -> np.ndarray:
 
 
 def folder_probabilities(folder: str) -> np.ndarray:
-    """Probabilities of shape [test rows, classes] of the folder, in this process."""
-    rows = read_rows("test")
+    """Probabilities of shape [rows, classes] of the folder for the test rows that `export` compares, in this process."""
+    rows = read_sample("test", PROOF_SAMPLE, PROOF_SEED)
     probabilities = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
     # The pipeline can only cut off the end of a text. Texts that were cut otherwise go to the model as token ids.
     cut = np.flatnonzero(column(rows, "truncated"))
