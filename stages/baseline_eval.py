@@ -31,6 +31,7 @@ from finetune.scoring.scores import score_block
 BASE = Path("models/base")
 PREDICTIONS = Path("data/predictions/baseline.parquet")
 PLOTS = Path("metrics/plots/baseline_eval")
+LEARN = ("tfidf", "embedding", "few_shot")  # from texts or features of training rows
 
 
 def main():
@@ -47,7 +48,8 @@ def main():
         probabilities["tfidf"] = tfidf(*splits.values())
     probabilities |= with_encoder
     learnt = len(splits["train"])
-    notes = {"train_rows": learnt} if learnt < len(train_labels) else {}
+    sampled = learnt < len(train_labels) and not probabilities.keys().isdisjoint(LEARN)
+    notes = {"train_rows": learnt} if sampled else {}
     skipped = dict.fromkeys(settings.skip, "baseline.skip names it") | reasons
 
     metrics = {}

@@ -27,8 +27,8 @@ from finetune.export.model_name import model_name
 from finetune.export.onnx_files import write_onnx
 from finetune.export.pins import pinned_versions
 from finetune.export.proof import int8_verdict, onnx_logits, onnx_proof, reload_proof
-from finetune.export.reload import reloaded_probabilities
-from finetune.rows.stored import PROOF_SAMPLE, PROOF_SEED, TOKENIZED, class_ids, column, label_names, read_sample
+from finetune.export.reload import proof_rows, reloaded_probabilities
+from finetune.rows.stored import TOKENIZED, class_ids, column, label_names
 from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from finetune.runtime.drift import PROFILE, profile
@@ -40,6 +40,7 @@ PREDICTIONS = Path("data/predictions/test.parquet")
 EXPORT = Path("models/export")
 MEASURED = ("data", "baseline", "train", "test", "slices", "behaviour", "checks")
 SPEED = Path("benchmarks/speed.json")  # times are no output of a stage: two runs would differ
+MOST_COMPARED = 10_000  # test rows on which the formats are compared: four passes over each
 SHOWN = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "onnx", "onnxruntime")  # on the card
 
 
@@ -70,7 +71,7 @@ def main():
     settings = read_params("export")
     measured = {name: stage_metrics(name) for name in MEASURED}
     source = read_json(TOKENIZED / "source.json")
-    test = read_sample("test", PROOF_SAMPLE, PROOF_SEED)
+    test = proof_rows("test", MOST_COMPARED)
     labels, texts = class_ids(test), test["text"][:]
     predictions = pq.read_table(PREDICTIONS)
     of_sample = pc.is_in(predictions.column("row"), column(test, "row"))
@@ -80,12 +81,12 @@ def main():
     temperature = measured["test"]["calibration"]["temperature"]
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
     write_onnx(EXPORT, model, tokenizer, temperature, source["truncation"], label_names(test))
-    reload = reload_proof(evaluated, reloaded_probabilities(EXPORT), settings.tolerance)
+    reload = reload_proof(evaluated, reloaded_probabilities(EXPORT, MOST_COMPARED), settings.tolerance)
     exact = onnx_proof(evaluated, onnx_logits(EXPORT, FP32, texts), EXPORT)
     int8 = int8_verdict(labels, evaluated, onnx_logits(EXPORT, INT8, texts), settings.int8.max_drop)
     if not int8["kept"]:
         (EXPORT / INT8).unlink()
-    write_profile(read_sample("validation", PROOF_SAMPLE, PROOF_SEED)["text"][:])
+    write_profile(proof_rows("validation", MOST_COMPARED)["text"][:])
 
     files = {"model": EXPORT / "model.safetensors", "onnx": EXPORT / FP32, "int8": EXPORT / INT8}
     megabytes = {name: round(file.stat().st_size / 1e6, 2) for name, file in files.items() if file.exists()}

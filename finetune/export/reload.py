@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import Dataset
 from scipy.special import softmax
 from tqdm import tqdm
 from transformers import pipeline
@@ -18,10 +19,16 @@ from finetune.encoder.hardware import attention, fast_fp32
 from finetune.encoder.models import loading, trained_classifier
 from finetune.encoder.prediction import logits
 from finetune.rows.lengths import length_order
-from finetune.rows.stored import PROOF_SAMPLE, PROOF_SEED, TOKENIZED, column, label_names, read_sample, token_ids
+from finetune.rows.stored import TOKENIZED, column, label_names, read_sample, token_ids
 from finetune.rows.tokens import load_tokenizer
 
 BATCH = 32
+SEED = 42
+
+
+def proof_rows(split: str, most: int) -> Dataset:
+    """The rows on which the formats of the exported model are compared: at most `most`, drawn with a seed."""
+    return read_sample(split, most, SEED)
 
 
 def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> np.ndarray:
@@ -49,18 +56,18 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
     return probabilities
 
 
-def reloaded_probabilities(folder: Path) -> np.ndarray:
-    """Probabilities of shape [rows, classes] of the folder for the test rows that `export` compares, from a fresh process.
+def reloaded_probabilities(folder: Path, most: int) -> np.ndarray:
+    """Probabilities of shape [rows, classes] of the folder for the `proof_rows` of the test split, from a fresh process.
 
     Raises in this process any UserError of that one.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(folder_probabilities, str(folder)).result()
+        return process.submit(folder_probabilities, str(folder), most).result()
 
 
-def folder_probabilities(folder: str) -> np.ndarray:
-    """Probabilities of shape [rows, classes] of the folder for the test rows that `export` compares, in this process."""
-    rows = read_sample("test", PROOF_SAMPLE, PROOF_SEED)
+def folder_probabilities(folder: str, most: int) -> np.ndarray:
+    """Probabilities of shape [rows, classes] of the folder for the `proof_rows` of the test split, in this process."""
+    rows = proof_rows("test", most)
     probabilities = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
     # The pipeline can only cut off the end of a text. Texts that were cut otherwise go to the model as token ids.
     cut = np.flatnonzero(column(rows, "truncated"))

@@ -17,8 +17,6 @@ TOKENIZED = Path("data/tokenized")
 # Most training rows that the baselines learn from and that are searched for near-duplicates and doubtful labels. TF-IDF of
 # a million rows would take hours and tens of gigabytes.
 TRAIN_SAMPLE = 50_000
-PROOF_SAMPLE = 10_000  # most test rows on which the formats of the exported model are compared: four passes over them
-PROOF_SEED = 42
 BATCH = 5_000  # rows read at a time; at 45 tokens each they take 2 MB
 
 

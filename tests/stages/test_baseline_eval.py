@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -72,6 +73,27 @@ def test_every_baseline_but_majority_can_be_switched_off(workdir):
 
 def test_without_a_skipped_baseline_nothing_is_added(workdir):
     assert "skipped" not in run_stage(workdir, ("bad", "good"), False)
+
+
+def test_of_many_training_rows_a_sample_serves_and_every_reader_says_so(workdir, monkeypatch):
+    """The sample is of all rows for majority, whose frequencies cost nothing."""
+    monkeypatch.setattr(baseline_eval, "TRAIN_SAMPLE", 40)
+    metrics = run_stage(workdir, ("bad", "good"), False, skip=["untrained", "zero_shot"])
+    assert metrics["train_rows"] == 40
+    note = "The baselines learnt from 40 of the training rows, drawn with a seed."
+    both = {"test": TEST, "baseline": metrics}
+    assert summary(TEST, metrics).endswith(note)
+    assert note in page("Holds", [], both)
+    assert note in model_card(FACTS._replace(metrics=FACTS.metrics | both))
+    assert baselines(both)["skipped"].endswith(note)
+    shares = np.bincount(pq.read_table("data/tokenized/train.parquet").column("label").to_numpy(), minlength=2)
+    majority = pq.read_table("data/predictions/baseline.parquet").column("majority")[0].as_py()
+    assert majority == pytest.approx(shares / shares.sum())
+
+
+def test_a_sample_that_no_baseline_learns_from_is_not_mentioned(workdir, monkeypatch):
+    monkeypatch.setattr(baseline_eval, "TRAIN_SAMPLE", 40)
+    assert "train_rows" not in run_stage(workdir, ("bad", "good"), False, skip=["tfidf", "embedding", "few_shot"])
 
 
 def test_summary_card_gate_and_report_name_what_was_skipped(workdir):

@@ -15,8 +15,9 @@ import yaml
 from finetune.base.metric_files import stage_metrics
 from finetune.encoder.models import fresh_classifier, save
 from finetune.evaluation.slices import slices_of
-from finetune.rows.stored import label_names, read_rows, row_features
+from finetune.rows.stored import label_names, read_rows, read_sample, row_features
 from finetune.rows.tokens import load_tokenizer, special_tokens, truncate
+from finetune.scoring.intervals import SEED
 from stages import evaluate
 from tests.support.project import PARAMS
 from tests.support.rows import tokenised
@@ -120,6 +121,17 @@ def test_the_stage_writes_every_file_with_the_same_bytes_again(tokenized):  # no
 
     evaluate.main()
     assert digest() == first
+
+
+def test_of_many_training_rows_a_sample_is_checked_and_the_metrics_say_so(tokenized, monkeypatch):  # noqa: ARG001, as above
+    monkeypatch.setattr(evaluate, "TRAIN_SAMPLE", 60)
+    evaluate.main()
+    assert "train_rows" not in stage_metrics("checks")  # there are no more
+    monkeypatch.setattr(evaluate, "TRAIN_SAMPLE", 30)
+    evaluate.main()
+    assert stage_metrics("checks")["train_rows"] == 30
+    sample = {str(row) for row in read_sample("train", 30, SEED)["row"][:]}
+    assert {row["row"] for row in listed("suspicious_labels") if row["split"] == "train"} <= sample
 
 
 def test_disabled_parts_are_left_out(tokenized):  # noqa: ARG001, it is the current folder

@@ -53,6 +53,18 @@ def test_the_exported_folder_answers_as_evaluated_and_with_label_names(evaluated
     assert not list((evaluated / "shipped").glob("*.bin"))
 
 
+def test_of_many_test_rows_a_sample_is_compared_and_metrics_and_card_say_so(evaluated, monkeypatch):
+    monkeypatch.setattr(export, "MOST_COMPARED", 7)
+    export.main()
+    metrics = stage_metrics("export")
+    assert metrics["rows"] == 7
+    assert (metrics["reload"]["agreement"], metrics["onnx"]["agreement"]) == (1.0, 1.0)
+    assert metrics["int8"]["accuracy"] * 7 == pytest.approx(round(metrics["int8"]["accuracy"] * 7), abs=1e-4)
+    assert json.loads((evaluated / "models/export/profile.json").read_text())["texts"] == 7
+    card = (evaluated / "models/export/README.md").read_text()
+    assert "The labels were compared on 7 of the test rows, drawn with a seed." in card
+
+
 def test_a_model_that_nobody_named_is_named_after_its_data(evaluated):
     """The data are hf://datasets/owner/reviews@main."""
     text = (evaluated / "params.yaml").read_text()
@@ -66,7 +78,9 @@ def test_a_model_that_nobody_named_is_named_after_its_data(evaluated):
 def test_a_model_whose_answers_differ_from_the_evaluated_ones_does_not_ship(evaluated):
     table = pq.read_table("data/predictions/test.parquet")
     other = np.array(table.column("logits").to_pylist(), np.float32) + np.float32([0.5, 0, 0])
-    pq.write_table(pa.table({"logits": pa.array(list(other))}), "data/predictions/test.parquet")
+    pq.write_table(
+        pa.table({"row": table.column("row"), "logits": pa.array(list(other))}), "data/predictions/test.parquet"
+    )
     with pytest.raises(UserError, match=r"differ from the evaluated ones by up to .*export\.tolerance allows 0\.001"):
         export.main()
     assert not (evaluated / "metrics/export.json").exists()
@@ -87,7 +101,9 @@ def test_an_int8_model_that_loses_too_much_is_left_out_and_the_metrics_say_why(e
         model.classifier.bias[1] -= float(np.median(found[:, 1] - found[:, 0]))
     save(model, tokenizer, FINETUNED)
     found = logits(model, table.column("input_ids").to_pylist(), tokenizer.pad_token_id)
-    pq.write_table(pa.table({"logits": pa.array(list(found))}), "data/predictions/test.parquet")
+    pq.write_table(
+        pa.table({"row": table.column("row"), "logits": pa.array(list(found))}), "data/predictions/test.parquet"
+    )
     labels = pa.array(found.argmax(1))
     pq.write_table(
         table.set_column(table.schema.get_field_index("label"), table.schema.field("label"), labels),

@@ -115,7 +115,9 @@ def write_evaluated(folder: Path, checkpoint: Path):
     pq.write_table(table.slice(10, 20), folder / "data/tokenized/validation.parquet")
     (folder / "data/tokenized/source.json").write_text(json.dumps(SOURCE))
     predicted = logits(model, cut, tokenizer.pad_token_id)
-    pq.write_table(pa.table({"logits": pa.array(list(predicted))}), folder / "data/predictions/test.parquet")
+    pq.write_table(
+        pa.table({"row": columns["row"], "logits": pa.array(list(predicted))}), folder / "data/predictions/test.parquet"
+    )
     for name, content in METRICS.items():
         stage, keys = FILES[name]
         headline, detail = split_metrics(content, keys)
