@@ -19,7 +19,7 @@ from dvclive import Live
 
 from finetune.base.command import run
 from finetune.base.metric_files import write_metrics
-from finetune.base.params import read_params
+from finetune.base.params import Train, read_params
 from finetune.base.terminal import say
 from finetune.encoder.hardware import chosen_precision, device_name
 from finetune.encoder.models import fresh_classifier, save
@@ -28,34 +28,62 @@ from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints, stage_key
 from finetune.training.distributed import launch, rank
 from finetune.training.fine_tune import fine_tune
+from finetune.training.fit import Fit
+from finetune.training.probe import prompt_rows
+from finetune.training.settings import majority_share, majority_warning, resolved
 
 BASE = Path("models/base")
 FINETUNED = Path("models/finetuned")
 PLOTS = Path("metrics/plots/train")
 
 
+def measured(fit: Fit, settings: Train, reason: str, model, precision: str) -> dict:
+    """Metrics of a finished training: scores, steps, weights, and the settings that were null or `auto`."""
+    best = fit.progress.best
+    majority = majority_share(fit.train_labels.numpy(), fit.validation_labels)
+    warning = majority_warning(settings, fit.progress.step, best.scores["accuracy"], majority)
+    if warning:
+        say(f"warning: {warning}")
+    return {
+        "validation": best.scores,
+        "best_epoch": best.epoch,
+        "epochs": fit.progress.epoch,
+        "steps": fit.progress.step,
+        "strategy": settings.strategy,
+        "reason": reason,
+        "majority": majority,
+        "warning": warning,
+        "parameters": {
+            "total": sum(weights.numel() for weights in model.parameters()),
+            "trained": fit.trained_count,
+        },
+        "precision": precision,
+    }
+
+
 def main():
-    settings = read_params("train")
+    settings, prompts = read_params("train", "baseline.zero_shot.prompts")
     if settings.processes > 1 and "RANK" not in os.environ:
         return launch("stages.train", settings.processes)
     is_first = rank() == 0
     train, validation = (read_rows(name, ("label", "input_ids")) for name in ("train", "validation"))
+    settings, reason = resolved(settings, len(train))
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
-    model = fresh_classifier(BASE, label_names(train), settings.seed, settings.dropout)
+    probes = settings.strategy == "lp_ft"
+    prompts = prompt_rows(tokenizer, label_names(train), prompts) if probes else None
+    model = fresh_classifier(BASE, label_names(train), settings.seed, settings.dropout, mean=probes)
     precision = chosen_precision(settings.precision)
-    key = stage_key("train", settings=settings.model_dump(), precision=precision, threads=torch.get_num_threads())
+    threads = torch.get_num_threads()
+    key = stage_key("train", settings=settings.model_dump(), prompts=prompts, precision=precision, threads=threads)
     checkpoints = Checkpoints(key)
     lock = checkpoints.lock() if is_first else None
     if is_first:
-        most = f" or {settings.max_steps} steps" if settings.max_steps else ""
-        say(
-            f"train: {settings.strategy}, {len(train)} rows, {settings.epochs} epochs{most}, {precision} on {device_name()}"
-        )
+        say(f"train: {settings.strategy} ({reason}), {len(train)} rows, {precision} on {device_name()}")
 
     # DVCLive must not change dvc.yaml or save an experiment: `dvc exp run` does both.
     live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if is_first else None
     started = time.perf_counter()
-    model, fit = fine_tune(model, tokenizer, train, validation, settings, precision, live, checkpoints)
+    model, fit = fine_tune(model, tokenizer, train, validation, settings, precision, live, checkpoints, prompts)
     seconds = time.perf_counter() - started
     if not is_first:
         return None
@@ -67,20 +95,7 @@ def main():
     save(model, tokenizer, FINETUNED)
     # The model card shows the settings. Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.
     (FINETUNED / "training.json").write_text(json.dumps(settings.model_dump(), indent=2) + "\n", encoding="utf-8")
-    write_metrics(
-        "train",
-        {
-            "validation": best.scores,
-            "best_epoch": best.epoch,
-            "epochs": fit.progress.epoch,
-            "steps": fit.progress.step,
-            "parameters": {
-                "total": sum(weights.numel() for weights in model.parameters()),
-                "trained": fit.trained_count,
-            },
-            "precision": precision,
-        },
-    )
+    write_metrics("train", measured(fit, settings, reason, model, precision))
     lock.release()
     return None
 

@@ -7,6 +7,7 @@ that it names; these are the sections that `dvc.yaml` lists for it.
 import difflib
 import re
 import reprlib
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -169,8 +170,8 @@ class Lora(Section):
 
 class Train(Section):
     engine: Literal["trainer", "loop"]
-    strategy: Literal["full", "head", "gradual", "lora"]
-    lr: Annotated[float, Field(gt=0, le=1)]
+    strategy: Literal["auto", "full", "lp_ft", "head", "gradual", "lora"]
+    lr: Annotated[float, Field(gt=0, le=1)] | None
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     head_factor: Annotated[float, Field(gt=0, le=100)]
     freeze_embeddings: bool
@@ -178,10 +179,11 @@ class Train(Section):
     frozen_from: Annotated[float, Field(gt=0, le=1)]
     unfrozen_after: Annotated[float, Field(ge=0, le=1)]
     lora: Lora
-    epochs: Annotated[int, Field(ge=1, le=1000)]
+    epochs: Annotated[int, Field(ge=1, le=1000)] | None
+    min_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None
     max_steps: Annotated[int, Field(ge=1)] | None
     patience: Annotated[int, Field(ge=1)] | None
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Rows
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     warmup: Annotated[float, Field(ge=0, lt=1)]
     max_grad_norm: Annotated[float, Field(gt=0)]
@@ -260,12 +262,12 @@ class Params(Section):
 
 
 def read_params(*sections: str, path: Path = PARAMS):
-    """The named sections of the parameters, in the given order; a single one without a tuple.
+    """The named sections of the parameters, in the given order; a single one without a tuple. A name may be dotted.
 
     Raises UserError if anything in the file is wrong, in other sections too.
     """
     params = check_params(parse_yaml(path), source=str(path))
-    values = tuple(getattr(params, section) for section in sections)
+    values = tuple(attrgetter(section)(params) for section in sections)
     return values[0] if len(values) == 1 else values
 
 

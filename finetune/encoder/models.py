@@ -20,6 +20,7 @@ from transformers.utils import logging
 from finetune.base.errors import UserError, existing, one_line
 from finetune.encoder.first_token import narrowed
 from finetune.encoder.hardware import attention, device
+from finetune.encoder.mean_layer import read_the_mean
 
 DROPOUTS = (  # their names in the configs of all families
     "hidden_dropout_prob",
@@ -53,7 +54,7 @@ def loading(folder) -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float | None = None):
+def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float | None = None, mean: bool = False):
     """The encoder of a checkpoint with a randomly initialised classification head for these labels, weights in fp32.
 
     The head depends on the seed alone. The label names go into the config. `dropout` replaces every dropout of the
@@ -80,6 +81,8 @@ def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float |
         )
     if output_layer(model, len(label_names)) not in loaded["missing_keys"]:
         replace_head(model, seed)
+    if mean:
+        read_the_mean(model)
     return narrowed(model.to(device()))
 
 

@@ -31,8 +31,11 @@ class Hooks(TrainerCallback):
             self.save_if_due(control)
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        # Asks for `evaluate`; the Trainer saves after it.
-        control.should_evaluate = True
+        if self.fit.validation_due:
+            control.should_evaluate = True  # asks for `evaluate`; the Trainer saves after it
+        else:
+            self.fit.after_epoch()
+            self.save_if_due(control)
 
     def on_evaluate(self, args, state, control, **kwargs):
         control.should_training_stop |= self.fit.is_finished
@@ -92,7 +95,7 @@ def train_with_trainer(fit: Fit):
         args=TrainingArguments(
             output_dir=str(fit.checkpoints.folder),
             per_device_train_batch_size=settings.batch_size,
-            num_train_epochs=settings.epochs,
+            num_train_epochs=fit.epochs,
             max_steps=-1 if settings.max_steps is None else fit.steps,
             learning_rate=settings.lr,  # only logged: the optimizer comes with a rate for each group
             max_grad_norm=settings.max_grad_norm,

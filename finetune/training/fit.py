@@ -28,8 +28,12 @@ from finetune.training.interrupts import Interrupts
 from finetune.training.layers import freeze, layer_schedule, parameter_groups
 from finetune.training.loader import EpochLoader, epoch_loader
 from finetune.training.order import LengthBatches
+from finetune.training.probe import start_head
 from finetune.training.progress import Progress
 
+VALIDATIONS = (
+    5  # of a training that repeats its epochs to reach min_steps: each may cost more than the steps between them
+)
 PROGRESS, BEST = "progress.json", "best.safetensors"
 
 
@@ -48,7 +52,8 @@ class Fit:
     """One training: its model, batches, optimizer, schedule and progress.
 
     An engine calls `before_step`, makes the step, calls `after_step`, and calls `after_epoch` after the last step of an
-    epoch. It saves a checkpoint, followed by `save_progress`, whenever `must_save` is true.
+    epoch. `settings` have no nulls that a strategy decides (`settings.resolved`). Epochs are repeated until there are
+    `min_steps`, and then validated at most five times. It saves a checkpoint, followed by `save_progress`, whenever `must_save` is true.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Fit:
         live: Live | None,
         checkpoints: Checkpoints,
         interrupts: Interrupts,
+        prompts: list[list[int]] | None = None,
     ):
         if settings.batch_size > len(train):
             raise UserError(
@@ -75,6 +81,10 @@ class Fit:
             TokenRows(token_ids(rows), tokenizer.pad_token_id) for rows in (train, validation)
         )
 
+        if settings.strategy == "lp_ft":
+            prompt_rows = prompts and TokenRows(prompts, tokenizer.pad_token_id)
+            labelled = (self.train_rows, self.train_labels.numpy()), (self.validation_rows, self.validation_labels)
+            start_head(model, *labelled, prompt_rows, precision)
         freeze(model, settings)
         self.base = None
         if settings.strategy == "head":
@@ -89,13 +99,17 @@ class Fit:
         self.model = model
 
         self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed)
-        self.steps = min(len(self.sampler) * settings.epochs, settings.max_steps or sys.maxsize)
+        epochs = max(settings.epochs, math.ceil(settings.min_steps / len(self.sampler)))
+        self.steps = min(len(self.sampler) * epochs, settings.max_steps or sys.maxsize)
         self.epochs = math.ceil(self.steps / len(self.sampler))
+        self.validated_every = math.ceil(self.epochs / max(settings.epochs, VALIDATIONS))  # epochs
         self.layer_schedule = layer_schedule(model, self.steps, settings)
         trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
         self.trained_count = sum(weights.numel() for weights in trained.values())
         rows = min(len(train) * self.epochs, self.steps * settings.batch_size)
-        self.progress = Progress(live, set(trained), self.steps, rows, settings.patience)
+        # One validation is one chance to improve.
+        patience = settings.patience and settings.patience * self.validated_every
+        self.progress = Progress(live, set(trained), self.steps, rows, patience)
         # Each group brings its own rate. Fused: one pass over the weights, not one for each of Adam's operations.
         self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), fused=True)
         self.schedule = get_linear_schedule_with_warmup(
@@ -120,8 +134,18 @@ class Fit:
             )
         self.progress.stepped(self.settings.batch_size, loss, learning_rate, gradient_norm)
 
+    @property
+    def validation_due(self) -> bool:
+        """Whether the epoch that ends now is scored on validation: each one, or each n-th and the last if epochs are repeated."""
+        epoch = self.progress.epoch + 1
+        return epoch % self.validated_every == 0 or epoch == self.epochs
+
     def after_epoch(self):
-        """Scores the epoch on validation."""
+        """Counts the epoch and, if it is due, scores it on validation."""
+        due = self.validation_due
+        self.progress.epoch += 1
+        if not due:
+            return
         positions = list(range(len(self.validation_labels)))
         share = positions[rank() :: processes()]
         logits = np.empty((len(positions), self.model.config.num_labels), np.float32)

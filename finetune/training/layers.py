@@ -75,7 +75,7 @@ def layer_schedule(model: PreTrainedModel, steps: int, settings: Train) -> Layer
     """Schedule of the strategy; None if the same weights train in all steps."""
     if settings.strategy == "gradual":
         return LayerSchedule(model, steps, unfrozen_after=settings.unfrozen_after)
-    if settings.strategy == "full" and settings.frozen_from < 1:
+    if settings.strategy in ("full", "lp_ft") and settings.frozen_from < 1:
         return LayerSchedule(model, steps, frozen_from=settings.frozen_from)
     return None
 

@@ -71,7 +71,6 @@ class Progress:
 
     def validated(self, scores: dict[str, float], model: torch.nn.Module):
         """Records the validation scores of an epoch; if it is the best so far, keeps its weights in memory."""
-        self.epoch += 1
         self.scores = scores
         if self.live is not None:
             shown = ", ".join(f"validation {name} {value:.4f}" for name, value in scores.items())

@@ -1,0 +1,101 @@
+"""A head that starts as a logistic regression on what it reads: linear probing, then fine-tuning (Kumar et al. 2022)."""
+
+import math
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import log_loss
+from threadpoolctl import threadpool_limits
+
+from finetune.base.params import check_prompts
+from finetune.encoder.batches import TokenRows
+from finetune.encoder.models import output_layer
+from finetune.encoder.prediction import predict
+from finetune.rows.tokens import encode, special_tokens, truncate
+
+# Relative to the inputs' mean square, so that they suit any encoder and head.
+STRENGTHS = (0.1, 0.3, 1, 3, 10)  # inverse regularisation
+PULLS = (0, 3, 10, 30)  # logit of a prompt under its own label at the start; 0: the prompts count for nothing
+
+
+def regression(
+    features: np.ndarray, labels: np.ndarray, strength: float, prior: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [classes, features] and bias [classes] of a multinomial logistic regression with a Gaussian prior around `prior`."""
+    rows, width = features.shape
+    classes = len(prior)
+    targets = np.eye(classes)[labels]
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, bias = flat[:-classes].reshape(classes, width), flat[-classes:]
+        logs = log_softmax(features @ weights.T + bias, axis=1)
+        errors = np.exp(logs) - targets
+        away = weights - prior
+        gradient = np.concatenate([(strength * errors.T @ features + away).ravel(), strength * errors.sum(0)])
+        return -strength * (logs * targets).sum() + 0.5 * (away**2).sum(), gradient
+
+    start = np.concatenate([prior.ravel(), np.zeros(classes)])
+    with threadpool_limits(1):
+        flat = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
+    return flat[:-classes].reshape(classes, width), flat[-classes:]
+
+
+def prompt_rows(tokenizer, class_names: list[str], prompts: dict[str, str] | None) -> list[list[int]] | None:
+    """Token ids of each label's prompt, or of its name if `prompts` is None; None if two labels have the same ids.
+
+    Raises UserError unless there is one prompt for each label.
+    """
+    check_prompts(prompts, class_names)
+    texts = class_names if prompts is None else [prompts[name] for name in class_names]
+    rows = [
+        truncate(row, tokenizer.model_max_length, "head", special_tokens(tokenizer)) for row in encode(tokenizer, texts)
+    ]
+    return rows if len(set(map(tuple, rows))) == len(rows) else None
+
+
+def head_inputs(model, rows: TokenRows, desc: str) -> np.ndarray:
+    """Inputs of the output layer, of shape [rows, features]."""
+    name = output_layer(model, model.config.num_labels).removesuffix(".weight")
+    owner, _, last = name.rpartition(".")
+    owner = model.get_submodule(owner)
+    output = getattr(owner, last)
+    setattr(owner, last, torch.nn.Identity())
+    try:
+        return predict(model, rows, lambda answer, _: answer.logits, desc).astype(np.float64)
+    finally:
+        setattr(owner, last, output)
+
+
+def start_head(
+    model,
+    train: tuple[TokenRows, np.ndarray],
+    validation: tuple[TokenRows, np.ndarray],
+    prompts: TokenRows | None,
+    precision: str,
+):
+    """Sets the output layer to the logistic regression with the lowest loss on validation; both come as rows and labels.
+
+    With prompts, one for each label, the prior of a label's weights is the direction of its prompt, so that few rows move
+    the answers away from the zero-shot answers, and many rows far.
+    """
+    classes = model.config.num_labels
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        inputs, shown = (head_inputs(model, rows, "probe") for rows, _ in (train, validation))
+        directions = np.zeros((classes, inputs.shape[1]))
+        if prompts is not None:
+            directions = head_inputs(model, prompts, "probe")
+    square = (inputs**2).sum(1).mean()
+    best = math.inf
+    for pull in PULLS if prompts is not None else PULLS[:1]:
+        for strength in STRENGTHS:
+            weights, bias = regression(inputs, train[1], strength / square, pull * directions / square)
+            loss = log_loss(validation[1], softmax(shown @ weights.T + bias, axis=1), labels=range(classes))
+            if loss < best:
+                best, chosen = loss, (weights, bias)
+    output = model.get_submodule(output_layer(model, classes).removesuffix(".weight"))
+    with torch.no_grad():
+        for parameter, values in zip((output.weight, output.bias), chosen, strict=True):
+            if parameter is not None:
+                parameter.copy_(torch.as_tensor(values))

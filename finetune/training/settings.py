@@ -1,0 +1,74 @@
+"""The settings of a training without nulls: what measured best for its strategy, and the strategy for its number of rows."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from finetune.base.params import Train
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Settings of a strategy that scored best on held-out rows; docs/decisions.md has the figures."""
+
+    lr: float
+    epochs: int
+    batch_size: int
+    min_steps: int
+
+
+# A null in `train` takes these. All were chosen on rows held out of train by film, or on validation.
+MEASURED = {
+    "full": Measured(lr=1e-4, epochs=2, batch_size=32, min_steps=200),
+    "gradual": Measured(lr=1e-4, epochs=2, batch_size=32, min_steps=200),
+    "lora": Measured(lr=1e-3, epochs=2, batch_size=32, min_steps=200),
+    # One step costs next to nothing: the encoder runs once.
+    "head": Measured(lr=3e-3, epochs=20, batch_size=256, min_steps=800),
+    "lp_ft": Measured(lr=5e-5, epochs=2, batch_size=32, min_steps=200),
+}
+FEW_ROWS = 2_000  # training rows up to which `auto` takes `lp_ft`
+FAR = 3  # a learning rate this many times higher or lower than the measured one is a likely reason to learn nothing
+
+
+def resolved(settings: Train, rows: int) -> tuple[Train, str]:
+    """Settings without nulls for this number of training rows, and why the strategy is what it is.
+
+    A batch size that is null is at most the number of rows.
+    """
+    strategy, reason = settings.strategy, "train.strategy"
+    if strategy == "auto":
+        strategy = "lp_ft" if rows <= FEW_ROWS else "full"
+        bound = f"at most {FEW_ROWS:,}" if rows <= FEW_ROWS else f"more than {FEW_ROWS:,}"
+        reason = f"auto: measured best for {bound} training rows, found {rows:,}"
+    values = settings.model_dump() | {"strategy": strategy}
+    for name, value in asdict(MEASURED[strategy]).items():
+        if values[name] is None:
+            values[name] = min(value, rows) if name == "batch_size" else value
+    return Train(**values), reason
+
+
+def majority_share(train_labels: np.ndarray, labels: np.ndarray) -> float:
+    """Share of rows that have the most frequent label of the training rows."""
+    return float((labels == np.bincount(train_labels).argmax()).mean())
+
+
+def majority_warning(settings: Train, steps: int, accuracy: float, majority: float) -> str | None:
+    """One line about a training that ends no better than the most frequent class, with the likely reason; else None.
+
+    `accuracy` and `majority` are shares of the validation rows.
+    """
+    if accuracy > majority:
+        return None
+    measured = MEASURED[settings.strategy]
+    if settings.lr * FAR < measured.lr:
+        why = f"train.lr {settings.lr:g} is low for {settings.strategy}, for which {measured.lr:g} measured best"
+    elif settings.lr > FAR * measured.lr:
+        why = f"train.lr {settings.lr:g} is high for {settings.strategy}, for which {measured.lr:g} measured best"
+    elif steps < measured.min_steps:
+        why = f"{steps} steps are few, {measured.min_steps} measured best; raise train.min_steps or train.epochs"
+    else:
+        why = "the texts may not tell the labels apart, or one label is much rarer than the others"
+    return (
+        f"the model learnt nothing: its validation accuracy is {accuracy:.3f}, and always answering the most frequent "
+        f"label scores {majority:.3f}; {why}"
+    )
