@@ -29,6 +29,7 @@ from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.fine_tune import fine_tune
 from finetune.training.fit import Fit
+from finetune.training.settings import resolved
 from stages.train import BASE
 
 TUTORIAL_BATCH = 16
@@ -92,9 +93,10 @@ def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=N
     `products` counts matrix products, in a second training.
     """
     defaults = read_params("train")
-    changes = {"epochs": epochs or defaults.epochs} | (train or {})
-    settings = Train(**defaults.model_dump() | changes)
+    # The strategy of the default run, and no repeated epochs, also for a few rows.
+    changes = {"strategy": "full", "min_steps": 1, "epochs": epochs or defaults.epochs} | (train or {})
     chosen = chosen_rows("train", rows, length)
+    settings, _ = resolved(Train(**defaults.model_dump() | changes), len(chosen))
     # If only speed counts, hardly any validation: the tutorial's side has none.
     validation = chosen_rows("validation", None if score else 8, length)
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")

@@ -24,7 +24,7 @@ def regression(
     features: np.ndarray, labels: np.ndarray, strength: float, prior: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights [classes, features] and bias [classes] of a multinomial logistic regression with a Gaussian prior around `prior`."""
-    rows, width = features.shape
+    width = features.shape[1]
     classes = len(prior)
     targets = np.eye(classes)[labels]
 

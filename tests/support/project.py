@@ -76,6 +76,7 @@ PARAMS = {
         "unfrozen_after": 0.5,
         "lora": {"rank": 4, "alpha": 8, "targets": None},
         "epochs": 3,
+        "min_steps": 1,
         "max_steps": None,
         "patience": None,
         "batch_size": 8,

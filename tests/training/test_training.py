@@ -205,3 +205,31 @@ def test_dropout_of_the_encoder_can_be_replaced(tiny_bert, tmp_path):
 
 def test_the_tests_set_every_parameter():
     assert set(PARAMS["train"]) == set(Train.model_fields)
+
+
+@BOTH
+def test_epochs_are_repeated_until_there_are_min_steps(tiny_bert, tmp_path, engine):
+    """80 rows in batches of 8 are 10 steps: 85 of them take 9 epochs, validated after each second one and the last."""
+    _, training = fit(tmp_path, tiny_bert, engine=engine, epochs=2, min_steps=85)
+    assert (training.progress.step, training.progress.epoch) == (90, 9)
+    validated = [step for step, _ in curve(tmp_path, "validation/accuracy")]
+    assert validated == [20, 40, 60, 80, 90]
+    assert training.progress.best.epoch in (2, 4, 6, 8, 9)
+    rates = dict(curve(tmp_path, "train/learning_rate"))
+    assert rates[10] == pytest.approx(0.003, abs=1e-6)  # a tenth of all steps is warmup: 9, then the full rate
+
+
+@BOTH
+def test_fewer_min_steps_than_epochs_give_change_nothing(tiny_bert, tmp_path, engine):
+    plain, training = fit(tmp_path / "plain", tiny_bert, engine=engine, epochs=3)
+    same, repeated = fit(tmp_path / "same", tiny_bert, engine=engine, epochs=3, min_steps=30)
+    assert torch.equal(weights_of(plain), weights_of(same))
+    assert losses(training) == losses(repeated)
+
+
+@BOTH
+def test_with_repeated_epochs_patience_counts_validations(tiny_bert, tmp_path, engine):
+    """20 epochs, validated after each fourth; at a rate of 1e-9 nothing improves after the first few."""
+    changes = {"lr": 1e-9, "dropout": 0.0, "epochs": 1, "min_steps": 200, "patience": 1}
+    _, training = fit(tmp_path, tiny_bert, engine=engine, **changes)
+    assert training.progress.epoch == training.progress.best.epoch + 4 < 20

@@ -1,0 +1,75 @@
+"""What a null in `train` stands for, the strategy that `auto` takes, and the line about a training that learnt nothing."""
+
+import numpy as np
+import pytest
+
+from finetune.base.params import Train
+from finetune.training.settings import FEW_ROWS, MEASURED, majority_share, majority_warning, resolved
+from tests.support.project import PARAMS
+
+NULLS = {"lr": None, "epochs": None, "min_steps": None, "batch_size": None}
+
+
+def settings(**changes) -> Train:
+    return Train(**PARAMS["train"] | changes)
+
+
+def test_auto_takes_the_strategy_that_measured_best_for_the_number_of_rows():
+    few, why_few = resolved(settings(strategy="auto", **NULLS), FEW_ROWS)
+    many, why_many = resolved(settings(strategy="auto", **NULLS), FEW_ROWS + 1)
+    assert (few.strategy, many.strategy) == ("lp_ft", "full")
+    assert why_few == f"auto: measured best for at most {FEW_ROWS:,} training rows, found {FEW_ROWS:,}"
+    assert why_many == f"auto: measured best for more than {FEW_ROWS:,} training rows, found {FEW_ROWS + 1:,}"
+
+
+def test_the_default_run_trains_as_before_there_was_auto():
+    """10,196 rows in batches of 32 are 319 steps an epoch, 638 in two: not fewer than the least number."""
+    run, _ = resolved(settings(strategy="auto", **NULLS), 10_196)
+    assert (run.strategy, run.lr, run.epochs, run.batch_size) == ("full", 1e-4, 2, 32)
+    assert run.min_steps <= 638
+
+
+@pytest.mark.parametrize("strategy", list(MEASURED))
+def test_a_null_takes_what_measured_best_for_the_strategy_and_a_number_stays(strategy):
+    best = MEASURED[strategy]
+    run, why = resolved(settings(strategy=strategy, **NULLS), 10_000)
+    assert (run.lr, run.epochs, run.batch_size, run.min_steps) == (
+        best.lr,
+        best.epochs,
+        best.batch_size,
+        best.min_steps,
+    )
+    assert why == "train.strategy"
+    kept, _ = resolved(settings(strategy=strategy, **NULLS | {"lr": 0.5, "epochs": 7}), 10_000)
+    assert (kept.lr, kept.epochs, kept.batch_size) == (0.5, 7, best.batch_size)
+
+
+def test_every_strategy_has_measured_settings():
+    strategies = set(Train.model_fields["strategy"].annotation.__args__)
+    assert set(MEASURED) == strategies - {"auto"}
+
+
+def test_a_batch_size_that_is_null_is_at_most_the_number_of_rows():
+    assert resolved(settings(strategy="head", **NULLS), 100)[0].batch_size == 100
+
+
+def test_the_majority_is_that_of_train_and_its_share_that_of_validation():
+    """Train has label 1 most often; one of four validation rows has it."""
+    assert majority_share(np.array([0, 1, 1]), np.array([0, 0, 0, 1])) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "why"),
+    [
+        ({"strategy": "head", "lr": 1e-4}, 800, "train.lr 0.0001 is low for head, for which 0.003 measured best"),
+        ({"strategy": "full", "lr": 0.01}, 800, "train.lr 0.01 is high for full, for which 0.0001 measured best"),
+        ({"strategy": "full", "lr": 1e-4}, 16, "16 steps are few, "),
+        ({"strategy": "full", "lr": 1e-4}, 800, "the texts may not tell the labels apart"),
+    ],
+)
+def test_a_training_no_better_than_the_majority_names_the_likely_reason(changes, steps, why):
+    warning = majority_warning(settings(**changes), steps, accuracy=0.58, majority=0.58)
+    assert warning.startswith("the model learnt nothing: its validation accuracy is 0.580")
+    assert why in warning
+    assert "\n" not in warning
+    assert majority_warning(settings(**changes), steps, accuracy=0.581, majority=0.58) is None
