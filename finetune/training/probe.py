@@ -15,7 +15,7 @@ from finetune.encoder.models import output_layer
 from finetune.encoder.prediction import predict
 from finetune.rows.tokens import encode, special_tokens, truncate
 
-# Relative to the inputs' mean square, so that they suit any encoder and head.
+# Relative to the inputs' variance, so that they suit any encoder and head.
 STRENGTHS = (0.1, 0.3, 1, 3, 10)  # inverse regularisation
 PULLS = (0, 3, 10, 30)  # logit of a prompt under its own label at the start; 0: the prompts count for nothing
 
@@ -86,6 +86,9 @@ def start_head(
         directions = np.zeros((classes, inputs.shape[1]))
         if prompts is not None:
             directions = head_inputs(model, prompts, "probe")
+    # Around their mean, so that the size of the regression does not depend on what all texts have in common.
+    centre = inputs.mean(0)
+    inputs, shown = inputs - centre, shown - centre
     square = (inputs**2).sum(1).mean()
     best = math.inf
     for pull in PULLS if prompts is not None else PULLS[:1]:
@@ -93,7 +96,7 @@ def start_head(
             weights, bias = regression(inputs, train[1], strength / square, pull * directions / square)
             loss = log_loss(validation[1], softmax(shown @ weights.T + bias, axis=1), labels=range(classes))
             if loss < best:
-                best, chosen = loss, (weights, bias)
+                best, chosen = loss, (weights, bias - weights @ centre)
     output = model.get_submodule(output_layer(model, classes).removesuffix(".weight"))
     with torch.no_grad():
         for parameter, values in zip((output.weight, output.bias), chosen, strict=True):
