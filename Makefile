@@ -40,7 +40,7 @@ report: .venv/runtime ## write report.html about the last run; AGAINST=main comp
 recipe: .venv/runtime ## put a recipe into params.yaml: make recipe NAME=imdb-distilbert
 	@python -m finetune.recipe -- "$$NAME"
 
-learning-curve: .venv/runtime ## train on 250, 500, … all rows and plot the score
+learning-curve: .venv/runtime ## train on 64, 250, 500, … all rows and plot the score
 	@python -m finetune.learning_curve
 
 seeds: .venv/runtime ## train with several seeds and report the spread of the scores: make seeds K=5

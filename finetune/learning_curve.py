@@ -17,7 +17,7 @@ from finetune.base.yaml_file import parse_yaml
 from finetune.results.experiments import experiment_metrics, settings_digest
 from finetune.results.metrics import read_metrics
 
-SIZES = (250, 500, 1000, 2000, 4000)
+SIZES = (64, 250, 500, 1000, 2000, 4000)
 CURVE = Path("metrics/learning_curve.csv")
 PICTURE = Path("metrics/learning_curve.svg")
 COLUMNS = ["rows", "classifier", "accuracy", "low", "high", "settings"]

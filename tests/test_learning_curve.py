@@ -9,16 +9,16 @@ from finetune.results.experiments import settings_digest
 
 
 def test_the_sizes_are_all_fixed_ones_below_the_number_of_rows_and_the_number_itself():
-    assert sizes(10_196) == [250, 500, 1000, 2000, 4000, None]
-    assert sizes(900) == [250, 500, None]
-    assert sizes(250) == [None]
+    assert sizes(10_196) == [64, 250, 500, 1000, 2000, 4000, None]
+    assert sizes(900) == [64, 250, 500, None]
+    assert sizes(64) == [None]
 
 
 @pytest.fixture
 def small_sizes(project):
     """The project with a size below its 92 rows."""
     path = project.folder / "finetune/learning_curve.py"
-    path.write_text(path.read_text().replace("SIZES = (250, 500, 1000, 2000, 4000)", "SIZES = (24,)"))
+    path.write_text(path.read_text().replace("SIZES = (64, 250, 500, 1000, 2000, 4000)", "SIZES = (24,)"))
     project.commit("Smaller sizes")
     return project
 

@@ -67,7 +67,7 @@ def more_rows(revision: Revision, settings: str) -> dict:
     """The learning curve, if it belongs to these settings."""
     rows = table(revision, LEARNING_CURVE)
     if not rows:
-        return {"missing": "`make learning-curve` trains on 250, 500, … all rows and shows how the score grows."}
+        return {"missing": "`make learning-curve` trains on 64, 250, 500, … all rows and shows how the score grows."}
     if rows[0].get("settings") != settings:
         return {
             "missing": "metrics/learning_curve.csv belongs to other settings; `make learning-curve` draws it for these."

@@ -167,6 +167,15 @@ def test_parameters_and_versions_are_shown():
     assert pinned_versions(ROOT).keys() >= {"torch", "onnx"}
 
 
+def test_the_strategy_is_shown_with_the_reason_for_it_and_a_training_that_learnt_nothing_with_its_warning():
+    assert "`full` (auto: measured best for more than 100 training rows, found 800)." in model_card(FACTS)
+    assert "Warning" not in model_card(FACTS)
+    chosen = FACTS.metrics["train"] | {"reason": "train.strategy", "warning": "the model learnt nothing: why"}
+    card = model_card(with_metrics(train=chosen))
+    assert "The strategy was `full`.\n" in card
+    assert "Warning: the model learnt nothing: why." in card
+
+
 def test_the_metadata_is_what_the_hub_s_library_reads_back(tmp_path):
     (tmp_path / "README.md").write_text(model_card(FACTS), encoding="utf-8")
     data = ModelCard.load(tmp_path / "README.md", ignore_metadata_errors=False).data
