@@ -26,7 +26,7 @@ MEASURED = {
     "head": Measured(lr=3e-3, epochs=20, batch_size=256, min_steps=800),
     "lp_ft": Measured(lr=5e-5, epochs=2, batch_size=32, min_steps=200),
 }
-FEW_ROWS = 2_000  # training rows up to which `auto` takes `lp_ft`
+ENOUGH_ROWS = 1_000  # training rows from which `auto` takes `full`, with fewer `lp_ft`
 FAR = 3  # a learning rate this many times higher or lower than the measured one is a likely reason to learn nothing
 
 
@@ -37,9 +37,13 @@ def resolved(settings: Train, rows: int) -> tuple[Train, str]:
     """
     strategy, reason = settings.strategy, "train.strategy"
     if strategy == "auto":
-        strategy = "lp_ft" if rows <= FEW_ROWS else "full"
-        bound = f"at most {FEW_ROWS:,}" if rows <= FEW_ROWS else f"more than {FEW_ROWS:,}"
-        reason = f"auto: measured best for {bound} training rows, found {rows:,}"
+        strategy = "lp_ft" if rows < ENOUGH_ROWS else "full"
+        bound = (
+            f"fewer than {ENOUGH_ROWS:,} training rows"
+            if rows < ENOUGH_ROWS
+            else f"{ENOUGH_ROWS:,} training rows or more"
+        )
+        reason = f"auto: measured best for {bound}, found {rows:,}"
     values = settings.model_dump() | {"strategy": strategy}
     for name, value in asdict(MEASURED[strategy]).items():
         if values[name] is None:

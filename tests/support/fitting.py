@@ -25,7 +25,9 @@ def fit(folder: Path, checkpoint: Path, rows: int = 80, precision: str = "fp32",
     settings = Train(**PARAMS["train"] | changes)
     tokenizer = load_tokenizer(checkpoint)
     data = tokenised(tokenizer, reviews(rows + 20), ["bad", "good"])
-    model = fresh_classifier(checkpoint, label_names(data), settings.seed, settings.dropout)
+    model = fresh_classifier(
+        checkpoint, label_names(data), settings.seed, settings.dropout, mean=settings.strategy == "lp_ft"
+    )
     with Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
         checkpoints = Checkpoints(key, folder / "checkpoints")
         split = data.select(range(rows)), data.select(range(rows, rows + 20))

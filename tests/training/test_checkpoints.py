@@ -53,6 +53,8 @@ def files(folder):
         ("loop", "head", 1.0),
         ("loop", "gradual", 1.0),
         ("loop", "lora", 1.0),
+        ("trainer", "lp_ft", 0.3),
+        ("loop", "lp_ft", 0.3),
     ],
 )
 def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_one(
@@ -84,6 +86,26 @@ def test_a_killed_training_of_limited_steps_ends_as_an_undisturbed_one(tiny_bert
     kill_at(None)
     model, training = fit(tmp_path / "killed", tiny_bert, **settings)
     assert (training.progress.step, training.progress.epoch) == (12, 3)
+    assert torch.equal(weights_of(model), weights_of(undisturbed))
+    assert files(tmp_path / "killed/live") == files(tmp_path / "undisturbed/live")
+
+
+@BOTH
+def test_a_killed_training_with_repeated_epochs_ends_like_an_undisturbed_one(
+    tiny_bert, tmp_path, engine, kill_at, capsys
+):
+    """5 steps an epoch, 12 epochs, validated after each third: killed within one, after one without validation and with."""
+    settings = {"rows": 40, "engine": engine, "epochs": 1, "min_steps": 60}
+    undisturbed, _ = fit(tmp_path / "undisturbed", tiny_bert, **settings)
+    for step in (8, 11, 16, 59):
+        kill_at(step)
+        with pytest.raises(Killed):
+            fit(tmp_path / "killed", tiny_bert, **settings)
+    kill_at(None)
+    model, _ = fit(tmp_path / "killed", tiny_bert, **settings)
+    output = capsys.readouterr().out
+    for step in (7, 10, 15, 58):
+        assert f"train: resumes from step {step} of 60" in output
     assert torch.equal(weights_of(model), weights_of(undisturbed))
     assert files(tmp_path / "killed/live") == files(tmp_path / "undisturbed/live")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from finetune.base.params import Train
-from finetune.training.settings import FEW_ROWS, MEASURED, majority_share, majority_warning, resolved
+from finetune.training.settings import ENOUGH_ROWS, MEASURED, majority_share, majority_warning, resolved
 from tests.support.project import PARAMS
 
 NULLS = {"lr": None, "epochs": None, "min_steps": None, "batch_size": None}
@@ -15,11 +15,11 @@ def settings(**changes) -> Train:
 
 
 def test_auto_takes_the_strategy_that_measured_best_for_the_number_of_rows():
-    few, why_few = resolved(settings(strategy="auto", **NULLS), FEW_ROWS)
-    many, why_many = resolved(settings(strategy="auto", **NULLS), FEW_ROWS + 1)
+    few, why_few = resolved(settings(strategy="auto", **NULLS), ENOUGH_ROWS - 1)
+    many, why_many = resolved(settings(strategy="auto", **NULLS), ENOUGH_ROWS)
     assert (few.strategy, many.strategy) == ("lp_ft", "full")
-    assert why_few == f"auto: measured best for at most {FEW_ROWS:,} training rows, found {FEW_ROWS:,}"
-    assert why_many == f"auto: measured best for more than {FEW_ROWS:,} training rows, found {FEW_ROWS + 1:,}"
+    assert why_few == "auto: measured best for fewer than 1,000 training rows, found 999"
+    assert why_many == "auto: measured best for 1,000 training rows or more, found 1,000"
 
 
 def test_the_default_run_trains_as_before_there_was_auto():
