@@ -43,6 +43,7 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
     "the order of the labels": ["sources/labels.py: name_of_each_value"],
     "the id of a label": ["splitting/keys.py: label_ids"],
     "the split of a row": ["splitting/splits.py: assign_splits"],
+    "the strategy, and the settings that are null": ["training/settings.py: resolved"],
     "the learning rate of each weight": ["training/layers.py: parameter_groups"],
     "the epoch that is kept": ["training/progress.py: Progress"],
     "the temperature that calibrates probabilities": [

@@ -78,7 +78,7 @@ def main():
     checkpoints = Checkpoints(key)
     lock = checkpoints.lock() if is_first else None
     if is_first:
-        say(f"train: {settings.strategy} ({reason}), {len(train)} rows, {precision} on {device_name()}")
+        say(f"train: {settings.strategy} ({reason}), {precision} on {device_name()}")
 
     # DVCLive must not change dvc.yaml or save an experiment: `dvc exp run` does both.
     live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if is_first else None

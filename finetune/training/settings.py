@@ -27,6 +27,7 @@ MEASURED = {
     "lp_ft": Measured(lr=5e-5, epochs=2, batch_size=32, min_steps=200),
 }
 ENOUGH_ROWS = 1_000  # training rows from which `auto` takes `full`, with fewer `lp_ft`
+CHOSEN = "set in params.yaml"
 FAR = 3  # a learning rate this many times higher or lower than the measured one is a likely reason to learn nothing
 
 
@@ -35,7 +36,7 @@ def resolved(settings: Train, rows: int) -> tuple[Train, str]:
 
     A batch size that is null is at most the number of rows.
     """
-    strategy, reason = settings.strategy, "train.strategy"
+    strategy, reason = settings.strategy, CHOSEN
     if strategy == "auto":
         strategy = "lp_ft" if rows < ENOUGH_ROWS else "full"
         bound = (

@@ -72,7 +72,11 @@ def test_yaml_is_read_as_dvc_reads_it(text, value):
         ("train.epochs", 1.5, r"train\.epochs must be a valid integer.*, found 1\.5"),
         ("train.epochs", True, r"train\.epochs must be a valid integer, found True"),
         ("train.batch_size", -3, r"train\.batch_size must be greater than or equal to 1, found -3"),
-        ("train.strategy", "lorra", r"train\.strategy must be 'auto', 'full', 'lp_ft', 'head', 'gradual' or 'lora', found 'lorra'"),
+        (
+            "train.strategy",
+            "lorra",
+            r"train\.strategy must be 'auto', 'full', 'lp_ft', 'head', 'gradual' or 'lora', found 'lorra'",
+        ),
         ("train.precision", "fp16", r"train\.precision must be 'auto', 'bf16' or 'fp32', found 'fp16'"),
         ("split.test", 1.0, r"split\.test must be less than 1, found 1\.0"),
         ("split.validation", 0.9, r"split must leave rows to train on: .* add up to 1 or more"),

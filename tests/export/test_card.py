@@ -170,7 +170,7 @@ def test_parameters_and_versions_are_shown():
 def test_the_strategy_is_shown_with_the_reason_for_it_and_a_training_that_learnt_nothing_with_its_warning():
     assert "`full` (auto: measured best for more than 100 training rows, found 800)." in model_card(FACTS)
     assert "Warning" not in model_card(FACTS)
-    chosen = FACTS.metrics["train"] | {"reason": "train.strategy", "warning": "the model learnt nothing: why"}
+    chosen = FACTS.metrics["train"] | {"reason": "set in params.yaml", "warning": "the model learnt nothing: why"}
     card = model_card(with_metrics(train=chosen))
     assert "The strategy was `full`.\n" in card
     assert "Warning: the model learnt nothing: why." in card

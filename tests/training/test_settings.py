@@ -39,7 +39,7 @@ def test_a_null_takes_what_measured_best_for_the_strategy_and_a_number_stays(str
         best.batch_size,
         best.min_steps,
     )
-    assert why == "train.strategy"
+    assert why == "set in params.yaml"
     kept, _ = resolved(settings(strategy=strategy, **NULLS | {"lr": 0.5, "epochs": 7}), 10_000)
     assert (kept.lr, kept.epochs, kept.batch_size) == (0.5, 7, best.batch_size)
 
