@@ -73,6 +73,18 @@ def test_the_metrics_have_the_keys_of_the_design(built):
     assert metrics["test"]["accuracy"] > 0.8  # two words in each review give its label away
 
 
+def test_with_few_rows_auto_trains_lp_ft_into_a_model_that_exports_like_any_other(project):
+    project.set_param("train.strategy", "auto")
+    output = project.dvc("repro", "export").stdout
+    assert "train: lp_ft (auto: measured best for fewer than 1,000 training rows, found " in output
+    metrics = read_metrics(project.folder / "metrics")
+    assert metrics["train"]["strategy"] == "lp_ft"
+    assert metrics["train"]["reason"] in project.read("models/export/README.md")
+    assert metrics["export"]["reload"]["agreement"] == metrics["export"]["onnx"]["agreement"] == 1.0
+    config = json.loads(project.read("models/export/config.json"))
+    assert config["num_hidden_layers"] == json.loads(project.read("models/base/config.json"))["num_hidden_layers"] + 1
+
+
 def leaves(value) -> int:
     """Number of values in nested dictionaries."""
     return sum(map(leaves, value.values())) if isinstance(value, dict) else 1
