@@ -25,8 +25,8 @@ from benchmarks.measure import Ratio, median_seconds, table
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.rows.tokens import load_tokenizer
+from finetune.sources.bounds import BATCH
 from finetune.sources.raw_rows import SCHEMA
-from finetune.sources.tables import BATCH
 from finetune.splitting.keys import text_key
 from finetune.splitting.raw import raw_batches, raw_files
 from stages import tokenize

@@ -5,12 +5,12 @@ import json
 import pytest
 from jinja2 import Environment
 
+from finetune import summary
 from finetune.base.errors import UserError
 from finetune.gate.page import page
 from finetune.report import charts, origin, quality
 from finetune.report.page import content, rendered
 from finetune.results.metrics import read_metrics
-from finetune.summary import main as summary
 from tests.report.test_report import write_metrics
 
 # ... leaves the key out; half a character, an escape sequence, and more than a float holds come from a hostile file
@@ -66,9 +66,11 @@ def compiled_once(compile_template):
 
 @pytest.mark.parametrize("name", ["test", "baseline", "data", "train", "slices", "behaviour", "checks", "seeds"])
 def test_every_wrong_value_of_every_key(workdir, monkeypatch, name):
-    """What takes most of a report's time is left out: charts are not drawn, and Git is not asked."""
+    """What takes most of a report's time is left out: charts are not drawn, Git and DVC are not asked."""
     monkeypatch.setattr(charts, "drawn", lambda *_: "")
     monkeypatch.setattr(origin, "git_output", lambda *_: "")
+    monkeypatch.setattr(summary, "changed_metrics", lambda: None)
+    monkeypatch.setattr(summary, "not_stored", list)
     monkeypatch.setattr(quality, "mistakes", lambda *_: {"missing": "left out"})
     monkeypatch.setattr(Environment, "from_string", compiled_once(Environment.from_string))
     write_metrics(workdir)
@@ -85,7 +87,7 @@ def test_every_wrong_value_of_every_key(workdir, monkeypatch, name):
             file.write_text(json.dumps(put(whole, path, value)), encoding="utf-8")
             commands = {
                 "report": lambda: rendered(content()),
-                "summary": summary,
+                "summary": summary.main,
                 "gate": lambda: page("The gate holds", [], read_metrics()),
             }
             for command, run in commands.items():

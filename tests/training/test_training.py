@@ -158,8 +158,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny_bert,
 
 @BOTH
 def test_a_loss_that_is_not_finite_is_an_error_that_asks_for_a_lower_rate(tiny_bert, tmp_path, engine, monkeypatch):
-    def infinite_weights(*arguments):
-        model = fresh_classifier(*arguments)
+    def infinite_weights(*arguments, **options):
+        model = fresh_classifier(*arguments, **options)
         torch.nn.init.constant_(model.classifier.weight, float("inf"))
         return model
 
