@@ -1,4 +1,4 @@
-"""The whole pipeline on many rows: seconds and peak memory of each stage, beside those on fewer rows.
+"""The whole pipeline on many rows: seconds and peak memory of each stage, compared with those on fewer rows.
 
     python -m benchmarks.scale [--rows 1000000] [--fewer 100000] [--steps 50] [--stages download tokenize]
 
@@ -38,7 +38,7 @@ MOST_GROWTH = {"train": 1.3}  # of the peak memory, for ten times the rows
 OTHERS_GROWTH = 1.5
 POLL = 0.05  # seconds
 CODE = Path(__file__).parents[1]
-# What the stages read beside data, model and parameters; `train` hashes its dependencies.
+# Inputs of the stages other than data, model and parameters; `train` hashes its dependencies.
 COPIED = ("dvc.yaml", ".dvcignore", "stages", "finetune", "requirements.txt", "requirements-export.txt")
 
 STAGE = """
@@ -169,7 +169,7 @@ def costs(rows: int, steps: int, stages: Sequence[str]) -> Iterator[tuple[str, C
 
 
 def ratios(rows: int = ROWS, fewer: int = FEWER, steps: int = STEPS, stages: Sequence[str] = STAGES) -> list[Ratio]:
-    """Peak memory of each stage on many rows beside that on fewer; prints the seconds of each."""
+    """Peak memory of each stage on many rows against that on fewer; prints the seconds of each."""
     small, large = (dict(costs(count, steps, stages)) for count in (fewer, rows))
     lines = [[stage, *(f"{cost[stage].seconds:,.0f}" for cost in (small, large))] for stage in stages]
     print(tabulate(lines, ["seconds", f"{fewer:,} rows", f"{rows:,} rows"], disable_numparse=True) + "\n")

@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import sys
 import tarfile
-import threading
 import zipfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from finetune.base.errors import UserError
 from finetune.sources.fetch import check_sha256, local_path
-from tests.support.loopback import closed_port, index_pages, served, wheel
+from tests.support.loopback import closed_port, index_pages, running, served, wheel
 
 CSV = b"text,label\ngreat,good\n"
 FILES = {
@@ -387,13 +386,8 @@ def encrypted(path: Path, locations: dict[str, str]):
     context.load_cert_chain(path)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
+        with running(server):
             yield f"https://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_a_redirect_from_https_is_followed_only_to_https(tmp_path, folder):
