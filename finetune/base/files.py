@@ -8,6 +8,7 @@ from typing import TextIO
 
 from finetune.base.errors import UserError
 
+PIECE = 1_000_000  # characters
 LONGEST = 100_000_000  # characters of a JSON file; tokenizers of large vocabularies have a third of it
 DIGITS = 6  # of metrics: finer than any interval, coarser than the noise of the last bits
 
@@ -33,11 +34,17 @@ def stays_inside(name) -> bool:
 
 def read_text(path: str | Path, longest: int) -> str:
     """Text of a file in UTF-8; raises UserError for one of more than `longest` characters before the rest is read."""
+    pieces, length = [], 0
     with Path(path).open(encoding="utf-8") as file:
-        text = file.read(longest + 1)
-    if len(text) > longest:
-        raise UserError(f"{path} has more than {longest:,} characters, so it is not what belongs there; get it again")
-    return text
+        # `file.read(longest)` would set aside memory for the longest file, whatever this one holds.
+        while piece := file.read(PIECE):
+            pieces.append(piece)
+            length += len(piece)
+            if length > longest:
+                raise UserError(
+                    f"{path} has more than {longest:,} characters, so it is not what belongs there; get it again"
+                )
+    return "".join(pieces)
 
 
 def read_json(path: str | Path):

@@ -238,29 +238,32 @@ def test_an_encoder_that_transformers_does_not_know_is_refused(workdir, tiny_ber
         tokenize.main()
 
 
-# Not ru_maxrss: a process inherits it from its parent, so it would show the size of pytest.
 PEAKS = """
-import os, re, sys
-from pathlib import Path
+import os, sys, tracemalloc
+import pyarrow as pa
 from finetune.rows import encoding
 from stages import tokenize
 
 encoding.MOST_WORDS = 5_000  # remembered, up to a limit that the smaller number of rows must reach too
+os.chdir(sys.argv[1])
+tokenize.main()  # imports what it needs
+tracemalloc.start()
 for folder in sys.argv[1:]:
     os.chdir(folder)
+    tracemalloc.reset_peak()
     tokenize.main()
-    print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+    print(tracemalloc.get_traced_memory()[1] + pa.default_memory_pool().max_memory())
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory that Linux reports")
 def test_no_text_and_no_token_of_past_batches_is_held(workdir, tiny_bert):
-    """Growth of the peak memory from 60,000 to 140,000 rows, in one process whose imports and first batch are done.
+    """Growth of the peak memory from 10,000 to 25,000 rows, as Python, numpy and Arrow count it.
 
-    Splitting takes 21 bytes a row, and 90 more while it sorts. A row of this test has a text of 560 bytes
+    The peak that Linux reports differs from run to run by more than what is looked for here.
+    Splitting takes 21 bytes a row, and more while it sorts. A row of this test has a text of 560 bytes
     and 66 tokens: if they were held, they would add 600 bytes as `str`, 560 in Arrow, 590 as a list of ids, 264 as int32.
     """
-    counts = (60_000, 140_000)
+    counts = (10_000, 25_000)
     for count in counts:
         (workdir / str(count)).mkdir()
         long = "the story of an actor " * 12 + "x" * 280  # one unknown token: many bytes, little work
@@ -268,7 +271,5 @@ def test_no_text_and_no_token_of_past_batches_is_held(workdir, tiny_bert):
         write_raw(workdir / str(count), tiny_bert, rows, max_length=64)
     folders = [str(workdir / str(count)) for count in counts]
     done = subprocess.run([sys.executable, "-c", PEAKS, *folders], check=True, capture_output=True, text=True)
-    small, large = (int(line) * 1024 for line in done.stdout.splitlines() if line.isdigit())
-    assert (large - small) / (
-        counts[1] - counts[0]
-    ) < 300  # 202 measured on busy cores, the working memory of batches included
+    small, large = (int(line) for line in done.stdout.splitlines() if line.isdigit())
+    assert 0 < (large - small) / (counts[1] - counts[0]) < 150
