@@ -5,20 +5,26 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # Values go to Python through the environment: `value` keeps make from running $(shell …) in them, and the recipes' double
 # quotes keep the shell from reading them as code.
-VALUES := AGAINST NAME K PORT TO PRIVATE
+VALUES := AGAINST NAME K PORT TO PRIVATE PULL
 $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
 export $(VALUES)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint format gate report recipe learning-curve seeds serve publish readme bench clean
+.PHONY: help repro pull push test lint format gate report recipe learning-curve seeds serve publish readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: .venv/runtime .dvc/plots.html ## run the pipeline and compare the fine-tuned model with every baseline
 	@python -m finetune.base.params
-	@dvc repro
+	@dvc repro $${PULL:+--pull}
 	@python -m finetune.summary
+
+pull: .venv/publish ## fetch from the DVC remote what colleagues ran; then `make repro PULL=1` runs none of it again
+	@python -m finetune.share pull
+
+push: .venv/publish ## send the results of all runs to the DVC remote
+	@python -m finetune.share push
 
 test: .venv/development lint ## lint, then run all tests
 	@pytest

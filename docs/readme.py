@@ -37,7 +37,7 @@ FLOORS = (
     *("base", "sources", "splitting", "rows", "encoder", "scoring", "baselines", "training", "evaluation"),
     *("wording", "runtime", "export", "results"),
     *("summary", "recipe", "seeds", "learning_curve", "plots_page"),
-    *("gate", "report", "predict", "serve", "publish"),
+    *("gate", "report", "predict", "serve", "publish", "share"),
 )
 DECISIONS = {  # for docs/code.md; a test checks that each name exists
     "the order of the labels": ["sources/labels.py: name_of_each_value"],

@@ -15,7 +15,7 @@ WITHOUT_OPTIONS = (
     "finetune.plots_page",
 )
 WITH_OPTIONS = tuple(
-    f"finetune.{name}" for name in ("recipe", "seeds", "gate", "report", "predict", "serve", "publish")
+    f"finetune.{name}" for name in ("recipe", "seeds", "gate", "report", "predict", "serve", "publish", "share")
 )
 
 

@@ -57,16 +57,20 @@ class S3:
                 self.rfile.read(int(self.headers["Content-Length"]) // 2)
                 self.close_connection = True
 
-            def do_HEAD(self):
+            def do_GET(self):
                 connection = HTTPConnection(behind.hostname, behind.port)
-                connection.request("HEAD", self.path, headers=dict(self.headers))
+                connection.request(self.command, self.path, headers=dict(self.headers))
                 response = connection.getresponse()
                 self.send_response(response.status)
                 for name, value in response.getheaders():
                     if name.lower() in ("content-length", "content-type") or name.lower().startswith("x-amz-"):
                         self.send_header(name, value)
                 self.end_headers()
+                self.wfile.write(response.read())
                 connection.close()
+
+            def do_HEAD(self):
+                self.do_GET()
 
             def log_message(self, *args):
                 """Logs nothing."""
