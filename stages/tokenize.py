@@ -23,16 +23,10 @@ from finetune.base.terminal import say
 from finetune.rows.encoding import Encoder
 from finetune.rows.stored import TOKENIZED, row_features, tokenised_rows
 from finetune.rows.tokenizer_fit import SAMPLE, misfit, tokenizer_fit
-from finetune.rows.tokens import (
-    check_length,
-    check_vocabulary,
-    ensure_padding,
-    load_config,
-    load_tokenizer,
-)
+from finetune.rows.tokens import check_length, check_vocabulary, ensure_padding, load_config, load_tokenizer
 from finetune.splitting.keys import label_ids, row_keys
 from finetune.splitting.raw import count_rows, raw_batches, raw_texts
-from finetune.splitting.splits import SPLIT_NAMES, assign_splits, split_lines
+from finetune.splitting.splits import SPLIT_NAMES, assign_splits, evenly_spaced, split_counts, split_lines
 
 RAW = Path("data/raw")
 BASE = Path("models/base")
@@ -67,13 +61,6 @@ def write_splits(
     return lengths
 
 
-def measured_fit(split: np.ndarray, tokenizer) -> dict[str, float | None]:
-    """How well the tokenizer fits the rows that are kept, from an evenly spaced sample of them."""
-    kept = np.flatnonzero(split >= 0)
-    sample = kept[np.linspace(0, len(kept) - 1, min(SAMPLE, len(kept))).astype(int)]
-    return tokenizer_fit(raw_texts(RAW, BATCH, sample), tokenizer)
-
-
 def main():
     split_settings, settings = read_params("split", "tokenize")
     tokenizer, config = load_tokenizer(BASE), load_config(BASE)
@@ -97,11 +84,10 @@ def main():
     write_json(TOKENIZED / "source.json", source)
 
     used = lengths[split >= 0]
-    metrics = {
-        "rows": {name: int((split == part).sum()) for part, name in enumerate(SPLIT_NAMES)},
-        "labels": {name: int((keys.label[split >= 0] == label).sum()) for label, name in enumerate(label_names)},
+    fit = tokenizer_fit(raw_texts(RAW, BATCH, evenly_spaced(split, SAMPLE)), tokenizer)
+    metrics = split_counts(split, keys.label, label_names) | {
         "dropped": dropped,
-        "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95), **measured_fit(split, tokenizer)},
+        "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95), **fit},
         "truncated": (used > settings.max_length).mean(),
     }
     write_metrics("data", metrics)

@@ -1,5 +1,6 @@
 """Settings and fixtures of all tests. Everything is written to temporary folders."""
 
+import gc
 import os
 import signal
 import sys
@@ -21,16 +22,37 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]):
-    """Keeps the tests of a module, which share its fixtures, in one process; tests of the built project are spread singly.
+# What is imported and collected stays to the end, so the garbage collector need not go through it again and again.
+gc.disable()
 
-    Slow tests start first, and those of the exported project before those of the built one: one process tests the export
-    while the other builds, and neither waits.
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+    """Keeps tests that share fixtures in one process: those of the exported project, and others by module.
+
+    Tests of the built project are spread singly. One process tests the exported project while the other builds, so neither
+    waits; then come the tests of the built project and slow modules, and the quick ones fill the rest.
     """
-    items.sort(key=lambda item: 0 if "exported" in item.fixturenames else 1 if "built" in item.fixturenames else 2)
+    items.sort(key=turn)
     for item in items:
-        if "built" not in item.fixturenames and not item.get_closest_marker("xdist_group"):
+        if "exported" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("exported"))
+        elif "built" not in item.fixturenames and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
+def turn(item: pytest.Item) -> int:
+    """When a test's turn is: 0 for the first ones."""
+    if "exported" in item.fixturenames:
+        return 0
+    if "built" in item.fixturenames:
+        return 1
+    return 2 if item.module.__name__.startswith(("tests.training.", "tests.serve.")) else 3
 
 
 @pytest.fixture
@@ -51,9 +73,11 @@ def tiny_bert(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def learnt(tmp_path_factory) -> Path:
     """A tiny exported folder whose model distinguishes good words from bad ones; do not write to it."""
+    from stages.export import EXPORT
     from tests.support.learnt_export import learnt_export
+    from tests.support.once import made_once
 
-    return learnt_export(tmp_path_factory.mktemp("learnt"))
+    return made_once(tmp_path_factory, "learnt", learnt_export) / EXPORT
 
 
 @pytest.fixture(scope="session")

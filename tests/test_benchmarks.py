@@ -3,11 +3,12 @@
 import json
 import re
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-from benchmarks import side_by_side
+from benchmarks import side_by_side, training
 from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
 from benchmarks.scale import recombined
@@ -18,9 +19,19 @@ from tests.stages.test_tokenize import review_rows, write_raw
 from tests.support.project import PARAMS, Project
 
 
-def benchmark(folder, *arguments: str) -> str:
-    """Output of `python -m benchmarks.…` in a folder."""
-    return Project(folder).run(sys.executable, "-m", *arguments, PYTHONPATH=str(ROOT)).stdout
+@pytest.fixture
+def benchmark(monkeypatch, capsys):
+    """Function that runs `python -m benchmarks.…` in a folder and gives its output; in this process, which has its imports."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def run(folder, module: str, *options: str) -> str:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", [module, *options])
+        capsys.readouterr()
+        assert not import_module(module).main()
+        return capsys.readouterr().out
+
+    return run
 
 
 def shown_ratio(output: str, measurement: str) -> float:
@@ -29,14 +40,14 @@ def shown_ratio(output: str, measurement: str) -> float:
     return float(re.split(" {2,}", line)[4])  # name, measured value, value it is compared with, unit, ratio
 
 
-def test_tokenization_is_compared_with_the_tokenizer_and_its_memory_with_fewer_rows(workdir, tiny_bert):
+def test_tokenization_is_compared_with_the_tokenizer_and_its_memory_with_fewer_rows(benchmark, workdir, tiny_bert):
     write_raw(workdir, tiny_bert, review_rows(60))
     output = benchmark(workdir, "benchmarks.tokenization", "--rows", "200", "--rounds", "1")
     assert shown_ratio(output, "stage tokenize") > 0
     assert 0.9 < shown_ratio(output, "peak memory of tokenize") < 1.5
 
 
-def test_memory_on_many_rows_is_compared_with_that_on_fewer_for_each_stage(workdir, tiny_bert):
+def test_memory_on_many_rows_is_compared_with_that_on_fewer_for_each_stage(benchmark, workdir, tiny_bert):
     write_raw(workdir, tiny_bert, review_rows(60))
     options = ("--rows", "600", "--fewer", "300", "--steps", "1", "--stages", "download", "tokenize")
     output = benchmark(workdir, "benchmarks.scale", *options)
@@ -65,7 +76,8 @@ def test_a_no_op_repro_is_compared_with_plain_dvc_and_a_full_one_shows_its_stage
     trivial_repository(workdir)
     Project(workdir).run("git", "add", "-A")
     Project(workdir).run("git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "-qm", "Start")
-    output = benchmark(workdir, "benchmarks.repro", "--rounds", "1", "--full")
+    command = (sys.executable, "-m", "benchmarks.repro", "--rounds", "1", "--full")
+    output = Project(workdir).run(*command, PYTHONPATH=str(ROOT)).stdout
     assert 0.2 < shown_ratio(output, "dvc repro with nothing to do") < 5  # the same work on both sides
     assert [line.split()[0] for line in output.splitlines()[-3:]] == ["start", "copy", "whole"]
 
@@ -96,13 +108,11 @@ def test_the_ratio_is_the_measured_value_over_the_one_it_is_compared_with():
     ]
 
 
-def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(built):
+def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(built, monkeypatch):
     """Speed on a few rows, then accuracy after a full training with one seed."""
-    script = (
-        "from benchmarks.measure import table; from benchmarks.training import accuracies, comparison;"
-        "print(table(comparison('tiny', rows=16, rounds=1, length=None, target='') + accuracies(1)))"
-    )
-    output = Project(built.folder).run(sys.executable, "-c", script, PYTHONPATH=str(ROOT)).stdout
+    monkeypatch.chdir(built.folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    output = table(training.comparison("tiny", rows=16, rounds=1, length=None, target="") + training.accuracies(1))
     assert shown_ratio(output, "training against the tutorials' recipe") > 0
     assert 0.3 < shown_ratio(output, "its peak memory") < 3
     assert shown_ratio(output, "its share of the matrix-product peak") < 1
@@ -117,7 +127,7 @@ def test_percentiles_are_those_of_the_counted_requests():
     assert [percentile(times, share) for share in (0.5, 0.98, 0.99, 1)] == [3, 3, 7, 50]
 
 
-def test_the_exported_model_is_compared_with_the_pipeline_and_the_ratios_are_recorded_for_the_card(project):
+def test_the_exported_model_is_compared_with_the_pipeline_and_the_ratios_are_recorded_for_the_card(benchmark, project):
     options = ("--rounds", "1", "--calls", "3", "--threads", "1", "--record")
     output = benchmark(project.folder, "benchmarks.inference", *options)
     assert shown_ratio(output, "one short text") > 1

@@ -1,6 +1,7 @@
 """The environment changes no tracked byte: the stages under several environments, on rows and labels that are not ASCII."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,7 +12,12 @@ import pytest
 from tests.support.project import OTHER_ENVIRONMENT, PARAMS, Project
 from tests.support.tiny import reviews, write_table
 
-# In one process, which loads torch once; tests/test_pipeline.py runs real DVC under another environment.
+# A proxy that nobody listens at: whatever tries to leave the machine fails at once.
+CLOSED = dict.fromkeys(
+    ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_ENDPOINT"),
+    "http://127.0.0.1:9",
+)
+# In one process, which loads torch once.
 STAGES = """
 from stages import baseline_eval, download, evaluate, export, tokenize, train
 
@@ -59,11 +65,16 @@ def outputs(source: Path, folder: Path, umask: int, environment: dict[str, str])
     return found
 
 
-def test_the_stages_write_the_same_bytes_under_another_environment(source, tmp_path):
+def test_the_stages_write_the_same_bytes_in_another_directory_and_environment_with_the_network_off(source, tmp_path):
     usual = outputs(source, tmp_path / "usual", 0o022, {})
-    found = outputs(source, tmp_path / "another name", 0o077, OTHER_ENVIRONMENT)
+    found = outputs(source, tmp_path / "another name", 0o077, OTHER_ENVIRONMENT | CLOSED)
     assert len(usual) > 30
     assert set(found) == set(usual)
     assert [name for name in usual if found[name] != usual[name]] == []
     here = os.fsencode(tmp_path)
     assert [name for name, (content, _) in found.items() if here in content] == []
+    # DVC says the same: what it records of one run holds for the other.
+    Project(tmp_path / "usual").dvc("commit", "--force")
+    shutil.copy(tmp_path / "usual/dvc.lock", tmp_path / "another name/dvc.lock")
+    shutil.copytree(tmp_path / "usual/.dvc/cache", tmp_path / "another name/.dvc/cache")
+    assert "up to date" in Project(tmp_path / "another name").dvc("status").stdout

@@ -65,6 +65,12 @@ class Workshop:
         return lines
 
 
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process runs all tests")
+def test_pytest_keeps_the_tests_of_a_module_in_one_process(request):
+    """pytest-xdist writes the group of a test into its name; with pytest 9.2 it loses the groups without a word."""
+    assert request.node.nodeid.endswith(f"@{__name__}")
+
+
 @pytest.fixture
 def workshop(tmp_path) -> Workshop:
     return Workshop(tmp_path)

@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -70,9 +71,13 @@ def test_tickets_become_splits_with_the_settings_of_readme(workdir, tiny_bert):
     assert set(dropped.values()) == {0}
 
 
-def test_git_ignores_the_tickets_and_keeps_the_note_about_the_folder():
+def test_git_ignores_the_tickets_and_keeps_the_note_about_the_folder(workdir):
+    """In a repository of its own: a downloaded archive of the project has none."""
+    shutil.copy(ROOT / ".gitignore", workdir)
+    subprocess.run(["git", "init", "-q"], check=True)
+
     def ignored(path: str) -> bool:
-        return subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT, check=False).returncode == 0
+        return subprocess.run(["git", "check-ignore", "-q", "--no-index", path], check=False).returncode == 0
 
     assert ignored(readme_settings()["data"]["uri"])
     assert ignored("data/local/tickets/train.csv")

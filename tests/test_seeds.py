@@ -19,8 +19,9 @@ def test_the_interval_of_the_mean_is_student_s():
 
 
 def test_seeds_are_experiments_that_run_once_and_leave_the_workspace_unchanged(project):
-    """The seed of params.yaml, 42, is in the run cache; only 43 is trained."""
+    """The seed of params.yaml, 42, is in the run cache; only 43 is trained. The user's own file in a subfolder comes along."""
     before = project.run("git", "status", "--porcelain").stdout
+    assert project.run("git", "ls-files", "data/local").stdout.split() == ["data/local/README.md"]
     first = project.run("python", "-m", "finetune.seeds", "2")
     assert first.stdout.count("Running stage 'train'") == 1
     assert "Running stage 'export'" not in first.stdout

@@ -178,6 +178,21 @@ def check_classes(split: np.ndarray, labels: np.ndarray, label_names: list[str])
             )
 
 
+def split_counts(split: np.ndarray, labels: np.ndarray, label_names: list[str]) -> dict[str, dict[str, int]]:
+    """Number of `rows` in each split, and of the kept rows with each of the `labels`."""
+    kept = labels[split >= 0]
+    return {
+        "rows": {name: int((split == part).sum()) for part, name in enumerate(SPLIT_NAMES)},
+        "labels": {name: int((kept == label).sum()) for label, name in enumerate(label_names)},
+    }
+
+
+def evenly_spaced(split: np.ndarray, size: int) -> np.ndarray:
+    """Ids of at most `size` of the kept rows, evenly spaced and rising."""
+    kept = np.flatnonzero(split >= 0)
+    return kept[np.linspace(0, len(kept) - 1, min(size, len(kept))).astype(int)]
+
+
 def split_lines(rows: dict[str, int], dropped: dict[str, int], settings: Split) -> list[str]:
     """For the terminal: the rows of each split, the rows left out, and subsets that are smaller than asked for."""
     left_out = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)

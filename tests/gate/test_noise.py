@@ -219,42 +219,29 @@ def test_parameters_that_differ_are_found_with_both_values():
     ]
 
 
-class Trained:
-    """A project with noisy reviews, whose stages run in this process: their imports are most of a stage's time."""
-
-    def __init__(self, folder, monkeypatch):
-        self.project, chance = Project.create(folder), random.Random(1)
-        monkeypatch.chdir(folder)
-        rows = reviews(500)
-        for row in rows:
-            if chance.random() < 0.15:
-                row["label"] = {"good": "bad", "bad": "good"}[row["label"]]
-        write_table(folder / "data/local/reviews.csv", rows)
-        train = PARAMS["train"] | {"epochs": 8, "batch_size": 16}
-        self.project.write_params(
-            PARAMS | {"train": train, "split": PARAMS["split"] | {"validation": 0.1, "test": 0.3}}
-        )
-        self.run("download", "tokenize", "baseline_eval", "train", "evaluate")
-        self.project.dvc("commit", "--force", "train", "evaluate")
-        self.project.commit("Train")
-
-    def run(self, *stages: str):
-        """Stages as they are, one after another."""
-        from importlib import import_module
-
-        from accelerate.state import AcceleratorState
-
-        for stage in stages:
-            AcceleratorState._reset_state(reset_partial_state=True)
-            assert not import_module(f"stages.{stage}").main()
+@pytest.fixture
+def trained(tmp_path, monkeypatch) -> Project:
+    """A project with noisy reviews after a run, committed; the current folder."""
+    project, chance = Project.create(tmp_path / "project"), random.Random(1)
+    monkeypatch.chdir(project.folder)
+    rows = reviews(500)
+    for row in rows:
+        if chance.random() < 0.15:
+            row["label"] = {"good": "bad", "bad": "good"}[row["label"]]
+    write_table(project.folder / "data/local/reviews.csv", rows)
+    train = PARAMS["train"] | {"epochs": 8, "batch_size": 16}
+    project.write_params(PARAMS | {"train": train, "split": PARAMS["split"] | {"validation": 0.1, "test": 0.3}})
+    project.run_here("download", "tokenize", "baseline_eval", "train", "evaluate")
+    project.dvc("commit", "--force", "train", "evaluate")
+    project.commit("Train")
+    return project
 
 
-def test_a_worse_model_fails_the_gate_and_another_seed_passes(tmp_path, monkeypatch):
-    trained = Trained(tmp_path / "project", monkeypatch)
-    project, base = trained.project, Revision("HEAD")
+def test_a_worse_model_fails_the_gate_and_another_seed_passes(trained):
+    project, base = trained, Revision("HEAD")
     for seed in (1, 2):
         project.set_param("train.seed", seed)
-        trained.run("train", "evaluate")
+        project.run_here("train", "evaluate")
         found = metric_differences(base, Revision())
         assert {difference.metric: difference.verdict for difference in found} == dict.fromkeys(
             HIGHER_IS_BETTER, "within noise"
@@ -264,7 +251,7 @@ def test_a_worse_model_fails_the_gate_and_another_seed_passes(tmp_path, monkeypa
 
     project.run("git", "restore", "params.yaml")
     project.set_param("split.train_rows", 80)
-    trained.run("tokenize", "train", "evaluate")
+    project.run_here("tokenize", "train", "evaluate")
     stopped = project.run("python", "-m", "finetune.gate", "--against", "main", check=False)
     assert stopped.returncode == 1, stopped.stderr
     table = [line.split() for line in stopped.stdout.splitlines()]

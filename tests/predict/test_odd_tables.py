@@ -13,13 +13,7 @@ import pytest
 from finetune.base.errors import UserError
 from finetune.predict import __main__ as command_line
 from finetune.predict.answers import arrived_lines
-from tests.support.random_export import NAMES, random_export
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory) -> Path:
-    """A tiny exported folder; tests must not change it."""
-    return random_export(tmp_path_factory.mktemp("predict") / "export")
+from tests.support.random_export import NAMES
 
 
 @pytest.fixture

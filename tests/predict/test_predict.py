@@ -24,16 +24,10 @@ from finetune.predict.writer import table_writer
 from finetune.runtime.classifier import Classifier
 from finetune.sources.tables import read_batches
 from tests.conftest import ROOT
-from tests.support.random_export import NAMES, random_export
+from tests.support.random_export import NAMES
 from tests.support.tiny import reviews, write_table
 
 TEXTS = [row["text"] for row in reviews(30, seed=5)]
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory) -> Path:
-    """A tiny exported folder; tests must not change it."""
-    return random_export(tmp_path_factory.mktemp("predict") / "export")
 
 
 @pytest.fixture(scope="module")

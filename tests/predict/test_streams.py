@@ -4,17 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.support.random_export import NAMES, random_export
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory) -> Path:
-    """A tiny exported folder; tests must not change it."""
-    return random_export(tmp_path_factory.mktemp("predict") / "export")
+from tests.support.random_export import NAMES
 
 
 @pytest.fixture

@@ -17,17 +17,10 @@ from finetune.encoder.prediction import logits
 from finetune.rows.tokens import SpecialTokens, encode, load_tokenizer, truncate
 from finetune.runtime import classifier
 from finetune.runtime.classifier import FP32, INT8, Classifier, padded
-from tests.support.random_export import NAMES, random_export
+from tests.support.random_export import NAMES
 from tests.support.tiny import reviews
 
 TEXTS = [row["text"] for row in reviews(80, seed=3)]
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory) -> Path:
-    """An exported folder whose texts are cut at head and tail to 12 tokens; not to be changed."""
-    folder = tmp_path_factory.mktemp("classifier") / "export"
-    return random_export(folder, truncation="head_tail", max_length=12)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from finetune.export.card import model_card
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from tests.conftest import ROOT
 from tests.export.test_card import EXPORT, with_metrics
-from tests.support.random_export import NAMES, random_export
+from tests.support.random_export import NAMES
 from tests.support.tiny import reviews
 
 NEEDED = ("numpy", "onnxruntime", "tokenizers")
@@ -50,12 +50,6 @@ def bare_python(tmp_path_factory) -> Path:
     done = subprocess.run([*command, *pinned(NEEDED), *pins], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return python
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory) -> Path:
-    """A tiny exported folder; not to be changed."""
-    return random_export(tmp_path_factory.mktemp("shipped") / "export", truncation="head_tail", max_length=12)
 
 
 @pytest.mark.parametrize("kept", [True, False])

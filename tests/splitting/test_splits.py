@@ -9,7 +9,17 @@ from finetune.base.errors import UserError
 from finetune.base.params import Split
 from finetune.splitting import splits
 from finetune.splitting.keys import RowKeys
-from finetune.splitting.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, assign_splits, drawn_groups, nested_subset
+from finetune.splitting.splits import (
+    LEFT_OUT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    assign_splits,
+    drawn_groups,
+    evenly_spaced,
+    nested_subset,
+    split_counts,
+)
 
 LABEL_NAMES = ["negative", "positive"]
 
@@ -224,3 +234,14 @@ def test_every_row_is_in_a_split_or_counted_once(rows, sizes):
     used = split != LEFT_OUT
     assert (keys.label[used] >= 0).all()
     assert len(set(keys.text[used])) == used.sum()
+
+
+def test_counts_and_samples_are_of_the_rows_that_are_kept():
+    """Rows 1 and 6 are left out. The kept ones are 0, 2, 3, 4, 5; three of them, evenly spaced, are the first, middle and last."""
+    split = np.array([TRAIN, LEFT_OUT, TEST, TRAIN, VALIDATION, TRAIN, LEFT_OUT])
+    assert split_counts(split, np.array([0, 0, 1, 1, 0, 1, 1]), LABEL_NAMES) == {
+        "rows": {"train": 3, "validation": 1, "test": 1},
+        "labels": {"negative": 2, "positive": 3},
+    }
+    assert evenly_spaced(split, 3).tolist() == [0, 3, 5]
+    assert evenly_spaced(split, 9).tolist() == [0, 2, 3, 4, 5]

@@ -44,8 +44,8 @@ def fitted(checkpoint: Path, steps: int = 300):
     return model.eval(), tokenizer
 
 
-def learnt_export(folder: Path) -> Path:
-    """Exported folder of a classifier that distinguishes good words from bad ones."""
+def learnt_export(folder: Path):
+    """Fills a project's folder with the exported folder of a classifier that distinguishes good words from bad ones."""
     model, tokenizer = fitted(tiny_checkpoint(folder / "checkpoint"))
     with contextlib.chdir(folder):
         save(model, tokenizer, export.FINETUNED)
@@ -53,4 +53,3 @@ def learnt_export(folder: Path) -> Path:
         write_onnx(export.EXPORT, trained_classifier(export.FINETUNED), tokenizer, TEMPERATURE, "head", LABELS)
         export.write_profile([row["text"] for row in reviews(1000, seed=2)])
         (export.EXPORT / "README.md").write_text(model_card(FACTS._replace(name="tiny-reviews")), encoding="utf-8")
-    return folder / export.EXPORT

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import yaml
+from accelerate.state import AcceleratorState
 
 from finetune.base.yaml_file import parse_yaml_text
 from tests.conftest import ROOT
@@ -25,6 +27,8 @@ SOURCES = (
     ".gitignore",
     ".dvcignore",
 )
+# The user's own file, which Git ignores, in a folder that an experiment outside the workspace must get as a whole.
+OWN_FILE = "data/local/my tickets/2024/reviews.csv"
 # Variables that change settings of a library or of Python, but no result. Threads are not among them: they change last bits.
 OTHER_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -112,7 +116,7 @@ class Project:
                 if not name.startswith(("HF_", "DVC_", "GIT_", "PIP_"))
             },
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PYTHONPATH": str(folder),
+            "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "tests/support/startup")]),
             "HF_HOME": str(folder.parent / "huggingface"),
             "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
             "DVC_GLOBAL_CONFIG_DIR": str(folder.parent / "dvc-global"),
@@ -133,10 +137,11 @@ class Project:
             copy(ROOT / name, folder / name)
         for cache in folder.rglob("__pycache__"):
             shutil.rmtree(cache)
-        write_table(folder / "data/local/reviews.csv", reviews(160))
+        write_table(folder / OWN_FILE, reviews(160))
         tiny_checkpoint(folder / "data/local/model")
+        project.write_params(PARAMS)
         # More epochs than in other tests: three are too few to learn these reviews.
-        project.write_params(PARAMS | {"train": PARAMS["train"] | {"epochs": 6}})
+        project.set_params({"data.uri": OWN_FILE, "train.epochs": 6})
         project.run("git", "init", "-q", "-b", "main")
         project.run("git", "config", "user.email", "test@example.com")
         project.run("git", "config", "user.name", "Test")
@@ -175,6 +180,15 @@ class Project:
     def dvc(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
         """Runs a DVC command."""
         return self.run("dvc", *arguments, check=check, **environment)
+
+    def run_here(self, *stages: str):
+        """Runs stages in this process and in the current folder: a stage of its own spends most of its time on imports."""
+        assert Path.cwd() == self.folder
+        for stage in stages:
+            AcceleratorState._reset_state(
+                reset_partial_state=True
+            )  # it keeps the settings of a process's first training
+            assert not import_module(f"stages.{stage}").main()
 
     def commit(self, message: str):
         """Commits every change to Git."""

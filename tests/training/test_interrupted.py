@@ -3,22 +3,34 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from finetune.base.errors import UserError
 from finetune.base.metric_files import joined
 from finetune.training.distributed import launch
-from stages import train
 
 OUTPUTS = ("models/finetuned", "metrics/train.json", "metrics/detail/train", "metrics/plots/train")
 # Checkpoints after every step: the tiny training ends before the first one would be due.
 EAGER = "import finetune.training.checkpoints as r; r.SECONDS = 0; r.SHARE = 1e9"
+RANKS = """
+import os
+from finetune.base.command import run
+from stages import train
+
+ranks = []
+for rank in ("0", "1"):
+    ranks.append(os.fork())
+    if ranks[-1] == 0:
+        os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
+        raise SystemExit(run(train.main))
+raise SystemExit(any([os.waitpid(rank, 0)[1] for rank in ranks]))
+"""
 LONGER = {"train.epochs": 8, "train.frozen_from": 0.5}
 
 
@@ -67,41 +79,60 @@ def steps_done(project) -> int:
     return max((int(note.parent.name.removeprefix("checkpoint-")) for note in notes), default=0)
 
 
+def reaches(project, step: int):
+    """Condition that a complete checkpoint of this step exists, or of a later one."""
+    return lambda: steps_done(project) >= step
+
+
 def wait_for(condition, seconds: float = 120):
     """Returns when the condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"no such state within {seconds} seconds"
-        time.sleep(0.005)
+        time.sleep(0.02)  # each look costs the training time
 
 
-@pytest.fixture(scope="module")
-def undisturbed(built, tmp_path_factory) -> dict[str, bytes]:
+@pytest.fixture
+def undisturbed(built, tmp_path, monkeypatch) -> dict[str, bytes]:
     """Outputs of the longer training without an interruption."""
-    project = built.copy(tmp_path_factory.mktemp("undisturbed") / "project")
+    project = built.copy(tmp_path / "undisturbed" / "project")
     project.set_params(LONGER)
-    project.dvc("repro", "train")
+    with monkeypatch.context() as patched:
+        patched.chdir(project.folder)
+        project.run_here("train")
     return contents(project)
 
 
-def kill_when(project, condition):
-    """Starts `dvc repro` and sends SIGKILL to all of it as soon as the condition holds."""
+def stopped_when(project, condition, signal_number: int, whole_group: bool) -> str:
+    """Output of a `dvc repro` that gets a signal, alone or with all its processes, as soon as the condition holds."""
     repro = start(project, "dvc", "repro")
     wait_for(condition)
-    os.killpg(repro.pid, signal.SIGKILL)
-    repro.communicate()
+    if whole_group:
+        os.killpg(repro.pid, signal_number)
+    else:
+        os.kill(repro.pid, signal_number)
+    output, _ = repro.communicate(timeout=60)  # until the stage, too, has closed its stdout
+    assert repro.returncode != 0
+    assert "Traceback" not in output
+    wait_for(lambda: not running(project))
+    return output
 
 
-@pytest.mark.xdist_group("undisturbed")
-def test_a_killed_repro_resumes_from_its_checkpoint_and_ends_with_the_same_bytes(training, undisturbed):
-    """SIGKILL to all of `dvc repro` while it trains, early and late, and just before DVC has tracked the model."""
+def test_a_repro_that_is_killed_or_stopped_resumes_and_ends_with_the_same_bytes(training, undisturbed):
+    """One training, ended four times: SIGKILL to all of `dvc repro` early and just before DVC has tracked the model; between
+    them Ctrl-C, which a terminal sends to all processes, and SIGKILL to `dvc` alone, whose stage then stops by itself.
+    """
     weights = training.folder / "models/finetuned/model.safetensors"
-    kill_when(training, lambda: steps_done(training) >= 1)
-    kill_when(training, lambda: steps_done(training) >= 60)
-    assert steps_done(training) >= 60
-    kill_when(training, weights.exists)
-    last = training.dvc("repro", "train").stdout
-    assert "resumes from step 96 of 96" in last
+    stopped_when(training, reaches(training, 1), signal.SIGKILL, whole_group=True)
+    done = steps_done(training)
+    for number in (signal.SIGINT, signal.SIGKILL):
+        output = stopped_when(training, reaches(training, done + 10), number, whole_group=number == signal.SIGINT)
+        assert f"resumes from step {done} of" in output
+        done = steps_done(training)
+    assert 21 <= done < 96
+    output = stopped_when(training, weights.exists, signal.SIGKILL, whole_group=True)
+    assert f"resumes from step {done} of" in output
+    assert "resumes from step 96 of 96" in training.dvc("repro", "train").stdout
     assert contents(training) == undisturbed
     assert "up to date" in training.dvc("status", "train").stdout
 
@@ -111,25 +142,12 @@ def test_a_finished_pipeline_leaves_no_checkpoints(built):
     assert not list(built.folder.glob("checkpoints/*/*"))
 
 
-@pytest.mark.xdist_group("undisturbed")
-def test_a_stopped_repro_saves_first_and_a_stage_whose_dvc_was_killed_stops_by_itself(training, undisturbed):
-    """Ctrl-C goes to all processes of `dvc repro`, as a terminal sends it; then `dvc` alone is killed."""
-    done = 0
-    for number in (signal.SIGINT, signal.SIGKILL):
-        repro = start(training, "dvc", "repro", "train")
-        wait_for(lambda least=done + 10: steps_done(training) >= least)
-        if number == signal.SIGKILL:
-            os.kill(repro.pid, number)  # not the stage, which loses its parent
-        else:
-            os.killpg(repro.pid, number)
-        output, _ = repro.communicate(timeout=60)  # until the stage, too, has closed its stdout
-        assert repro.returncode != 0
-        assert "Traceback" not in output
-        assert done == 0 or f"resumes from step {done} of" in output
-        wait_for(lambda: not running(training))
-        done = steps_done(training)
-    assert f"resumes from step {done} of" in training.dvc("repro", "train").stdout
-    assert contents(training) == undisturbed
+def run_as_two(project) -> str:
+    """Output of the stage `train` in two processes, as torchrun starts them but after one import for both."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    rendezvous = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return project.run("python", "-c", RANKS, **rendezvous).stdout
 
 
 def running(project) -> list[int]:
@@ -167,17 +185,16 @@ def test_two_processes_give_the_result_of_one(project, engine, frozen_from, monk
         )
         return weights, joined(headline, detail)
 
-    AcceleratorState._reset_state(reset_partial_state=True)
     with monkeypatch.context() as patched:
         patched.chdir(project.folder)
-        train.main()
+        project.run_here("train")
     one, alone = outcome()
     project.set_param("train.processes", 2)
     module = project.folder / "finetune/encoder/hardware.py"
     whole = module.read_text(encoding="utf-8")
     module.write_text(whole.replace("CACHED_TOKENS = 2048", "CACHED_TOKENS = 40"), encoding="utf-8")
     assert module.read_text(encoding="utf-8") != whole
-    project.run("python", "-m", "stages.train")
+    run_as_two(project)
     two, together = outcome()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-3
     assert together["validation"]["loss"] == pytest.approx(alone["validation"]["loss"], abs=1e-4)
@@ -206,11 +223,11 @@ def test_two_processes_stop_and_resume_together(training):
     training.set_param("train.processes", 2)
     training.set_param("train.epochs", 2)
     stage = start(training, "python", "-m", "stages.train")
-    wait_for(lambda: steps_done(training) >= 5)
+    wait_for(reaches(training, 5))
     stage.send_signal(signal.SIGTERM)
     output, _ = stage.communicate(timeout=60)
     assert stage.returncode != 0
     assert "Traceback" not in output
     wait_for(lambda: not running(training))
     done = steps_done(training)
-    assert f"resumes from step {done} of" in training.run("python", "-m", "stages.train").stdout
+    assert f"resumes from step {done} of" in run_as_two(training)
