@@ -7,7 +7,6 @@ of threads and take turns, each in its own process: threads that wait for work k
 model card; `dvc repro` then rewrites the card, and with it the exported folder.
 """
 
-import argparse
 import csv
 import json
 import os
@@ -22,7 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.files import read_json, write_json
 from finetune.base.metric_files import METRICS, stage_metrics
@@ -206,7 +205,7 @@ def ratios(threads: int = THREADS, rounds: int = ROUNDS, calls: int = CALLS, rec
 
 
 def main():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.inference", description="Measure the exported model against transformers.pipeline."
     )
     parser.add_argument("--threads", type=int, default=THREADS)

@@ -6,7 +6,6 @@ Measures the project in the current folder, which `dvc repro` must have brought 
 its last commit with an empty cache of its own, runs the whole pipeline and prints the seconds of each stage.
 """
 
-import argparse
 import os
 import re
 import subprocess
@@ -18,7 +17,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 
 ROUNDS = 7
@@ -93,7 +92,7 @@ def ratios(rounds: int = ROUNDS) -> list[Ratio]:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.repro", description="Measure `dvc repro`.")
+    parser = Parser(prog="python -m benchmarks.repro", description="Measure `dvc repro`.")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--full", action="store_true", help="also the whole pipeline from scratch")
     arguments = parser.parse_args()

@@ -6,7 +6,6 @@ The rows are the texts of the project in the current folder, recombined: texts o
 `--steps` steps (`train.max_steps`) and one validation. A million rows take about half an hour on two cores.
 """
 
-import argparse
 import contextlib
 import re
 import shutil
@@ -26,7 +25,7 @@ from ruamel.yaml import YAML
 from tabulate import tabulate
 
 from benchmarks.measure import Ratio, table
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.files import read_json
 
@@ -186,9 +185,7 @@ def ratios(rows: int = ROWS, fewer: int = FEWER, steps: int = STEPS, stages: Seq
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scale", description="Measure the whole pipeline on many rows."
-    )
+    parser = Parser(prog="python -m benchmarks.scale", description="Measure the whole pipeline on many rows.")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--fewer", type=int, default=FEWER, help="number of rows that memory is compared with")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps of the training")

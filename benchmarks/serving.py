@@ -6,7 +6,6 @@ Takes model and texts (of the test rows) from the project in the current folder,
 are locust's. Servers take turns; each result is the median over the rounds. A failed request ends the benchmark.
 """
 
-import argparse
 import contextlib
 import importlib.util
 import json
@@ -25,7 +24,7 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, table
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.rows.stored import TOKENIZED
 from finetune.runtime.classifier import EXPORTED
@@ -138,7 +137,7 @@ def ratios(seconds: float = SECONDS, rounds: int = ROUNDS, levels: Sequence[int]
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description="Measure the server under load.")
+    parser = Parser(prog="python -m benchmarks.serving", description="Measure the server under load.")
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--levels", type=int, nargs="+", default=LEVELS)

@@ -6,7 +6,6 @@ Each training runs in a process of its own, in bf16 or fp32 as chosen for all of
 faster while another computes. Seconds are those of the slower of two trainings, without imports.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -14,7 +13,7 @@ import subprocess
 import sys
 
 from benchmarks.measure import Ratio, table
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.params import read_params
 from finetune.encoder.hardware import chosen_precision
@@ -57,9 +56,7 @@ def ratios(rows: int = ROWS, rounds: int = ROUNDS) -> list[Ratio]:
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.side_by_side", description="Measure two trainings on one machine."
-    )
+    parser = Parser(prog="python -m benchmarks.side_by_side", description="Measure two trainings on one machine.")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     print(table(ratios(**vars(parser.parse_args()))))

@@ -5,14 +5,13 @@
 The learning rates were chosen on validation. Run by hand (an hour on two cores), not with `make bench`.
 """
 
-import argparse
 import json
 import statistics
 
 from tabulate import tabulate
 
 from benchmarks.training import side_training
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 
 # Changes of each strategy to params.yaml.
 CHANGES = {
@@ -46,7 +45,7 @@ def row(name: str, measurements: list[dict], seconds: float) -> list[str]:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.strategies", description="Measure the strategies.")
+    parser = Parser(prog="python -m benchmarks.strategies", description="Measure the strategies.")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES))
     arguments = parser.parse_args()

@@ -5,7 +5,6 @@
 Takes texts, model and settings from the project in the current folder, after `dvc repro`.
 """
 
-import argparse
 import contextlib
 import io
 import itertools
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.measure import Ratio, median_seconds, table
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.rows.tokens import load_tokenizer
 from finetune.sources.bounds import BATCH
@@ -118,9 +117,7 @@ def ratios(rows: int = ROWS, rounds: int = ROUNDS) -> list[Ratio]:
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tokenization", description="Measure the stage tokenize."
-    )
+    parser = Parser(prog="python -m benchmarks.tokenization", description="Measure the stage tokenize.")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     print(table(ratios(**vars(parser.parse_args()))))

@@ -6,7 +6,6 @@ Both train on the same rows for one epoch, alternately, each in a process of its
 seed, to compare their accuracies on the validation and test rows: half an hour on two cores, which --seeds 0 saves.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -16,7 +15,7 @@ import time
 import torch
 
 from benchmarks.measure import Ratio, table
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.params import read_params
 from finetune.encoder.hardware import chosen_precision
@@ -98,7 +97,7 @@ def ratios(rows: int = ROWS, rounds: int = ROUNDS, seeds: int = SEEDS) -> list[R
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description="Measure training.")
+    parser = Parser(prog="python -m benchmarks.training", description="Measure training.")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument(

@@ -9,7 +9,6 @@ writes  docs/default_run/, README.md (scores), docs/parameters.md (defaults), do
 The docs describe the default run, so the record is updated only from a run with the recorded parameters.
 """
 
-import argparse
 import ast
 import re
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.params import PARAMS, Params
 from finetune.base.yaml_file import parse_yaml, parse_yaml_text
@@ -152,7 +151,7 @@ def modules_page(root: Path = Path("finetune")) -> str:
 def main():
     from docs import picture
 
-    parser = argparse.ArgumentParser(prog="python -m docs.readme", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m docs.readme", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--new-defaults", action="store_true", help="make the parameters in params.yaml the recorded defaults"
     )

@@ -7,7 +7,6 @@ A recipe replaces whole keys of a section (`data.labels` is one value), `gate` a
 params.yaml stay. Nothing is written unless the result is valid.
 """
 
-import argparse
 import io
 import os
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.params import PARAMS, check_params
 from finetune.base.terminal import say
@@ -35,11 +34,10 @@ def apply(recipe: dict, params: dict):
 
 def with_recipe(name: str) -> str:
     """Text of params.yaml with a recipe applied; raises UserError for an unknown recipe or an invalid result."""
-    path = RECIPES / f"{name}.yaml"
-    if not path.is_file():
-        raise UserError(
-            f"there is no recipe {name!r}; there are {', '.join(sorted(file.stem for file in RECIPES.glob('*.yaml')))}"
-        )
+    recipes = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
+    if name not in recipes:  # not even if it is the path of a file elsewhere
+        raise UserError(f"there is no recipe {name!r}; there are {', '.join(recipes)}")
+    path = recipes[name]
     plain = parse_yaml(PARAMS)
     apply(parse_yaml(path), plain)
     check_params(plain, source=f"{PARAMS} with {path}")
@@ -57,9 +55,7 @@ def with_recipe(name: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m finetune.recipe", description="Put a recipe's settings into params.yaml."
-    )
+    parser = Parser(prog="python -m finetune.recipe", description="Put a recipe's settings into params.yaml.")
     parser.add_argument("name", help="name of a file in recipes/, without .yaml")
     parser.add_argument("--experiment", action="store_true", help="run it as a DVC experiment of that name")
     arguments = parser.parse_args()

@@ -6,13 +6,12 @@ Each seed is a DVC experiment, run outside the workspace; an existing one is not
 be stopped and restarted. Writes metrics/seeds.json.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import t
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.files import write_json
 from finetune.base.params import PARAMS, read_params
@@ -23,6 +22,7 @@ from finetune.results.experiments import experiment_metrics, settings_digest
 from finetune.scoring.intervals import CONFIDENCE
 
 SEEDS = Path("metrics/seeds.json")
+MOST = 1_000  # trainings; more of them hardly narrow the interval of the mean
 
 
 def mean_and_spread(values: list[float]) -> dict:
@@ -36,13 +36,15 @@ def mean_and_spread(values: list[float]) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m finetune.seeds", description="Train with several seeds and report how far the scores differ."
     )
     parser.add_argument("count", type=int, help="number of seeds, at least 2: that of params.yaml and those after it")
     count = parser.parse_args().count
     if count < 2:
         raise UserError(f"one run has no spread; the number of seeds must be at least 2, found {count}")
+    if count > MOST:
+        raise UserError(f"the number of seeds must be at most {MOST:,}, found {count}; each is a training")
     first = read_params("train").seed
     digest = settings_digest(parse_yaml(PARAMS))
     # The largest valid seed is followed by 0.

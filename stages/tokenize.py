@@ -7,6 +7,7 @@ writes  data/tokenized/: train, validation and test as Parquet, the tokenizer, s
         metrics/data.json, metrics/detail/tokenize/
 """
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,10 @@ def write_splits(
     features, encoder = row_features(label_names), Encoder(tokenizer)
     lengths = np.zeros(len(split), np.int32)
     paths = [TOKENIZED / f"{name}.parquet" for name in SPLIT_NAMES]
-    writers = [pq.ParquetWriter(path, features.arrow_schema) for path in paths]
     start = 0
-    with tqdm(desc="tokenize", total=len(split), unit=" rows", disable=None) as bar:
+    # The stack closes the files also after a failure. pyarrow would close them later, and print what fails then.
+    with ExitStack() as files, tqdm(desc="tokenize", total=len(split), unit=" rows", disable=None) as bar:
+        writers = [files.enter_context(pq.ParquetWriter(path, features.arrow_schema)) for path in paths]
         for _, batch in raw_batches(RAW, BATCH):
             rows = np.arange(start, start + batch.num_rows)
             kept = rows[split[rows] >= 0]
@@ -56,8 +58,6 @@ def write_splits(
                 writer.write_table(table.filter(pa.array(split[kept] == part)))
             start += batch.num_rows
             bar.update(batch.num_rows)
-    for writer in writers:
-        writer.close()
     return lengths
 
 

@@ -1,5 +1,6 @@
 """Every command answers `--help`, and does nothing else then."""
 
+import re
 import runpy
 import subprocess
 import sys
@@ -38,11 +39,21 @@ def test_help_is_one_screen(workdir, module, monkeypatch, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules after import of package:RuntimeWarning")
-@pytest.mark.parametrize("module", WITHOUT_OPTIONS)
-def test_an_unknown_argument_is_an_error(workdir, module, monkeypatch, capsys):
+@pytest.mark.parametrize("module", WITHOUT_OPTIONS + WITH_OPTIONS)
+def test_an_unknown_argument_ends_in_one_line(workdir, module, monkeypatch, capsys):
     assert status(module, "--nonsense", monkeypatch) == 2
-    assert "unrecognized arguments: --nonsense" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match("error: (unrecognized arguments: --nonsense|the following arguments are required: )", line)
+    assert line.endswith(f"`python -m {module} --help` lists what is allowed")
     assert list(workdir.iterdir()) == []
+
+
+def test_a_wrong_argument_is_quoted_in_one_printable_line_of_bounded_length(monkeypatch, capsys):
+    assert status("finetune.serve", "--port=\x1b[31m\n::error::\u202e" + "9" * 5_000, monkeypatch) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(r"error: argument --port: invalid whole number value: '\x1b[31m\n::error::\u202e999")
+    assert line.isprintable()
+    assert len(line) <= 1_000
 
 
 def test_a_command_line_starts_nothing_else(workdir):

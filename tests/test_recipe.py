@@ -83,6 +83,11 @@ def test_an_unknown_recipe_is_refused_and_the_known_ones_are_listed(project):
     before = (project / "params.yaml").read_text()
     with pytest.raises(UserError, match="there is no recipe 'imdb'; there are chinese-csv, imdb-bert, imdb-distilbert"):
         with_recipe("imdb")
+    # A file outside recipes/ is none either, whoever wrote it.
+    (project / "other.yaml").write_text("train: {lr: 0.1}\n")
+    for name in ("../other", "../recipes/imdb-bert", str(project / "other"), "", "*"):
+        with pytest.raises(UserError, match="there is no recipe "):
+            with_recipe(name)
     (project / "recipes/wrong.yaml").write_text("train: {lrr: 1}\n")
     with pytest.raises(UserError, match=r"params\.yaml with recipes/wrong\.yaml: train\.lrr is not a parameter"):
         with_recipe("wrong")

@@ -51,3 +51,6 @@ def test_one_seed_has_no_spread(project):
     failed = project.run("python", "-m", "finetune.seeds", "1", check=False)
     assert failed.returncode == 1
     assert failed.stderr == "error: one run has no spread; the number of seeds must be at least 2, found 1\n"
+    failed = project.run("python", "-m", "finetune.seeds", "99999999999", check=False)
+    expected = "error: the number of seeds must be at most 1,000, found 99999999999; each is a training\n"
+    assert (failed.returncode, failed.stderr) == (1, expected)

@@ -13,6 +13,15 @@ RANK_0_REPORTS = 10  # seconds
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 
 
+class Parser(argparse.ArgumentParser):
+    """Command line of a command. A mistake in it ends like every other: in one line, here with exit status 2."""
+
+    def error(self, message: str):
+        """Prints the mistake and exits; argparse itself would print the whole usage above it."""
+        say(f"error: {message}; `{self.prog} --help` lists what is allowed", sys.stderr)
+        raise SystemExit(2)
+
+
 def run(main, mistake: int = 1, usage: str | None = None) -> int:
     """Exit status of `main()`: its result (None is 0), or `mistake` after one line on stderr about what to fix.
 
@@ -81,6 +90,6 @@ def refuse_arguments(usage: str):
     """Prints `usage` and exits on `--help`; exits with status 2 on any other argument."""
     spec = sys.modules["__main__"].__spec__  # None when a debugger runs the file
     module = spec.name.removesuffix(".__main__") if spec else sys.argv[0]
-    argparse.ArgumentParser(
+    Parser(
         prog=f"python -m {module}", description=usage, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()

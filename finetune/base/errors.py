@@ -1,10 +1,12 @@
 """Mistakes a user can fix: the types, and the wording of errors that come from files."""
 
+import contextlib
 import errno
 import os
 import re
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -12,6 +14,7 @@ IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 # The low byte of SQLite's codes; the high one gives details.
 DATABASE_NOT_WRITTEN = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+DISK_FAILS = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)
 MADE_BY_STAGES = ("data", "models", "metrics")
 
 
@@ -30,6 +33,21 @@ class Stopped(Exception):
 def one_line(error: Exception) -> str:
     """A library's error message, collapsed to one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextlib.contextmanager
+def foreign(problem: str) -> Iterator[None]:
+    """Block in which a library reads files from outside; `problem` is the UserError's line, with `{reason}` for the cause.
+
+    A value of a wrong type or size in such a file surfaces as any exception at all, at a place deep in the library.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(error)[:300]}"
+        raise UserError(problem.replace("{reason}", reason)) from None  # a path in the line may hold braces
 
 
 def existing(folder: str | Path) -> Path:
@@ -67,6 +85,12 @@ def file_problem(error: OSError) -> str | None:
         return f"cannot write {where} ({one_line(error)}); move away the file or folder there and run `dvc repro` again"
     if error.errno == errno.ENAMETOOLONG:
         return f"{where} is a longer name than a file may have; shorten it"
+    if error.errno == errno.ELOOP:
+        return f"{where} is a link that leads back to itself; remove it"
+    if error.errno in DISK_FAILS:
+        return (
+            f"the system cannot read or write {error.filename or 'a file'} ({one_line(error)}); check the disk it is on"
+        )
     if isinstance(error, FileNotFoundError):
         wanted = str(error.filename or error)  # pyarrow's message is the path alone
         if wanted.split("/")[0] in MADE_BY_STAGES:

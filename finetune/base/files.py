@@ -28,14 +28,32 @@ def stays_inside(name) -> bool:
     """Whether a name from a file or an address is a relative path that leads no further up than its folder."""
     if not isinstance(name, str) or not name or "\0" in name or "\\" in name:
         return False
+    if any("\ud800" <= letter <= "\udfff" for letter in name):  # half a character, which no file name has
+        return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and path.parts != ()
+
+
+def file_kind(path: Path) -> str:
+    """What lies at a path, in words: "a file", "a folder", "a pipe", "a device", "a socket", "a broken link" or "missing"."""
+    if not path.exists():
+        return "a broken link" if path.is_symlink() else "missing"
+    kinds = {"a file": path.is_file, "a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}
+    return next((words for words, test in kinds.items() if test()), "a device")
+
+
+def plain_file(path: str | Path) -> Path:
+    """The path itself. Raises UserError if something else than a file lies there: reading a pipe would wait, perhaps forever."""
+    kind = file_kind(Path(path))
+    if kind not in ("a file", "a broken link", "missing"):
+        raise UserError(f"{path} is {kind}, expected a file; move it away")
+    return Path(path)
 
 
 def read_text(path: str | Path, longest: int) -> str:
     """Text of a file in UTF-8; raises UserError for one of more than `longest` characters before the rest is read."""
     pieces, length = [], 0
-    with Path(path).open(encoding="utf-8") as file:
+    with plain_file(path).open(encoding="utf-8") as file:
         # `file.read(longest)` would set aside memory for the longest file, whatever this one holds.
         while piece := file.read(PIECE):
             pieces.append(piece)

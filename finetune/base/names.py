@@ -7,6 +7,13 @@ import unicodedata
 # Not invisible: they change the look of Persian, Indic scripts and emoji.
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
+# They change or join their neighbours, or fill a space; alone they show nothing. Joiners, variation selectors, the
+# combining grapheme joiner, fillers of Hangul, the empty Braille pattern; Default_Ignorable_Code_Point in
+# https://www.unicode.org/reports/tr44/ has most of them.
+UNSEEN_ALONE = " \u034f\u115f\u1160\u200c\u200d\u2800\u3164\uffa0" + "".join(
+    map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+)
+
 
 def normal_name(value: str | None) -> str | None:
     """The value in Unicode's NFC, without invisible characters, each run of white space as one blank and none at the ends.
@@ -22,6 +29,11 @@ def normal_name(value: str | None) -> str | None:
             value = value.replace(letter, "")
         value = unicodedata.normalize("NFC", value)
     return " ".join(value.split()) or None
+
+
+def nothing_to_see(text: str) -> bool:
+    """Whether no character of a text can be seen: blanks, invisible characters, and those that only change their neighbours."""
+    return not (normal_name(text) or "").strip(UNSEEN_ALONE)
 
 
 @functools.lru_cache(maxsize=10_000)  # texts of a million rows have few different characters

@@ -3,7 +3,7 @@
 import re
 import reprlib
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -13,6 +13,12 @@ from finetune.base.names import normal_name
 SECRET = re.compile(
     r"signature|credential|token|secret|password|passwd|^sig$|^auth|^(api|access)?[-_]?key(id)?$|accesskeyid", re.I
 )
+
+
+# fsspec reads an address as a chain, `zip://x.csv::https://example.com/x.zip`, in which each part may bring a password.
+CHAIN = re.compile(r"::(?=[a-z][a-z0-9+.-]*:/)", re.I)
+# `user:password@` at the start of an address, with however many slashes, and in each part of a name that has no colon otherwise.
+PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]+:/*[^/@:]*:[^/@]+@|^(?:hf|pkg):.*/[^/@:]*:[^/@]+@", re.I)
 
 
 class ShortRepr(reprlib.Repr):
@@ -60,18 +66,24 @@ def without_credentials(uri: str) -> str:
 
     The address is written to dvc.lock, to the model card and to the report, so it must hold no secret.
     """
-    try:
-        address = urlsplit(uri)
-        named = address.username if address.scheme in ("http", "https") else None
-        secret = named or address.password or any(SECRET.search(name) for name, _ in parse_qsl(address.query))
-    except ValueError as error:
-        raise ValueError(f"must be an address: {error}") from None
-    if secret:
+    if any(brings_secret(part.strip()) for part in CHAIN.split(uri)):
         raise ValueError(
             "must not hold a password, token or signature, because it is written to dvc.lock and the model card; put them into "
             "the environment (AWS_SECRET_ACCESS_KEY, HF_TOKEN, …), or into fsspec's configuration, ~/.config/fsspec/conf.json"
         )
     return uri
+
+
+def brings_secret(address: str) -> bool:
+    """Whether one address holds a password, a token or a signature; raises ValueError if it is no address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise ValueError(f"must be an address: {error}") from None
+    user = parts.scheme in ("http", "https") and "@" in parts.netloc
+    # `?name=value`, and the older `;name=value`; a fragment holds the answer of some log-ins.
+    named = re.findall(r"[?&;#]([^=?&;#/]+)=", unquote(address)) if parts.scheme else []
+    return user or bool(parts.password or PASSWORD.match(address) or any(map(SECRET.search, named)))
 
 
 Uri = Annotated[str, Field(min_length=1), AfterValidator(without_credentials)]

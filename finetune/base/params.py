@@ -35,6 +35,14 @@ class Data(Section):
     labels: Annotated[dict[str, Label], Field(min_length=2), BeforeValidator(text_keys)] | None
     group: Label | None
 
+    @model_validator(mode="after")
+    def columns_differ(self):
+        for key, value, other in (("label", self.label, self.text), ("group", self.group, self.label)):
+            if value == other:
+                taken = "the texts" if key == "label" else "the labels"
+                raise ValueError(f"must name another column as its {key}, found {SHORT.repr(value)} for {taken} too")
+        return self
+
 
 class Model(Section):
     uri: Uri

@@ -4,7 +4,6 @@ import contextlib
 import errno
 from collections.abc import Iterator
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -17,7 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from finetune.base.errors import UserError, existing, one_line
+from finetune.base.errors import existing, foreign, one_line
 from finetune.encoder.first_token import narrowed
 from finetune.encoder.hardware import attention, device
 from finetune.encoder.mean_layer import read_the_mean
@@ -47,9 +46,10 @@ def loading(folder) -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
-        raise UserError(f"the model of {folder} does not load: {one_line(error)[:300]}") from None
+        with foreign(
+            f"the model of {folder} does not load ({{reason}}); get it again, or choose another model in model.uri"
+        ):
+            yield
     finally:
         logging.set_verbosity(verbosity)
 

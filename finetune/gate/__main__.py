@@ -8,11 +8,10 @@
 Exit status: 0 every metric holds; 1 one falls short; 2 cannot tell: one is missing, not a number or unreadable.
 """
 
-import argparse
 from itertools import chain
 from pathlib import Path
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.params import read_params
 from finetune.base.terminal import say_lines
@@ -27,12 +26,14 @@ VERDICTS = ("The gate holds", "The gate stops this: it falls short", "The gate c
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m finetune.gate", description="Stop a model that is not good enough."
-    )
+    parser = Parser(prog="python -m finetune.gate", description="Stop a model that is not good enough.")
     parser.add_argument("--against", metavar="REVISION", help="also compare with the merge base of HEAD and this")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables, scores and charts there too")
     arguments = parser.parse_args()
+    if arguments.markdown and not arguments.markdown.parent.is_dir():
+        raise UserError(
+            f"there is no folder {arguments.markdown.parent} to write {arguments.markdown.name} into; create it"
+        )
     worst, sections, metrics = HOLDS, [], {}
     problem = "the gate stopped before its end; its output says why"
     try:

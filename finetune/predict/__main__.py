@@ -15,16 +15,18 @@ import signal
 import sys
 from pathlib import Path
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import Stopped, UserError, one_line
 from finetune.predict.answers import answer_texts, arrived_lines
 from finetune.runtime.classifier import EXPORTED, Classifier
+
+MOST_THREADS = 1_024  # more than the cores of any machine this may run on; each costs memory
 
 
 def parsed() -> argparse.Namespace:
     """Options of the command line; raises UserError if they contradict each other."""
     summary, _, more = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m finetune.predict",
         description=summary,
         epilog=more,
@@ -50,8 +52,8 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: one per core)")
     options = parser.parse_args()
-    if options.threads is not None and options.threads < 1:
-        raise UserError(f"--threads must be at least 1, found {options.threads}")
+    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+        raise UserError(f"--threads must be 1 to {MOST_THREADS:,}, found {options.threads}")
     if options.input is not None and options.texts:
         raise UserError(f"found both texts and --input {options.input}; give one of them")
     if options.input is None and options.output is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from finetune.base.errors import UserError
+from finetune.base.names import nothing_to_see
 from finetune.base.terminal import say
 from finetune.runtime.classifier import Classifier
 from finetune.sources.bounds import LONGEST_ROW
@@ -19,7 +20,7 @@ DIGITS = 6  # of a probability, as in metrics/
 
 def answers(classifier: Classifier, texts: Sequence[str | None]) -> tuple[list[str | None], np.ndarray]:
     """Label of each text, and probabilities of shape [texts, classes]; None and NaN for missing or blank texts."""
-    present = [index for index, text in enumerate(texts) if text and not text.isspace()]
+    present = [index for index, text in enumerate(texts) if text and not nothing_to_see(text)]
     probabilities = np.full((len(texts), len(classifier.labels)), np.nan)
     probabilities[present] = classifier.probabilities([texts[index] for index in present])
     labels: list[str | None] = [None] * len(texts)

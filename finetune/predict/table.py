@@ -7,13 +7,13 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from finetune.base.errors import UserError
+from finetune.base.files import file_kind
 from finetune.base.names import normal_name
 from finetune.base.terminal import say
 from finetune.predict.answers import CHUNK, answers
 from finetune.predict.columns import read_columns, survey
 from finetune.predict.writer import json_writer, table_writer, written_format
 from finetune.runtime.classifier import Classifier
-from finetune.sources.compressed import file_kind
 from finetune.sources.tables import SEPARATOR_HINTS, MissingColumn
 
 

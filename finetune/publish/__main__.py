@@ -10,7 +10,7 @@ remain, without the model.
 
 import argparse
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import FULL, UserError, one_line
 from finetune.base.terminal import say
 from finetune.publish import folder, hub, s3
@@ -22,7 +22,7 @@ SERVICES = {"hf": hub, "s3": s3}  # by URL scheme; without one the destination i
 
 def main():
     summary, _, more = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m finetune.publish",
         description=summary,
         epilog=more,

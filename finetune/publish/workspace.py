@@ -81,7 +81,10 @@ def leftovers(destination: Path, difference: Callable[..., str | None]) -> list[
 
 
 def is_ours(work: Path, difference: Callable[..., str | None]) -> bool:
-    """Whether a folder holds only what a publication puts there: unmodified copies, the new one perhaps with files missing."""
+    """Whether a folder holds only what a publication puts there: unmodified copies, perhaps with files missing.
+
+    The new one lacks those that were not copied yet, the earlier one those that were deleted already.
+    """
     if {path.name for path in work.iterdir()} - {NEW, BEFORE, PART}:
         return False
     part = work / PART
@@ -90,4 +93,4 @@ def is_ours(work: Path, difference: Callable[..., str | None]) -> bool:
     copies = [work / name for name in (NEW, BEFORE) if os.path.lexists(work / name)]
     if any(copy.is_symlink() or not copy.is_dir() for copy in copies):
         return False
-    return not any(difference(copy, complete=copy.name == BEFORE) for copy in copies)
+    return not any(difference(copy, complete=False) for copy in copies)

@@ -7,10 +7,9 @@ reads   metrics/, params.yaml, and data/predictions/ and data/tokenized/ if they
 writes  report.html
 """
 
-import argparse
 from pathlib import Path
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.terminal import say
 from finetune.report.page import content, rendered
 from finetune.results.revisions import Revision, typed
@@ -19,7 +18,7 @@ REPORT = Path("report.html")
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m finetune.report", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m finetune.report", description=__doc__.partition("\n")[0])
     parser.add_argument("--against", metavar="REVISION", help="a branch, tag or commit to compare with")
     chosen = parser.parse_args()
     page = rendered(content(Revision(typed(chosen.against)) if chosen.against else None))

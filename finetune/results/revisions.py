@@ -63,7 +63,7 @@ def commit_of(rev: str) -> str:
 
     try:  # Git does not know the short names of DVC's experiments
         commit = resolve_rev(SCM("."), rev)
-    except (RevError, UnicodeEncodeError):  # the latter from DVC, in a locale that lacks the name's characters
+    except (RevError, ValueError):  # the latter for a name of thousands of characters, or of some that the locale lacks
         commit = None
     if not commit or git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
         raise UserError(f"Git knows no revision {rev!r}; `git branch --all` lists the branches")

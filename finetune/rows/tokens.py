@@ -6,7 +6,7 @@ The server imports this module without transformers, so only the functions that 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finetune.base.errors import UserError, existing, one_line
+from finetune.base.errors import UserError, existing, foreign
 
 # Encoders whose positions start after the padding id: RoBERTa can use 512 of its 514 positions.
 OFFSET_POSITIONS = {
@@ -41,14 +41,12 @@ def load_tokenizer(folder):
     from transformers import AutoTokenizer
 
     folder = existing(folder)
-    try:
+    problem = (
+        f"the tokenizer of {folder} does not load ({{reason}}); its files are damaged or belong to another encoder; "
+    )
+    with foreign(problem + "fetch them again"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = one_line(error)[:300]
-        raise UserError(
-            f"the tokenizer of {folder} does not load ({type(error).__name__}: {reason}); its files are damaged or "
-            "belong to another encoder; fetch them again"
-        ) from None
+        tokenizer("a")  # some mistakes show only now
     for name in OF_THE_MACHINE:
         tokenizer.init_kwargs.pop(name, None)
     return tokenizer
@@ -58,13 +56,9 @@ def load_config(folder):
     """Configuration of a checkpoint's encoder; raises UserError when transformers knows no such model."""
     from transformers import AutoConfig, __version__
 
-    try:
+    problem = f"{folder}/config.json describes no model that transformers {__version__} knows ({{reason}}); "
+    with foreign(problem + "choose another model in model.uri"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{folder}/config.json names no model that transformers {__version__} knows "
-            f"({one_line(error)[:100]}…); choose another model in model.uri"
-        ) from None
 
 
 def ensure_padding(tokenizer, config):

@@ -5,13 +5,15 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from finetune.base.names import nothing_to_see
+
 EXPECTED = 'expected a JSON object with either "text" or "texts", sent as Content-Type: application/json'
 READABLE = r"\S"  # for the OpenAPI document; `readable` checks it and gives a reason
 
 
 def readable(text: str) -> str:
-    """The text itself; raises ValueError if it is blank. As in the pipeline, it may hold a NUL, which is left to the tokenizer."""
-    if not text.strip():
+    """The text itself; raises ValueError if nothing of it can be seen. As in the pipeline, it may hold a NUL, which is left to the tokenizer."""
+    if nothing_to_see(text):
         raise ValueError("is empty; expected a text with at least one word")
     return text
 

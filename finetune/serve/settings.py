@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from finetune.base.command import Parser
 from finetune.base.errors import UserError
 from finetune.runtime.classifier import EXPORTED
 from finetune.runtime.drift import WINDOW
@@ -46,7 +47,7 @@ OPTIONS = {
 def read_settings(usage: str) -> Settings:
     """Settings from the command line, then the environment, then the defaults; `--help` shows `usage` too."""
     summary, _, more = usage.partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m finetune.serve",
         description=summary,
         epilog=more,
@@ -66,6 +67,8 @@ def read_settings(usage: str) -> Settings:
             help=f"{description} (default {default}, or {variable})",
         )
     settings = Settings(**vars(parser.parse_args()))
+    if not settings.host.strip():  # which the system takes for every address
+        raise UserError("--host is empty; name an address, such as 127.0.0.1, or 0.0.0.0 for all of this machine")
     if settings.queue < max(settings.max_texts, explain.MOST + 1):
         raise UserError(
             f"--queue {settings.queue} has no room for the largest request; it must be at least "

@@ -17,14 +17,6 @@ CHUNK = 1_000_000  # bytes
 COMPRESSIONS = (*OPENERS, ".zip")
 
 
-def file_kind(path: Path) -> str:
-    """What lies at a path, in words: "a file", "a folder", "a pipe", "a device", "a socket", "a broken link" or "missing"."""
-    if not path.exists():
-        return "a broken link" if path.is_symlink() else "missing"
-    kinds = {"a file": path.is_file, "a folder": path.is_dir, "a pipe": path.is_fifo, "a socket": path.is_socket}
-    return next((words for words, test in kinds.items() if test()), "a device")
-
-
 def opened(path: Path, mode: str, **text):
     """The decompressed content as an open file, for `with`; `mode` and `text` as in `open`.
 

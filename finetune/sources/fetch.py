@@ -24,14 +24,14 @@ from packaging.utils import InvalidName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from finetune.base.errors import FULL, UserError, one_line
-from finetune.base.files import stays_inside
-from finetune.sources.compressed import file_kind
+from finetune.base.files import file_kind, stays_inside
 
 EXPERIMENTS = "/.dvc/tmp/exps/"  # where DVC runs the experiments of `--queue` and `--temp`
 # Pip's messages about each failed attempt, and after the last one.
 UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
 # Deflate reaches 1,000 to 1 only on repeated bytes; texts reach 10, tables of a few different rows 100.
 BOMB_RATIO, BOMB_SIZE = 200, 1_000_000_000
+SILENCE = 60  # seconds in which a web server may send nothing
 WEAKENING = (
     "PIP_NO_BINARY",
     "PIP_PREFER_BINARY",
@@ -221,7 +221,7 @@ def remote_file(uri: str, folder: Path) -> Path:
     bar = {"unit": "B", "unit_scale": True, "disable": None}
     try:
         # Some file systems connect at this point.
-        filesystem, path = fsspec.url_to_fs(uri, **encrypted_only(uri))
+        filesystem, path = fsspec.url_to_fs(uri, **web_options(uri))
         filesystem.get_file(path, str(target), callback=TqdmCallback(tqdm_kwargs=bar))
     except (ImportError, ValueError) as error:
         raise UserError(f"{uri} cannot be opened: {one_line(error)}") from None
@@ -229,6 +229,10 @@ def remote_file(uri: str, folder: Path) -> Path:
         raise UserError(f"{uri} does not exist; correct the uri in params.yaml") from None
     except PermissionError:
         raise UserError(f"{uri}: access denied; check the credentials") from None
+    except TimeoutError:
+        raise UserError(
+            f"{uri} cannot be read: the server did not go on in time; check the network and run `dvc repro` again"
+        ) from None
     except Exception as error:
         # Each file system of fsspec raises the errors of its own client. A full disk is not an error of the source.
         if isinstance(error, OSError) and error.errno in FULL:
@@ -239,10 +243,18 @@ def remote_file(uri: str, folder: Path) -> Path:
     return target
 
 
-def encrypted_only(uri: str) -> dict:
-    """Options of fsspec that refuse a redirect from https to an address without encryption; none for other addresses."""
-    if not uri.startswith("https://"):
-        return {}
+def web_options(uri: str) -> dict[str, dict]:
+    """Options of fsspec for each web protocol of an address, which may be a chain such as `zip://x.csv::https://…`."""
+    from aiohttp import ClientTimeout
+
+    # aiohttp's own limit is five minutes for all of a file, however steadily it arrives.
+    patience = ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
+    options = {"http": {"timeout": patience}, "https": {"timeout": patience, "trace_configs": [encrypted_only()]}}
+    return {name: {"client_kwargs": options[name]} for name in set(re.findall(r"(?:^|::)(https?)://", uri))}
+
+
+def encrypted_only():
+    """Observer of requests that refuses a redirect to an address without encryption."""
     from aiohttp import TraceConfig
 
     async def refuse(_session, _context, redirect):
@@ -254,7 +266,7 @@ def encrypted_only(uri: str) -> dict:
 
     trace = TraceConfig()
     trace.on_request_redirect.append(refuse)
-    return {"client_kwargs": {"trace_configs": [trace]}}
+    return trace
 
 
 def check_sha256(path: Path, expected: str | None, key: str) -> str:

@@ -24,6 +24,13 @@ RUNS_CODE = {"config.json": ("auto_map", "custom_pipelines"), "tokenizer_config.
 # A repository on the Hub here would be downloaded and run as a kernel. https://huggingface.co/docs/transformers/kernel_doc
 KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
 CODE = ("configuration_*.py", "modeling_*.py", "tokenization_*.py")
+# Names of an encoder's sizes in the configs of all families, with the largest that are taken: a model of a billion layers would
+# be built for hours. The last two are settings of a caller, with which no encoder answers as this project asks.
+MOST_LAYERS, LARGEST = 1_000, 100_000_000
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
+SIZES = ("hidden_size", "embedding_size", "dim", "d_model", "intermediate_size", "hidden_dim", "vocab_size")
+SIZES += ("num_attention_heads", "n_heads", "n_head", "max_position_embeddings")
+AS_USUAL = {"chunk_size_feed_forward": 0, "return_dict": True}
 # `modules.json` and its folders say how a sentence encoder pools.
 NEEDED = (
     "config.json",
@@ -45,6 +52,7 @@ def check_checkpoint(folder: Path, uri: str):
     if not config.is_file():
         raise UserError(f"{uri} has no config.json, so it is not a Hugging Face model folder")
     refuse_code(folder, uri)
+    check_sizes(check_object(config, uri), uri)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise UserError(f"{uri} has no tokenizer; expected one of {', '.join(TOKENIZERS)}")
     if not any((folder / name).is_file() for name in WEIGHTS):
@@ -53,6 +61,19 @@ def check_checkpoint(folder: Path, uri: str):
         check_index(folder, uri)
     for weights in weight_files(folder):
         check_weights(weights, uri)
+
+
+def check_sizes(config: dict, uri: str):
+    """Raises UserError for a size that no encoder has; a list of sizes, or none, is left to transformers."""
+    for name, most in {**dict.fromkeys(LAYERS, MOST_LAYERS), **dict.fromkeys(SIZES, LARGEST)}.items():
+        value = config.get(name, 1)
+        if not (isinstance(value, list | dict | None) or (type(value) is int and 1 <= value <= most)):
+            raise UserError(
+                f"{uri}: config.json must have a whole number of 1 to {most:,} for {name}, found {str(value)[:80]!r}; get it again"
+            )
+    for name, usual in AS_USUAL.items():
+        if config.get(name, usual) != usual:
+            raise UserError(f"{uri}: config.json has {name} {str(config[name])[:80]!r}, expected {usual}; remove it")
 
 
 def check_index(folder: Path, uri: str):

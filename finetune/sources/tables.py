@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune.base.errors import UserError, one_line
+from finetune.base.files import file_kind
 from finetune.base.names import normal_name
 from finetune.sources.bounds import LONGEST_ROW, batches, bounded_lines, check_column_count
-from finetune.sources.compressed import COMPRESSIONS, file_kind, opened, readable, zip_member
+from finetune.sources.compressed import COMPRESSIONS, opened, readable, zip_member
 from finetune.sources.csv_rows import csv_rows
 from finetune.sources.parquet_rows import class_names, column_texts, parquet_file, parquet_rows
 

@@ -7,14 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from finetune.base.names import normal_name
-
-# They change or join their neighbours, or fill a space; alone they show nothing. Joiners, variation selectors, the
-# combining grapheme joiner, fillers of Hangul, the empty Braille pattern; Default_Ignorable_Code_Point in
-# https://www.unicode.org/reports/tr44/ has most of them.
-UNSEEN_ALONE = " \u034f\u115f\u1160\u200c\u200d\u2800\u3164\uffa0" + "".join(
-    map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
-)
+from finetune.base.names import UNSEEN_ALONE, normal_name
 
 
 class RowKeys(NamedTuple):

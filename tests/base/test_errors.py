@@ -78,3 +78,16 @@ def test_a_database_that_does_not_fit_on_the_disk_is_one_line(workdir, capsys):
     assert run(lambda: database.execute("SELECT value FROM nowhere")) == 1
     assert capsys.readouterr().err.startswith("Traceback (most recent call last):\n")  # a bug
     database.close()
+
+
+def test_a_link_to_itself_and_a_disk_that_fails_end_in_one_line(workdir, capsys):
+    """Reading one's own memory from its start fails as a broken disk does, with EIO."""
+    (workdir / "loop").symlink_to("loop")
+    assert run(lambda: Path("loop").read_bytes()) == 1
+    assert capsys.readouterr().err == "error: loop is a link that leads back to itself; remove it\n"
+    assert run(lambda: Path("/proc/self/mem").read_bytes()) == 1
+    shown = capsys.readouterr().err
+    assert (
+        shown
+        == "error: the system cannot read or write a file ([Errno 5] Input/output error); check the disk it is on\n"
+    )

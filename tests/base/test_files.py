@@ -1,6 +1,7 @@
 """Tables that stages write read back equal."""
 
 import csv
+import os
 
 import pytest
 from hypothesis import given
@@ -42,4 +43,10 @@ def test_a_json_file_of_gigabytes_is_refused_before_it_is_read(tmp_path, monkeyp
 def test_json_that_cannot_be_read_is_a_value_error(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ValueError, match="nests|digits|Expect"):
+        read_json(tmp_path / "config.json")
+
+
+def test_a_json_file_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(UserError, match="config.json is a pipe, expected a file; move it away"):
         read_json(tmp_path / "config.json")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.base.names import name_form, normal_name
+from finetune.base.names import name_form, normal_name, nothing_to_see
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,10 @@ def test_a_normal_name_is_composed_trimmed_and_stays_as_it_is(value):
 )
 def test_names_that_differ_only_in_form_share_a_key(one, other, same):
     assert (name_form(one) == name_form(other)) is same
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\u200b", "\u200d\ufe0f", "\u202e\x00\x07", "\u3164\u2800\u00a0"])
+def test_a_text_of_blanks_and_invisible_characters_shows_nothing(text):
+    assert nothing_to_see(text)
+    assert not nothing_to_see(text + "a")
+    assert not nothing_to_see(text + "\N{HEAVY BLACK HEART}\ufe0f")

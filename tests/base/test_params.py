@@ -127,6 +127,18 @@ def test_a_wrong_value_is_named_with_what_is_allowed_and_what_was_found(key, val
         "https://account.blob.core.windows.net/c/x.csv?sv=2024&sig=hunter2",
         "https://example.com/x.csv?api_key=hunter2",
         "https://example.com/x.csv?access_token=hunter2",
+        "https://example.com/x.csv;token=hunter2",
+        "https://example.com/x.csv#access_token=hunter2",
+        "https://example.com/x.csv?%74oken=hunter2",
+        # Addresses in a chain, as fsspec reads them, and addresses with a slash too few.
+        "simplecache::https://user:hunter2@example.com/x.csv",
+        "zip://x.csv::https://hunter2@example.com/x.zip",
+        "zip://x.csv::simplecache::s3://user:hunter2@bucket/x.zip",
+        "https:/user:hunter2@example.com/x.csv",
+        "https:user:hunter2@example.com/x.csv",
+        "https:///user:hunter2@example.com/x.csv",
+        "hf://datasets/user:hunter2@owner/name",
+        "pkg:pypi/user:hunter2@1.0#x.csv",
         "https://[hunter2/x.csv",
     ],
 )
@@ -147,11 +159,22 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(section, uri):
         "s3://bucket/reviews.parquet",
         "sftp://me@host/x.csv",
         "hf://datasets/owner/name@main#plain",
+        "hf://owner/name@1f3a:b",
         "pkg:pypi/name@1.0#path/x.csv",
+        "https://[::1]:8000/x.csv",
+        "zip://a/x.csv::https://example.com/x.zip",
     ],
 )
 def test_an_address_without_credentials_is_accepted(uri):
     assert check_params(changed("data.uri", uri), source="params.yaml").data.uri == uri
+
+
+@pytest.mark.parametrize("key", ["label", "group"])
+def test_text_label_and_group_are_not_the_same_column_where_that_gives_the_answer_away(key):
+    """A label that is the text, or in the text's column, would be learnt by heart; a group for each label leaves a split without it."""
+    same = {"label": "text", "group": PARAMS["data"]["label"]}[key]
+    with pytest.raises(UserError, match=rf"^params\.yaml: data must name another column as its {key}, found .* for "):
+        check_params(changed(f"data.{key}", same), source="params.yaml")
 
 
 def test_a_missing_parameter_is_named():

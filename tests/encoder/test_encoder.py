@@ -1,5 +1,7 @@
 """Encoders of every family: loaded, fine-tuned and saved, with answers in the order of the rows."""
 
+import json
+import shutil
 import time
 
 import numpy as np
@@ -197,6 +199,16 @@ def test_a_folder_without_an_encoder_for_classification_is_an_error(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(UserError, match="does not load"):
         fresh_classifier(tmp_path, ["a", "b"], 1)
+
+
+def test_an_encoder_that_the_library_cannot_build_is_an_error_of_one_line(tiny_bert, tmp_path):
+    """A padding token beyond the vocabulary is an assertion inside torch."""
+    folder = shutil.copytree(tiny_bert, tmp_path / "encoder")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": 10**9}))
+    for load in (lambda folder: fresh_classifier(folder, ["a", "b"], 1), bare_encoder):
+        with pytest.raises(UserError, match="does not load .AssertionError: Padding_idx must be within num_embeddings"):
+            load(folder)
 
 
 @pytest.mark.usefixtures("workdir")

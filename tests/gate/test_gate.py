@@ -96,6 +96,12 @@ def test_the_command_s_exit_status_is_the_verdict(workdir, monkeypatch, capsys, 
     assert said in capsys.readouterr().out
 
 
+def test_a_page_that_has_no_folder_ends_with_2_in_one_line(workdir, monkeypatch, capsys):  # noqa: ARG001, the current folder
+    monkeypatch.setattr("sys.argv", ["gate", "--markdown", "none/page.md"])
+    assert run(gate_command.main, mistake=CANNOT_TELL) == 2
+    assert capsys.readouterr().err == "error: there is no folder none to write page.md into; create it\n"
+
+
 def test_a_metrics_file_that_is_not_json_is_named(workdir):
     (workdir / "metrics").mkdir()
     (workdir / "metrics/test.json").write_text("{")
@@ -175,6 +181,9 @@ def test_what_cannot_be_compared_ends_with_2_in_one_line_and_the_page_says_it_to
     text = (branch / "page.md").read_text(encoding="utf-8")
     assert text.startswith("# The gate could not tell\n")
     assert "Git knows no revision 'nowhere'" in text
+    done = gate("--against", "x" * 100_000)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: Git knows no revision 'xxx")
 
     write_test(branch, float("nan"))
     done = gate("--against", "main")

@@ -408,7 +408,8 @@ def test_nan_and_infinity_in_json_input_become_null(scored, workdir):
             "in.csv is the input itself; choose another file for the output",
         ),
         (["--input", "in.csv", "--output", "none/out.csv"], "there is no folder none to write out.csv into"),
-        (["--threads", "0", "good"], "--threads must be at least 1, found 0"),
+        (["--threads", "0", "good"], "--threads must be 1 to 1,024, found 0"),
+        (["--threads", "99999999999", "good"], "--threads must be 1 to 1,024, found 99999999999"),
         (
             ["--model", "none", "good"],
             "none/tokenizer.json is missing; expected a folder that `dvc repro export` wrote",

@@ -162,6 +162,16 @@ def test_a_kill_before_any_rename_loses_nothing_and_the_next_try_works(export, a
     assert published(FILES, around / "out")
 
 
+def test_an_earlier_copy_that_a_killed_run_had_begun_to_delete_is_removed(export, around):
+    left = around / ".out.publishing-abc"
+    publish(export, around / "out")
+    publish(export, left / "before")
+    (left / "before/README.md").unlink()
+    assert publish(export, around / "out").endswith("`sha256sum --check SHA256SUMS`")  # nothing was left to report
+    assert [path.name for path in around.iterdir()] == ["out"]
+    assert published(FILES, around / "out")
+
+
 def test_what_a_killed_run_left_and_somebody_edited_is_kept_and_reported(export, around):
     left = around / ".out.publishing-abc"
     publish(export, left / "new")

@@ -1,6 +1,8 @@
 """Token ids: whole, cut, never padded, for every encoder family."""
 
 import doctest
+import json
+import shutil
 
 import pytest
 from transformers import AutoConfig, BertConfig, GPT2Config, PreTrainedTokenizerFast, RobertaConfig
@@ -11,6 +13,7 @@ from finetune.rows.tokens import (
     SpecialTokens,
     encode,
     ensure_padding,
+    load_config,
     load_tokenizer,
     longest_input,
     special_tokens,
@@ -68,6 +71,37 @@ def test_a_row_that_fits_is_not_changed():
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(UserError, match="does not load"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("tokenizer.json", []),
+        ("tokenizer.json", {"model": None}),
+        ("tokenizer.json", {"model": {"type": "WordPiece", "vocab": {}, "unk_token": "[UNK]"}}),
+        ("tokenizer.json", {"model": {"type": "WordPiece", "vocab": {"[UNK]": -5}, "unk_token": "[UNK]"}}),
+        ("tokenizer_config.json", {"model_max_length": "x"}),
+        ("tokenizer_config.json", {"pad_token": 7}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": 5}}),
+    ],
+)
+def test_a_value_that_the_library_chokes_on_ends_in_one_line(tiny_bert, tmp_path, file, changes):
+    folder = shutil.copytree(tiny_bert, tmp_path / "{encoder}")
+    content = json.loads((folder / file).read_text()) | changes if changes else changes
+    (folder / file).write_text(json.dumps(content))
+    with pytest.raises(UserError, match="does not load|model_max_length") as caught:
+        load_tokenizer(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("id2label", []), ("dtype", "evil"), ("quantization_config", "x")])
+def test_a_config_that_the_library_chokes_on_ends_in_one_line(tiny_bert, tmp_path, key, value):
+    folder = shutil.copytree(tiny_bert, tmp_path / "encoder")
+    content = json.loads((folder / "config.json").read_text()) | {key: value}
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="config.json describes no model that transformers .* knows"):
+        load_config(folder)
 
 
 def padded_by(token: str | None) -> PreTrainedTokenizerFast:

@@ -68,6 +68,11 @@ def test_a_text_that_is_longer_than_the_model_reads_says_so(server):
         (b'{"text": "a", "model": "b"}', 422, "model: Extra inputs are not permitted"),
         (b'{"text": ""}', 422, "text: is empty; expected a text with at least one word"),
         (b'{"texts": ["good", " \\n "]}', 422, "texts.1: is empty; expected a text with at least one word"),
+        (
+            '{"text": "\u200b\u00a0\u3164\ufe0f"}'.encode(),
+            422,
+            "text: is empty; expected a text with at least one word",
+        ),
         (b'{"texts": ["a", 4]}', 422, "texts.1: Input should be a valid string"),
         (b'{"texts": []}', 422, "texts: List should have at least 1 item after validation, not 0"),
         (b'{"texts": "good"}', 422, "texts: Input should be a valid list"),
@@ -283,6 +288,7 @@ def not_started(*arguments: str, **environment: str) -> tuple[int, str]:
         ([], {"SERVE_TOKEN": "sec\udcffret"}, "error: SERVE_TOKEN must be printable ASCII"),
         ([], {"SERVE_TOKEN": "two\nlines"}, "error: SERVE_TOKEN must be printable ASCII"),
         (["--queue", "10"], {}, "error: --queue 10 has no room for the largest request; it must be at least 129"),
+        ([], {"SERVE_HOST": ""}, "error: --host is empty; name an address, such as 127.0.0.1, or 0.0.0.0 for all of"),
         (["--host", "nowhere.invalid"], {}, "error: cannot listen at nowhere.invalid port 8000"),
     ],
 )

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 from cryptography import x509
@@ -173,6 +174,26 @@ def test_a_server_that_does_not_answer_is_reported(folder, protocol):
     message = refusal(uri, folder)
     assert message.startswith(f"{uri} cannot be read (")
     assert message.endswith("; check the network and run `dvc repro` again")
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\ntext,label\n"])
+@pytest.mark.parametrize("chain", ["", "simplecache::"])
+def test_a_server_that_stalls_is_not_waited_for(folder, monkeypatch, before, chain):
+    """Silent from the start, or in the middle of the file."""
+    monkeypatch.setattr("finetune.sources.fetch.SILENCE", 0.5)
+
+    class Stalling(BaseRequestHandler):
+        def handle(self):
+            self.request.recv(10_000)
+            self.request.sendall(before)
+            while self.request.recv(10_000):  # until the client hangs up
+                pass
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Stalling) as server, running(server):
+        message = refusal(f"{chain}http://127.0.0.1:{server.server_address[1]}/reviews.csv", folder)
+    assert message.endswith(
+        "cannot be read: the server did not go on in time; check the network and run `dvc repro` again"
+    )
 
 
 def test_an_interrupted_download_is_reported(folder):
@@ -401,19 +422,20 @@ def test_a_redirect_from_https_is_followed_only_to_https(tmp_path, folder):
     with served({"/x.csv": CSV}) as plain:
         locations = {"/plain.csv": f"{plain}/x.csv", "/file.csv": "file:///etc/passwd", "/near.csv": "/x.csv"}
         with encrypted(tmp_path / "pem", locations) as address:
+            uris = {name: address + name for name in locations} | {"chain": f"simplecache::{address}/plain.csv"}
             done = {
                 name: subprocess.run(
-                    [sys.executable, "-c", script, address + name, str(folder)],
+                    [sys.executable, "-c", script, uri, str(folder)],
                     env=os.environ | {"SSL_CERT_FILE": str(tmp_path / "pem"), "NO_PROXY": "127.0.0.1"},
                     capture_output=True,
                     text=True,
                     check=False,
                 )
-                for name in locations
+                for name, uri in uris.items()
             }
     assert (done["/near.csv"].returncode, done["/near.csv"].stdout) == (0, CSV.decode() + "\n")
-    for name in ("/plain.csv", "/file.csv"):
+    for name, target in (("/plain.csv", "/plain.csv"), ("/file.csv", "/file.csv"), ("chain", "/plain.csv")):
         assert (done[name].returncode, done[name].stdout) == (1, "")
-        assert f"the server redirects to {locations[name]!r}, which is not encrypted" in done[name].stderr
+        assert f"the server redirects to {locations[target]!r}, which is not encrypted" in done[name].stderr
         assert "Traceback" not in done[name].stderr
     assert [path.name for path in folder.iterdir()] == ["near.csv"]

@@ -217,3 +217,47 @@ def test_every_shard_is_copied(sharded, tmp_path):
 def test_pickled_weights_are_copied_if_there_are_no_others(checkpoint, tmp_path):
     (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
     assert copied(checkpoint, tmp_path / "copy") == ["config.json", "pytorch_model.bin", "vocab.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", 0),
+        ("hidden_size", True),
+        ("hidden_size", "32"),
+        ("num_attention_heads", -2),
+        ("num_hidden_layers", 10**9),
+        ("n_layers", 1001),
+        ("vocab_size", 10**12),
+        ("max_position_embeddings", 1e308),
+    ],
+)
+def test_sizes_that_no_encoder_has_are_refused(checkpoint, name, value):
+    """A model of a billion layers would be built for hours, one of none divide by zero in the middle of a stage."""
+    (checkpoint / "config.json").write_text(json.dumps({"model_type": "bert", name: value}))
+    message = refusal(checkpoint)
+    assert message.startswith("URI: config.json must have a whole number of 1 to ")
+    assert message.endswith(f" for {name}, found {str(value)!r}; get it again")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"num_hidden_layers": NaN}', "for num_hidden_layers, found 'nan'"),
+        ('{"return_dict": false}', "has return_dict 'False', expected True; remove it"),
+        ('{"chunk_size_feed_forward": 7}', "has chunk_size_feed_forward '7', expected 0; remove it"),
+    ],
+)
+def test_what_is_no_number_and_settings_of_a_caller_are_refused(checkpoint, content, words):
+    (checkpoint / "config.json").write_text(content)
+    assert words in refusal(checkpoint)
+
+
+def test_sizes_in_lists_are_left_to_the_library(checkpoint):
+    (checkpoint / "config.json").write_text('{"n_heads": [2, 4], "num_hidden_layers": {"text": 2}, "dim": null}')
+    check_checkpoint(checkpoint, "URI")
+
+
+def test_an_index_with_half_a_character_in_a_name_is_refused(sharded):
+    (sharded / INDEX).write_text('{"weight_map": {"a": "\\ud800.safetensors"}}')
+    assert refusal(sharded).startswith(f"URI: {INDEX} must name safetensors files of its own folder, found ")

@@ -273,3 +273,15 @@ def test_no_text_and_no_token_of_past_batches_is_held(workdir, tiny_bert):
     done = subprocess.run([sys.executable, "-c", PEAKS, *folders], check=True, capture_output=True, text=True)
     small, large = (int(line) for line in done.stdout.splitlines() if line.isdigit())
     assert 0 < (large - small) / (counts[1] - counts[0]) < 150
+
+
+def test_a_full_disk_ends_in_one_line(workdir, tiny_bert):
+    """A limit of 1,000 bytes per file simulates the full disk. pyarrow prints what fails while it closes a file later."""
+    write_raw(workdir, tiny_bert, review_rows(120))
+    script = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000));"
+        "runpy.run_module('stages.tokenize', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, line.partition(" (")[0]) == (1, "error: no room to write an output")
