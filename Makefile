@@ -1,16 +1,17 @@
 # `make` lists the targets. The first call of a target installs its requirements into .venv; later calls skip the set-up.
 PYTHON ?= python3.11
 K ?= 5
+FOLDS ?= 5
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # Values go to Python through the environment: `value` keeps make from running $(shell …) in them, and the recipes' double
 # quotes keep the shell from reading them as code.
-VALUES := AGAINST NAME K PORT TO PRIVATE PULL
+VALUES := AGAINST NAME K FOLDS PORT TO PRIVATE PULL
 $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
 export $(VALUES)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro pull push test lint format gate report recipe learning-curve seeds serve publish readme bench clean
+.PHONY: help repro pull push test lint format gate report recipe learning-curve seeds folds serve publish readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,9 @@ learning-curve: .venv/runtime ## train on 64, 250, 500, … all rows and plot th
 
 seeds: .venv/runtime ## train with several seeds and report the spread of the scores: make seeds K=5
 	@python -m finetune.seeds -- "$$K"
+
+folds: .venv/runtime ## cross-validate, for few rows: every row is tested once: make folds FOLDS=5
+	@python -m finetune.cross_validation -- "$$FOLDS"
 
 serve: .venv/runtime ## serve the exported model over HTTP, with a page to try it: make serve PORT=8001
 	@python -m finetune.serve $${PORT:+"--port=$$PORT"}

@@ -35,7 +35,7 @@ ROW = re.compile(r"^\| `(?P<key>[^`]+)` \| `(?P<value>[^`]+)` \| (?P<meaning>.+)
 FLOORS = (
     *("base", "sources", "splitting", "rows", "encoder", "scoring", "baselines", "training", "evaluation"),
     *("wording", "runtime", "export", "results"),
-    *("summary", "recipe", "seeds", "learning_curve", "plots_page"),
+    *("summary", "recipe", "seeds", "cross_validation", "learning_curve", "plots_page"),
     *("gate", "report", "predict", "serve", "publish", "share"),
 )
 DECISIONS = {  # for docs/code.md; a test checks that each name exists

@@ -14,7 +14,7 @@ from finetune.base.files import write_csv
 from finetune.base.params import PARAMS, read_params
 from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
-from finetune.results.experiments import experiment_metrics, settings_digest
+from finetune.results.experiments import experiment, settings_digest
 from finetune.results.metrics import read_metrics
 
 SIZES = (64, 250, 500, 1000, 2000, 4000)
@@ -67,7 +67,7 @@ def main():
         raise UserError(f"split.train_rows must be null for a learning curve, found {split.train_rows}")
     rows, digest = [], settings_digest(parse_yaml(PARAMS))
     for size in sizes(metrics["data"]["rows"]["train"]):
-        measured = experiment_metrics(experiment_name(size), {"split.train_rows": size})
+        measured = experiment(experiment_name(size), {"split.train_rows": size}).metrics()
         rows += [[*point, digest] for point in points(measured)]
         write_csv(CURVE, COLUMNS, rows)
         say(f"{rows[-2][0]} rows: accuracy {rows[-2][2]:.3f}, best baseline {rows[-1][2]:.3f}")

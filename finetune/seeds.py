@@ -18,7 +18,7 @@ from finetune.base.params import PARAMS, read_params
 from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
 from finetune.evaluation.resampling import HIGHER_IS_BETTER
-from finetune.results.experiments import experiment_metrics, settings_digest
+from finetune.results.experiments import experiment, settings_digest
 from finetune.scoring.intervals import CONFIDENCE
 
 SEEDS = Path("metrics/seeds.json")
@@ -51,7 +51,7 @@ def main():
     seeds = [(first + offset) % 2**32 for offset in range(count)]
     tests = []
     for seed in seeds:
-        tests.append(experiment_metrics(f"seed-{seed}-{digest}", {"train.seed": seed})["test"])
+        tests.append(experiment(f"seed-{seed}-{digest}", {"train.seed": seed}).metrics()["test"])
         say(f"seed {seed}: accuracy {tests[-1]['accuracy']:.3f}")
     scores = {name: mean_and_spread([test[name] for test in tests]) for name in HIGHER_IS_BETTER}
     write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **scores})

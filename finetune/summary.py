@@ -9,8 +9,9 @@ from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.terminal import printable, say_lines
 from finetune.results.experiments import not_stored
+from finetune.results.folds import folds_sentence, why_no_folds
 from finetune.results.metrics import read_metrics
-from finetune.results.revisions import git
+from finetune.results.revisions import Revision, git
 from finetune.results.score_files import TABLE, check_scores
 from finetune.wording.classifiers import baseline_notes, described, gain_sentence, ranked
 
@@ -54,6 +55,14 @@ def changed_metrics() -> str | None:
     )
 
 
+def cross_validation(metrics: dict) -> str | None:
+    """The cross-validation in one sentence, or why it says nothing about this run; None where there is none."""
+    if "folds" not in metrics:
+        return None
+    why = why_no_folds(metrics, Revision())
+    return f"{why}." if why else folds_sentence(metrics["folds"])
+
+
 def main():
     metrics = read_metrics()
     missing = [name for name in ("test", "baseline") if name not in metrics]
@@ -61,6 +70,8 @@ def main():
         raise UserError(f"metrics/{missing[0]}.json is missing; run `make repro` first")
     check_scores(metrics, TABLE)
     say_lines("\n" + summary(metrics["test"], metrics["baseline"]))
+    if line := cross_validation(metrics):
+        say_lines("\n" + line)
     if line := changed_metrics():
         say_lines("\n" + line)
     if lost := not_stored():

@@ -79,7 +79,7 @@ def main():
         "data": raw,
         "model": read_json(BASE / "source.json"),
         "truncation": settings.truncation,
-        "settings": {"split": split_settings.model_dump(), "tokenize": settings.model_dump()},
+        "settings": {"split": split_settings.recorded(), "tokenize": settings.model_dump()},
     }
     write_json(TOKENIZED / "source.json", source)
 

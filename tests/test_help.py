@@ -16,7 +16,8 @@ WITHOUT_OPTIONS = (
     "finetune.plots_page",
 )
 WITH_OPTIONS = tuple(
-    f"finetune.{name}" for name in ("recipe", "seeds", "gate", "report", "predict", "serve", "publish", "share")
+    f"finetune.{name}"
+    for name in ("recipe", "seeds", "cross_validation", "gate", "report", "predict", "serve", "publish", "share")
 )
 
 

@@ -152,16 +152,20 @@ def test_the_name_of_a_recipe_is_passed_on(workshop):
     assert workshop.calls() == ["python -m finetune.recipe -- imdb-bert"]
 
 
-def test_a_branch_and_a_number_of_seeds_are_passed_on(workshop):
+def test_a_branch_and_a_number_of_seeds_or_folds_are_passed_on(workshop):
     workshop.make("gate")
     workshop.calls()
     assert workshop.make("gate", "AGAINST=origin/main").returncode == 0
     assert workshop.make("seeds").returncode == 0
     assert workshop.make("seeds", "K=3").returncode == 0
+    assert workshop.make("folds").returncode == 0
+    assert workshop.make("folds", "FOLDS=10").returncode == 0
     assert workshop.calls() == [
         "python -m finetune.gate --against=origin/main",
         "python -m finetune.seeds -- 5",
         "python -m finetune.seeds -- 3",
+        "python -m finetune.cross_validation -- 5",
+        "python -m finetune.cross_validation -- 10",
     ]
 
 
@@ -205,6 +209,7 @@ def test_a_destination_is_passed_on(workshop):
         ("report", "AGAINST", "report --against={}"),
         ("recipe", "NAME", "recipe -- {}"),
         ("seeds", "K", "seeds -- {}"),
+        ("folds", "FOLDS", "cross_validation -- {}"),
         ("serve", "PORT", "serve --port={}"),
         ("publish", "TO", "publish -- {}"),
     ],

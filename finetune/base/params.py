@@ -55,6 +55,8 @@ class Split(Section):
     train_rows: Rows
     test_rows: Rows
     held_out_rows: Rows
+    folds: Annotated[int, Field(ge=2, le=100)] | None
+    fold: Annotated[int, Field(ge=0)] | None
     seed: Seed
 
     @model_validator(mode="after")
@@ -64,6 +66,30 @@ class Split(Section):
                 f"must leave rows to train on: validation {self.validation} and test {self.test} add up to 1 or more"
             )
         return self
+
+    @model_validator(mode="after")
+    def tests_on_one_fold(self):
+        if (self.folds is None) != (self.fold is None):
+            given, absent = ("folds", "fold") if self.fold is None else ("fold", "folds")
+            raise ValueError(
+                f"must set both folds and fold, or neither: {given} is {getattr(self, given)}, {absent} is null "
+                "(`make folds FOLDS=5` runs every fold)"
+            )
+        if self.folds is None:
+            return self
+        if self.fold >= self.folds:
+            raise ValueError(f"must name one of {self.folds} folds, 0 to {self.folds - 1}, found fold {self.fold}")
+        if self.test_rows is not None:
+            raise ValueError(f"must have test_rows null with folds, which test every row, found {self.test_rows}")
+        if self.validation + 1 / self.folds >= 1:
+            raise ValueError(
+                f"must leave rows to train on: validation {self.validation} and one of {self.folds} folds add up to 1 or more"
+            )
+        return self
+
+    def recorded(self) -> dict:
+        """The settings as a file records them, without those of folds where there are none."""
+        return self.model_dump(exclude=None if self.folds else {"folds", "fold"})
 
 
 class Tokenize(Section):
@@ -215,7 +241,7 @@ def check_named_labels(label_names: list[str], path: Path = PARAMS):
     if "zero_shot" not in params.baseline.skip:
         check_prompts(params.baseline.zero_shot.prompts, label_names)
     for key in params.gate.thresholds:
-        named = key.removeprefix("test.per_class.")
+        named = key.removeprefix("test.per_class.").removeprefix("folds.per_class.")
         if named != key and not any(named.startswith(f"{name}.") for name in label_names):
             raise UserError(f"gate.{key} must name one of the labels {', '.join(label_names)}")
 

@@ -17,19 +17,38 @@ HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
     "brier": False,
     "ece": False,
 }
-SHARES = ("precision", "recall", "f1", "roc_auc", "brier", "ece")  # between 0 and 1; Wilson's interval stands in
+SHARES = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "roc_auc",
+    "brier",
+    "ece",
+)  # between 0 and 1; Wilson's interval stands in
 NO_WIDTH = 1e-9  # of a bootstrap interval; sums of equal values differ in their last bits
 CELLS = 4_000_000  # resamples times rows in one block: 32 MB
 
 
-def row_counts(rows: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
-    """How often each resample holds each row, in blocks of shape [resamples, rows]."""
+def row_counts(rows: int, resamples: int = RESAMPLES, columns: int | None = None) -> Iterator[np.ndarray]:
+    """How often each resample holds each row, in blocks of shape [resamples, rows], small enough for as many `columns`."""
     random = np.random.default_rng(SEED)
-    size = max(1, CELLS // rows)
+    size = max(1, CELLS // (columns or rows))
     for start in range(0, resamples, size):
         count = min(size, resamples - start)
         drawn = random.integers(rows, size=(count, rows)) + rows * np.arange(count)[:, None]
         yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(float)
+
+
+def group_counts(groups: np.ndarray, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
+    """How often each resample of whole groups holds each row, in blocks of shape [resamples, rows].
+
+    `groups` has one key per row. Rows of a group resemble each other, so other groups change a score more than other rows do;
+    a resample has as many groups, and more or fewer rows. Field and Welsh 2007, "Bootstrapping clustered data".
+    """
+    group = np.unique(groups, return_inverse=True)[1]
+    for counts in row_counts(group.max() + 1, resamples, len(groups)):
+        yield counts[:, group]
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -57,7 +76,7 @@ def calibration_errors(counts: np.ndarray, right: np.ndarray, confidence: np.nda
     """Expected calibration error of each resample: sum over bins of |sum of confidence - right|, over the rows."""
     bin_index = np.minimum((confidence * bin_count).astype(int), bin_count - 1)
     distance = counts @ (np.eye(bin_count)[bin_index] * (confidence - right)[:, None])
-    return np.abs(distance).sum(1) / len(right)
+    return np.abs(distance).sum(1) / counts.sum(1)
 
 
 def areas(counts: np.ndarray, truth: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -91,7 +110,7 @@ def scores(
     smallest = np.finfo(probabilities.dtype).eps  # scikit-learn's log loss clips here
     row_loss = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], smallest, 1))
     row_brier = ((probabilities - np.eye(classes)[labels]) ** 2).sum(1) / 2
-    means = counts @ np.column_stack([right, row_loss, row_brier]) / len(labels)
+    means = counts @ np.column_stack([right, row_loss, row_brier]) / counts.sum(1, keepdims=True)
     curves = [areas(counts, truth, score) for truth, score in one_vs_rest(labels, probabilities)]
     return {
         "accuracy": means[:, 0],
@@ -103,27 +122,34 @@ def scores(
     }
 
 
-def resampled_scores(labels: np.ndarray, probabilities: np.ndarray, bin_count: int) -> dict[str, np.ndarray]:
-    """Every headline score of every resample, each of shape [resamples]."""
-    blocks = [scores(labels, probabilities, counts, bin_count) for counts in row_counts(len(labels))]
+def resampled_scores(
+    labels: np.ndarray, probabilities: np.ndarray, bin_count: int, groups: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Every headline score of every resample, each of shape [resamples]; of whole groups where they are given."""
+    resamples = row_counts(len(labels)) if groups is None else group_counts(groups)
+    blocks = [scores(labels, probabilities, counts, bin_count) for counts in resamples]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def score_intervals(labels: np.ndarray, probabilities: np.ndarray, bin_count: int) -> dict[str, dict[str, float]]:
-    """Percentile bootstrap interval {low, high} of each headline score; Efron & Tibshirani 1993.
+def score_intervals(
+    labels: np.ndarray, probabilities: np.ndarray, bin_count: int, groups: np.ndarray | None = None
+) -> dict[str, dict[str, float]]:
+    """Percentile bootstrap interval {low, high} of each headline score, over rows or whole groups; Efron & Tibshirani 1993.
 
     A resample in which a score is undefined (no row of a class, so no area under its curve) is left out.
     The calibration error of resamples is biased upwards, because repeated rows move bins apart by
     chance. Its interval is therefore the basic bootstrap interval, which removes that bias. Where no resample differs,
-    because all or none of the rows are right, that proves little for few rows: Wilson's interval of as many rows stands in.
+    because all or none of the rows are right, that proves little for few rows: Wilson's interval of as many rows (or groups)
+    stands in.
     """
+    units = len(labels) if groups is None else len(np.unique(groups))
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     intervals = {}
-    for name, values in resampled_scores(labels, probabilities, bin_count).items():
+    for name, values in resampled_scores(labels, probabilities, bin_count, groups).items():
         known = values[np.isfinite(values)]
         low, high = np.quantile(known, ends) if len(known) else (np.nan, np.nan)
         if name in SHARES and high - low < NO_WIDTH:
-            low, high = share_interval(round(low * len(labels)), len(labels)).values()
+            low, high = share_interval(round(low * units), units).values()
         elif name == "ece":
             whole, right = np.ones((1, len(labels))), probabilities.argmax(1) == labels
             estimate = calibration_errors(whole, right, probabilities.max(1), bin_count)[0]

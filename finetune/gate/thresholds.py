@@ -2,9 +2,12 @@
 
 from finetune.base.params import Gate, Threshold
 from finetune.gate.page import Section
+from finetune.results.folds import why_no_folds
 from finetune.results.metrics import look_up
+from finetune.results.revisions import Revision
 from finetune.results.score_files import is_number
 
+FOLDS = "folds."  # thresholds on the cross-validation
 HOLDS, FALLS_SHORT, CANNOT_TELL = range(3)
 
 
@@ -40,8 +43,15 @@ def gain_row(metrics: dict, min_gain: float) -> tuple[int, list[str]]:
 
 
 def check_thresholds(metrics: dict, gate: Gate) -> tuple[int, Section]:
-    """Worst verdict over all thresholds, and the table of metric, found, wanted and verdict."""
-    worst, rows = HOLDS, []
+    """Worst verdict over all thresholds, and the table of metric, found, wanted and verdict.
+
+    `metrics` are those of the workspace. Of a cross-validation that belongs to other settings or rows, every score is missing.
+    """
+    worst, rows, notes = HOLDS, [], []
+    if any(key.startswith(FOLDS) for key in gate.thresholds) and (why := why_no_folds(metrics, Revision())):
+        # Scores of other settings are scores of another model.
+        metrics = {name: content for name, content in metrics.items() if name != "folds"}
+        notes.append(why)
     for key, threshold in gate.thresholds.items():
         value = look_up(metrics, key)
         status, word = verdict(value, threshold)
@@ -51,5 +61,6 @@ def check_thresholds(metrics: dict, gate: Gate) -> tuple[int, Section]:
         status, row = gain_row(metrics, gate.min_gain)
         worst = max(worst, status)
         rows.append(row)
-    notes = [] if rows else ["params.yaml sets no threshold"]
+    if not rows:
+        notes.append("params.yaml sets no threshold")
     return worst, Section("Thresholds", ["metric", "found", "wanted", ""], rows, notes)

@@ -21,7 +21,9 @@ def check_gate():
         missed = [
             f"{metric} is {value}, wanted {wanted}" for metric, value, wanted, word in section.rows if word != "holds"
         ]
-        raise UserError(f"not published, the gate does not hold: {'; '.join(missed)} (`make gate` shows all)")
+        raise UserError(
+            f"not published, the gate does not hold: {'; '.join([*missed, *section.notes])} (`make gate` shows all)"
+        )
 
 
 @contextmanager

@@ -53,6 +53,7 @@ def content(base: Revision | None = None) -> dict:
         "thresholds": check_thresholds(metrics, read_params("gate"))[1].rows,
         "against": against_section(base, revision, label_names) if base else None,
         "baselines": quality.baselines(metrics),
+        "folds": quality.folds(revision, metrics),
         "classes": quality.classes(revision, metrics),
         "calibration": quality.calibration(revision, metrics),
         "slices": quality.slices(revision, metrics),

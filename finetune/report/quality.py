@@ -13,13 +13,16 @@ from finetune.base.errors import UserError
 from finetune.base.names import normal_name
 from finetune.report import charts, row_browser
 from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, review_list, table
+from finetune.results.folds import why_no_folds
 from finetune.results.revisions import Revision
-from finetune.wording.classifiers import baseline_notes, described, ranked
-from finetune.wording.names import CALIBRATION, EDITS, OURS, SLICES
+from finetune.wording.classifiers import baseline_notes, by_sign, described, ranked
+from finetune.wording.names import CALIBRATION, EDITS, HEADLINE, OURS, SLICES
 
 FAILURES = Path("data/predictions/behaviour.csv")
 EXAMPLES = 2  # of each edit that changes the model's answer
 GROUPS = 10
+FEW = 500  # test rows; their accuracy has an interval of 8 points or more
+SCORES = HEADLINE | {"roc_auc": "area under the ROC curve"} | CALIBRATION
 KINDS = SLICES | {"label": "true label"}
 
 
@@ -30,6 +33,40 @@ def baselines(metrics: dict) -> dict:
     rows = [(name, described(name), block, name == OURS) for name, block in blocks]
     figure = charts.forest(points, "Test accuracy of every classifier with its 95% interval")
     return {"figure": figure, "rows": rows, "skipped": baseline_notes(metrics["baseline"])}
+
+
+def folds(revision: Revision, metrics: dict) -> dict:
+    """The cross-validation, if there is one of these settings and rows: every classifier on all rows, and each fold.
+
+    Without one, a hint where the test rows are few.
+    """
+    measured = metrics.get("folds")
+    if not measured:
+        few = metrics["test"]["rows"] < FEW
+        return {
+            "hint": f"{metrics['test']['rows']} test rows are few: `make folds` tests every row once." if few else None
+        }
+    if why := why_no_folds(metrics, revision):
+        return {"missing": f"{why}."}
+    blocks = ranked(measured, measured["baselines"]).items()
+    points = [point(name, block, described(name), name == OURS) for name, block in blocks]
+    return {
+        "measured": measured,
+        "verdict": by_sign(measured["gain"], "Fine-tuning helps", "Fine-tuning hurts", "No significant difference"),
+        "figure": charts.forest(points, "Accuracy of every classifier over all rows with its 95% interval"),
+        "scores": [
+            (
+                SCORES[name],
+                measured[name],
+                measured["intervals"].get(name),
+                *(measured[part][name] for part in ("mean", "spread")),
+            )
+            for name in SCORES
+            if all(name in part for part in (measured, measured["mean"], measured["spread"]))
+        ],
+        "rows": list(zip(measured["fold_rows"], measured["values"].get("accuracy", []), strict=False)),
+        "skipped": baseline_notes(measured),
+    }
 
 
 def confusion(revision: Revision, label_names: list[str]) -> list[list[int]]:

@@ -6,9 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from finetune.base.errors import UserError
+from finetune.base.params import PARAMS
+from finetune.base.yaml_file import parse_yaml
 from finetune.results.revisions import DECODED, UTF_8, Revision, git
+
+NAME_BYTES = ("utf-8", "surrogateescape")  # a file's name may hold any bytes
 
 
 def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",)) -> str:
@@ -56,16 +61,36 @@ def untracked_data() -> list[str]:
     return [os.fsdecode(path).rstrip("/") for path in listed.split(b"\0")[:-1]]
 
 
-def experiment_metrics(name: str, settings: dict) -> dict[str, dict]:
-    """Metrics of the experiment of this name; it is run with these settings unless it exists.
+def own_files_digest(params: dict) -> str:
+    """Eight hexadecimal digits that identify the content of the local files that params.yaml names; "" if it names none.
 
-    It runs in a temporary folder, so the workspace does not change. `settings` are dotted parameters. Raises UserError if
+    The settings do not show that somebody has corrected labels in a file, or added rows.
+    """
+    digest, found = hashlib.sha256(), False
+    for section in ("data", "model"):
+        uri = str((params.get(section) or {}).get("uri") or "").removeprefix("file://")
+        path = next((Path(name) for name in (uri, uri.partition("#")[0]) if name and Path(name).exists()), None)
+        files = sorted(path.rglob("*")) if path and path.is_dir() else [path] if path else []
+        for file in filter(Path.is_file, files):
+            found = True
+            with file.open("rb") as content:
+                digest.update(f"{file}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\0".encode(*NAME_BYTES))
+    return digest.hexdigest()[:8] if found else ""
+
+
+def experiment(name: str, settings: dict) -> Revision:
+    """The experiment of this name, as a revision; it is run with these settings unless it exists.
+
+    The name gets the digest of the user's own files, so that an experiment on other data is not taken for one on these. It
+    runs in a temporary folder, so the workspace does not change. `settings` are dotted parameters. Raises UserError if
     it fails, or if there is no commit to start from.
     """
     if git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
         raise UserError(
             "experiments start from a commit, and there is none here; run `git init`, then commit all files"
         )
+    own = own_files_digest(parse_yaml(PARAMS))
+    name = f"{name}-{own}" if own else name
     listed = run_dvc("exp", "list", "--name-only", capture=True)
     if listed.returncode:
         raise UserError(f"DVC cannot list the experiments: {' '.join(listed.stderr.split())}")
@@ -77,4 +102,4 @@ def experiment_metrics(name: str, settings: dict) -> dict[str, dict]:
             command += ["--set-param", f"{key}={json.dumps(value)}"]
         if run_dvc(*command, "evaluate").returncode:  # export adds no score
             raise UserError(f"the experiment {name} failed; see its output above")
-    return Revision(name).metrics()
+    return Revision(name)

@@ -164,6 +164,13 @@ class Revision:
             raise UserError(f"{PARAMS} at {self} must hold sections such as train:, found {values!r}")
         return values
 
+    def stored(self, path: Path) -> pa.Table:
+        """A Parquet file that a stage of this commit wrote, from DVC's cache or the remote; raises UserError without it."""
+        content = self._fetched(path)
+        if content is None:
+            raise UserError(self.why_no_predictions)
+        return pq.read_table(io.BytesIO(content))
+
     def predictions(self) -> pa.Table | None:
         """Columns row, label, predicted, logits of the test rows; None, with `why_no_predictions`, if unavailable.
 

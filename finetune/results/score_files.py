@@ -14,6 +14,7 @@ from finetune.base.terminal import unsafe
 from finetune.wording.names import BASELINES
 from finetune.wording.numbers import shortened
 
+WRITTEN_BY = {"seeds": "make seeds", "folds": "make folds"}  # files that no stage writes
 FOUND = 40  # characters of a wrong value
 
 
@@ -78,11 +79,19 @@ SEEDS = {
     "seeds?": NUMBERS,
     "*": {"mean?": NUMBER, "spread?": NUMBER, "interval?": INTERVAL, "values?": NUMBERS},
 }
+FOLDS = (
+    CLASSIFIER
+    | {"settings": TEXT, "data?": TEXT, "folds": ROWS, "fold_rows": NUMBERS, "groups?": ROWS, "rows": ROWS}
+    | {"gain": INTERVAL | {"value": NUMBER, "p_value?": SHARE}, "intervals": {"*": {"low": SCORE, "high": SCORE}}}
+    | {f"{name}?": SCORE for name in ("precision", "recall", "roc_auc", "log_loss", "brier", "ece")}
+    | {"mean": {"*": SCORE}, "spread": {"*": SCORE}, "values": {"*": NUMBERS}}
+    | {"best": BEST, "baselines": {"*": CLASSIFIER}, "skipped?": {"*": TEXT}, "train_rows?": ROWS}
+)
 BASELINE = {"best": BEST, "skipped?": {"*": TEXT}, "train_rows?": ROWS} | {f"{name}?": CLASSIFIER for name in BASELINES}
 
 # What each file must hold for the comparison with another revision, for the table of classifiers, and for the report.
 COMPARISON = {"test": COMPARED, "seeds": SEEDS}
-TABLE = {"test": SCORES, "baseline": BASELINE}
+TABLE = {"test": SCORES, "baseline": BASELINE, "folds": FOLDS}
 REPORT = {
     "test": REPORTED,
     "baseline": BASELINE,
@@ -104,6 +113,7 @@ REPORT = {
     "behaviour": {"*": {"failure_rate": SHARE, "rows": COUNT, "interval": INTERVAL}},
     "checks": {"near_duplicates": {"*": COUNT}, "suspicious_labels": {"*": COUNT}, "train_rows?": ROWS},
     "seeds": SEEDS,
+    "folds": FOLDS,
 }
 
 
@@ -117,7 +127,7 @@ def check_scores(metrics: dict, shapes: dict[str, dict], revision: str | None = 
             continue
         wrong = problem(metrics[name], shape)
         if wrong:
-            raise UserError(f"{where(name, wrong.split(' ')[0], revision)}: {wrong}; {remedy(revision)}")
+            raise UserError(f"{where(name, wrong.split(' ')[0], revision)}: {wrong}; {remedy(name, revision)}")
 
 
 def problem(value, shape: dict | Leaf, path: str = "") -> str | None:
@@ -168,11 +178,11 @@ def where(name: str, key: str, revision: str | None) -> str:
     return str(next((path for path in existing if part in path.read_text(encoding="utf-8")), (existing or files)[0]))
 
 
-def remedy(revision: str | None) -> str:
+def remedy(name: str, revision: str | None) -> str:
     """What to do about a wrong metrics file."""
     if revision is not None:
         return "run `make repro` there and commit metrics/"
-    return f"bring it back with `git restore {METRICS}` or run `dvc repro`"
+    return f"bring it back with `git restore {METRICS}` or run `{WRITTEN_BY.get(name, 'dvc repro')}`"
 
 
 def of_shipped_model(test: dict) -> dict:

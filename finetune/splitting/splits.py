@@ -11,13 +11,13 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from finetune.base.errors import UserError
 from finetune.base.params import Split
+from finetune.splitting.folds import MOST_PLACES, fold_of_rows
 from finetune.splitting.keys import RowKeys
 
 SPLIT_NAMES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 LEFT_OUT = -1
-# Groups times folds that scikit-learn places one by one, 20 microseconds each.
-MOST_PLACES = 500_000
+NEAR = 1 / 4  # of a share: how much larger or smaller it may be where there are few groups
 
 
 def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
@@ -26,8 +26,8 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
     A test or validation split of the source is kept; a missing one is taken out of train, stratified by label, with the
     rows of a group kept together. If several rows have the same text, only the first stays; rows of test come first,
     then validation, then train, so that the test rows depend on no other split. Validation and test have at most
-    `held_out_rows` rows; more that could be taken out stay in train, more that the source has are left out. Raises UserError
-    when there are too few rows.
+    `held_out_rows` rows; more that could be taken out stay in train, more that the source has are left out. With
+    `settings.folds`, test is one of so many folds of train, with all of its rows. Raises UserError when there are too few rows.
     """
     split, dropped = dropped_rows(rows)
     if not (split == TRAIN).any():
@@ -36,6 +36,9 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
         )
     grouped = len(np.unique(rows.group)) < len(rows.group)
     share_left = 1.0
+    if settings.folds:
+        split[tested_fold(split, rows, grouped, settings, label_names)] = TEST
+        share_left -= 1 / settings.folds
     for part, wanted in ((TEST, settings.test), (VALIDATION, settings.validation)):
         if (split == part).any():
             continue
@@ -52,7 +55,7 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
     limits = (
         (TRAIN, settings.train_rows),
         (VALIDATION, settings.held_out_rows),
-        (TEST, settings.test_rows or settings.held_out_rows),
+        (TEST, None if settings.folds else settings.test_rows or settings.held_out_rows),
     )
     for part, wanted in limits:
         members = np.flatnonzero(split == part)
@@ -62,6 +65,19 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
             dropped["subset"] += len(members) - wanted
     check_classes(split, rows.label, label_names)
     return split, dropped
+
+
+def tested_fold(split: np.ndarray, rows: RowKeys, grouped: bool, settings: Split, label_names: list[str]) -> np.ndarray:
+    """Positions of the rows of the fold that is tested; raises UserError if the source brings test rows of its own."""
+    if own := int((split == TEST).sum()):
+        raise UserError(
+            f"split.folds is {settings.folds}, but the source brings a test split of {own} rows, which no fold may train on; "
+            "set split.folds and split.fold to null, or put the rows to cross-validate into one table"
+        )
+    train = np.flatnonzero(split == TRAIN)
+    groups = rows.group[train] if grouped else None
+    fold = fold_of_rows(rows.label[train], groups, settings.folds, settings.seed, label_names)
+    return train[fold == settings.fold]
 
 
 def most_held_out(settings: Split, part: int) -> float:
@@ -114,7 +130,8 @@ def carve_groups(labels: np.ndarray, groups: np.ndarray, share: float, seed: int
     """Positions of the rows to take out: whole groups, and about the same proportion of each class.
 
     The share is a number of folds: 0.1 is one fold of ten, 0.15 is three of twenty, 0.02 one of fifty if there are as many
-    groups and rows of each class, else one of as many as there are. Very many groups are drawn at random instead.
+    groups and rows of each class, else one of as many as there are. With fewer groups or rows than folds, it is the nearest
+    fraction that they allow, if that is near: 0.15 is two of thirteen. Very many groups are drawn at random instead.
     """
     count = len(np.unique(groups))
     smallest = int(np.bincount(labels).min())
@@ -122,7 +139,11 @@ def carve_groups(labels: np.ndarray, groups: np.ndarray, share: float, seed: int
         part = Fraction(1, max(20, min(math.floor(1 / share), count, smallest)))
     else:
         part = Fraction(share).limit_denominator(20)
-    if min(count, smallest) < part.denominator:
+    least = min(count, smallest)
+    if 0 < least < part.denominator:
+        nearest = Fraction(share).limit_denominator(least)
+        part = nearest if abs(nearest - share) <= NEAR * share else part
+    if least < part.denominator:
         raise UserError(
             f"too few rows to split by group: {count} groups and {smallest} rows of the rarest label, "
             f"but a share of {share:.2g} needs {part.denominator} of each; set data.group to null or add rows"
@@ -197,7 +218,8 @@ def split_lines(rows: dict[str, int], dropped: dict[str, int], settings: Split) 
     """For the terminal: the rows of each split, the rows left out, and subsets that are smaller than asked for."""
     left_out = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
     kept = ", ".join(f"{count} {name} rows" for name, count in rows.items())
-    return [f"data/tokenized: {kept}" + (f"; dropped {left_out}" if left_out else "")] + [
+    tested = f"; test is fold {settings.fold} of {settings.folds}, counted from 0" if settings.folds else ""
+    return [f"data/tokenized: {kept}" + (f"; dropped {left_out}" if left_out else "") + tested] + [
         f"split.{name}_rows is {wanted}, but {name} has only {rows[name]} rows: all are used"
         for name, wanted in (("train", settings.train_rows), ("test", settings.test_rows))
         if wanted is not None and rows[name] < wanted

@@ -12,6 +12,7 @@ from finetune.base.params import Gate
 from finetune.gate import __main__ as gate_command
 from finetune.gate.page import CURVES, Section, loss_chart, page
 from finetune.gate.thresholds import CANNOT_TELL, FALLS_SHORT, HOLDS, check_thresholds
+from finetune.results.folds import folds_digest
 from finetune.results.metrics import look_up, read_metrics
 from tests.support.project import PARAMS
 
@@ -70,6 +71,34 @@ def test_the_gain_over_the_best_baseline_must_be_large_enough_and_significant(ga
     assert found == status
     assert section.rows[0][0] == "min_gain"
     assert section.rows[0][-1] == word
+
+
+def test_a_threshold_on_a_cross_validation_that_is_missing_cannot_be_judged():
+    """One line says how to make it; the other thresholds are judged all the same."""
+    gate = Gate(**{"test.accuracy": {"min": 0.8}, "folds.accuracy": {"min": 0.7}, "folds.per_class.a.f1": {"min": 0.7}})
+    found, section = check_thresholds(METRICS, gate)
+    assert found == CANNOT_TELL
+    assert [row[-1] for row in section.rows] == ["holds", "missing", "missing"]
+    assert section.notes == ["metrics/folds.json is missing; `make folds` writes it"]
+
+
+def test_a_cross_validation_of_other_settings_is_not_judged(workdir):
+    """The training seed is one of its settings, because every fold has the same; the fold that the workspace holds is none."""
+    gate = Gate(**{"folds.accuracy": {"min": 0.7}})
+
+    def judged(params: dict) -> tuple[int, list[str]]:
+        (workdir / "params.yaml").write_text(yaml.safe_dump(params))
+        status, section = check_thresholds(
+            METRICS | {"folds": {"settings": folds_digest(PARAMS), "accuracy": 0.75}}, gate
+        )
+        return status, section.notes
+
+    other = "metrics/folds.json belongs to other settings; `make folds` runs these"
+    assert judged(PARAMS) == (HOLDS, [])
+    assert judged(PARAMS | {"split": PARAMS["split"] | {"folds": 5, "fold": 1}}) == (HOLDS, [])
+    assert judged(PARAMS | {"gate": {}}) == (HOLDS, [])
+    assert judged(PARAMS | {"train": PARAMS["train"] | {"seed": 1}}) == (CANNOT_TELL, [other])
+    assert judged(PARAMS | {"split": PARAMS["split"] | {"seed": 1}}) == (CANNOT_TELL, [other])
 
 
 def test_a_metric_is_found_by_its_dotted_name():

@@ -16,6 +16,7 @@ from finetune.base.files import write_csv, write_json
 from finetune.report import __main__ as report_command
 from finetune.report import row_browser
 from finetune.results.experiments import settings_digest
+from finetune.results.folds import folds_digest
 from tests.conftest import ROOT
 from tests.support.browser import Opened, chromium
 from tests.support.project import PARAMS
@@ -102,6 +103,12 @@ def write_metrics(folder):
     digest = settings_digest(PARAMS)
     of_seeds = {"mean": 0.5, "spread": 0.01, "interval": {"low": 0.48, "high": 0.52}, "values": [0.49, 0.51]}
     write_json(metrics / "seeds.json", {"settings": digest, "rows": 6, "seeds": [1, 2], "accuracy": of_seeds})
+    ours = scores(0.5) | {"rows": 30, "f1": 0.5, "gain": {"value": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.01}}
+    mean = {name: ours[name] for name in ("accuracy", "precision", "recall", "f1")}
+    ours |= {"mean": mean, "spread": dict.fromkeys(mean, 0.02), "values": {"accuracy": [0.4, 0.6]}}
+    ours |= {"intervals": {"accuracy": ours["interval"]}, "baselines": {name: scores(0.3) for name in baselines}}
+    ours |= {"folds": 2, "fold_rows": [14, 16], "groups": None, "best": "tfidf", "skipped": {}}
+    write_json(metrics / "folds.json", {"settings": folds_digest(PARAMS)} | ours)
     points = [[size, name, 0.5, 0.4, 0.6, digest] for size in (10, 20) for name in ("fine-tuned", "best baseline")]
     write_csv(metrics / "learning_curve.csv", ["rows", "classifier", "accuracy", "low", "high", "settings"], points)
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"export": PARAMS["export"]}))
@@ -184,6 +191,8 @@ def test_it_tells_the_verdict_the_numbers_and_where_they_come_from(browser, repo
         assert "0.251" in shown  # as trained
         assert "data/local/评论.csv" in shown
         assert "2 seeds" in shown
+        assert "In 2 folds, 30 rows were tested once each, by a model that had not seen them: 50.0% right" in shown
+        assert "Fine-tuning helps: +20.0 points over tfidf (+10.0 to +30.0, McNemar p = 0.01)" in shown
         drawn = opened.page.locator("#slices figure title").all_text_contents()
         assert "length: long: 40.0%, 95% interval 30.0% to 50.0%" in drawn
 
@@ -308,6 +317,8 @@ def test_what_is_missing_is_shown_in_a_line_each(browser, tmp_path, monkeypatch)
     for name in ("slices", "behaviour", "checks"):
         (tmp_path / f"metrics/{name}.json").unlink()
     write_json(tmp_path / "metrics/seeds.json", {"settings": "other"})
+    folds = json.loads((tmp_path / "metrics/folds.json").read_text())
+    write_json(tmp_path / "metrics/folds.json", folds | {"settings": "other"})
     curve = tmp_path / "metrics/learning_curve.csv"
     curve.write_text(curve.read_text().replace(settings_digest(PARAMS), "other"))
     with Opened(browser, written(tmp_path, monkeypatch), 360) as opened:
@@ -317,6 +328,7 @@ def test_what_is_missing_is_shown_in_a_line_each(browser, tmp_path, monkeypatch)
     assert [part for part in ("slices.json", "behaviour.json", "checks.json", "source.json") if part not in shown] == []
     assert "Mistakes cannot be shown: there is no dvc.lock" in shown
     assert "metrics/seeds.json belongs to other settings; `make seeds` trains these." in shown
+    assert "metrics/folds.json belongs to other settings; `make folds` runs these." in shown
     assert "metrics/learning_curve.csv belongs to other settings" in shown
 
 

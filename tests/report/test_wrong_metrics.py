@@ -65,7 +65,9 @@ def compiled_once(compile_template):
     return from_string
 
 
-@pytest.mark.parametrize("name", ["test", "baseline", "data", "train", "slices", "behaviour", "checks", "seeds"])
+@pytest.mark.parametrize(
+    "name", ["test", "baseline", "data", "train", "slices", "behaviour", "checks", "seeds", "folds"]
+)
 def test_every_wrong_value_of_every_key(workdir, monkeypatch, name):
     """What takes most of a report's time is left out: charts are not drawn, Git and DVC are not asked."""
     monkeypatch.setattr(charts, "drawn", lambda *_: "")

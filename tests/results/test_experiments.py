@@ -6,6 +6,7 @@ import time
 import pytest
 
 from finetune.base.yaml_file import parse_yaml_text
+from finetune.results.experiments import own_files_digest
 from tests.support.project import OWN_FILE, Project
 
 
@@ -45,3 +46,22 @@ def test_a_queue_runs_with_such_a_file_and_says_what_a_task_lacks(own):
         assert len(errors) == 1
         assert errors[0].endswith(f"add `--copy-paths {option}` to `dvc exp run`")
     assert uri_of(own, "file") == "data/local/own.csv"
+
+
+def test_the_digest_of_own_files_follows_their_content(workdir):
+    """A corrected label, another file of the model's folder, a member of an archive; an address has no content here."""
+    (workdir / "model").mkdir()
+    for name, text in (("rows.csv", "a,good"), ("model/config.json", "{}"), ("reviews.zip", "zip")):
+        (workdir / name).write_text(text)
+    params = {"data": {"uri": "rows.csv"}, "model": {"uri": "model"}}
+    digests = [own_files_digest(params)]
+    assert own_files_digest(params) == digests[0]
+    (workdir / "rows.csv").write_text("a,bad")
+    digests.append(own_files_digest(params))
+    (workdir / "model/vocab.txt").write_text("x")
+    digests.append(own_files_digest(params))
+    digests.append(own_files_digest({"data": {"uri": "reviews.zip#rows.csv"}}))
+    digests.append(own_files_digest({"data": {"uri": "file://rows.csv"}}))
+    assert len(set(digests)) == 5
+    assert "" not in digests
+    assert own_files_digest({"data": {"uri": "pkg:pypi/x@1#a/b.csv"}, "model": {"uri": "hf://x/y"}}) == ""

@@ -37,7 +37,8 @@ def row_keys(labels, texts=None, groups=None, source=None) -> RowKeys:
 
 def split_settings(**changes) -> Split:
     return Split(
-        **{"validation": 0.1, "test": 0.1, "train_rows": None, "test_rows": None, "held_out_rows": None, "seed": 42}
+        **{"validation": 0.1, "test": 0.1, "train_rows": None, "test_rows": None, "held_out_rows": None}
+        | {"folds": None, "fold": None, "seed": 42}
         | changes
     )
 
@@ -212,6 +213,14 @@ def test_too_few_groups_are_refused():
         UserError, match=r"too few rows to split by group: 4 groups .* needs 10 of each; set data.group to null"
     ):
         assign_splits(row_keys([0, 1] * 50, groups=[0, 1, 2, 3] * 25), split_settings(), LABEL_NAMES)
+
+
+def test_few_groups_give_the_nearest_share_that_they_allow():
+    """A tenth of nine groups of ten rows is one of them; 0.15 of 19 is two of thirteen folds, each one group or two."""
+    for count, share, expected in ((9, 0.1, {10}), (19, 0.15, {20, 30, 40})):
+        rows = row_keys([0, 1] * (5 * count), groups=np.repeat(np.arange(count), 10))
+        split, _ = assign_splits(rows, split_settings(test=share), LABEL_NAMES)
+        assert (split == TEST).sum() in expected
 
 
 @settings(max_examples=200, deadline=None)

@@ -190,6 +190,11 @@ def test_a_source_that_cannot_be_used_is_reported_in_one_line(project, table, se
             {"test.per_class.positive.f1": {"min": 0.5}},
             "gate.test.per_class.positive.f1 must name one of the labels bad, good",
         ),
+        (
+            "gate",
+            {"folds.per_class.positive.f1": {"min": 0.5}},
+            "gate.folds.per_class.positive.f1 must name one of the labels bad, good",
+        ),
     ],
 )
 def test_settings_for_other_labels_are_refused_before_the_model_is_fetched(project, section, value, message):

@@ -58,6 +58,21 @@ def test_rows_are_stored_unpadded_with_their_position_in_the_source(workdir, tin
         assert split["row"][:] == sorted(split["row"])
 
 
+def test_test_is_the_fold_and_the_record_of_the_settings_names_folds_only_where_there_are_some(workdir, tiny_bert):
+    write_raw(workdir, tiny_bert, review_rows(120))
+    tokenize.main()
+    recorded = json.loads((workdir / "data/tokenized/source.json").read_text())["settings"]["split"]
+    assert recorded == {name: value for name, value in PARAMS["split"].items() if name not in ("folds", "fold")}
+    tested = []
+    for fold in range(3):
+        write_raw(workdir, tiny_bert, review_rows(120), split={"folds": 3, "fold": fold, "validation": 0.1})
+        tokenize.main()
+        recorded = json.loads((workdir / "data/tokenized/source.json").read_text())["settings"]["split"]
+        assert (recorded["folds"], recorded["fold"]) == (3, fold)
+        tested += read_rows("test")["row"][:]
+    assert sorted(tested) == list(range(120))
+
+
 def test_dropped_rows_are_counted_and_reported_and_ids_still_point_to_the_source(workdir, tiny_bert, capsys):
     """Texts that differ only in case and spacing are duplicates; numbers are texts."""
     odd = [

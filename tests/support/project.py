@@ -57,7 +57,16 @@ PARAMS = {
         "group": "film",
     },
     "model": {"uri": "data/local/model", "sha256": None},
-    "split": {"validation": 0.2, "test": 0.2, "train_rows": None, "test_rows": None, "held_out_rows": None, "seed": 42},
+    "split": {
+        "validation": 0.2,
+        "test": 0.2,
+        "train_rows": None,
+        "test_rows": None,
+        "held_out_rows": None,
+        "folds": None,
+        "fold": None,
+        "seed": 42,
+    },
     "tokenize": {"max_length": 32, "truncation": "head"},
     "baseline": {
         "skip": [],
