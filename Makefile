@@ -2,16 +2,17 @@
 PYTHON ?= python3.11
 K ?= 5
 FOLDS ?= 5
+TRIALS ?= 20
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # Values go to Python through the environment: `value` keeps make from running $(shell …) in them, and the recipes' double
 # quotes keep the shell from reading them as code.
-VALUES := AGAINST NAME K FOLDS PORT TO PRIVATE PULL
+VALUES := AGAINST NAME K FOLDS TRIALS PORT TO PRIVATE PULL
 $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
 export $(VALUES)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro pull push test lint format gate report recipe learning-curve seeds folds serve publish readme bench clean
+.PHONY: help repro pull push test lint format gate report recipe learning-curve seeds folds search serve publish readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ seeds: .venv/runtime ## train with several seeds and report the spread of the sc
 folds: .venv/runtime ## cross-validate, for few rows: every row is tested once: make folds FOLDS=5
 	@python -m finetune.cross_validation -- "$$FOLDS"
 
+search: .venv/search ## try other settings with Optuna and propose the best: make search TRIALS=20
+	@python -m finetune.search -- "$$TRIALS"
+
 serve: .venv/runtime ## serve the exported model over HTTP, with a page to try it: make serve PORT=8001
 	@python -m finetune.serve $${PORT:+"--port=$$PORT"}
 
@@ -87,6 +91,10 @@ clean: ## remove .venv; data, models and DVC's cache stay
 	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-publish.txt -c constraints.txt
 	@touch $@
 
-.venv/development: .venv/publish requirements-dev.txt
+.venv/search: .venv/runtime requirements-search.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-search.txt -c constraints.txt
+	@touch $@
+
+.venv/development: .venv/publish .venv/search requirements-dev.txt
 	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@touch $@

@@ -36,7 +36,7 @@ FLOORS = (
     *("base", "sources", "splitting", "rows", "encoder", "scoring", "baselines", "training", "evaluation"),
     *("wording", "runtime", "export", "results"),
     *("summary", "recipe", "seeds", "cross_validation", "learning_curve", "plots_page"),
-    *("gate", "report", "predict", "serve", "publish", "share"),
+    *("gate", "search", "report", "predict", "serve", "publish", "share"),
 )
 DECISIONS = {  # for docs/code.md; a test checks that each name exists
     "the order of the labels": ["sources/labels.py: name_of_each_value"],
@@ -50,18 +50,19 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
         "export/onnx_files.py: Calibrated",
     ],
     "whether a difference is more than noise": ["gate/noise.py: metric_differences"],
+    "whether a search proposes other settings": ["search/proposal.py: proposal"],
     "the answer to `POST /predict`": ["serve/routes.py: model_routes"],
 }
 WIDTH = 60  # characters of a default in the table; a longer one is cut and ends in …
 
 
 def defaults(values: dict, schema: type[BaseModel] = Params, prefix: str = "") -> dict:
-    """Every parameter by its dotted name; a threshold of the gate stays one value: {"train": {"lr": 1}} -> {"train.lr": 1}."""
+    """Every parameter by its dotted name; a threshold of the gate and a range of the search stay one value: {"train": {"lr": 1}} -> {"train.lr": 1}."""
     values_by_key = {}
     for name, value in values.items():
         section = schema.model_fields[name].annotation
-        if name == "gate":
-            values_by_key |= {f"gate.{metric}": threshold for metric, threshold in value.items()}
+        if name in ("gate", "search"):
+            values_by_key |= {f"{name}.{key}": setting for key, setting in value.items()}
         elif isinstance(section, type) and issubclass(section, BaseModel):
             values_by_key |= defaults(value, section, f"{prefix}{name}.")
         else:

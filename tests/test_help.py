@@ -17,7 +17,18 @@ WITHOUT_OPTIONS = (
 )
 WITH_OPTIONS = tuple(
     f"finetune.{name}"
-    for name in ("recipe", "seeds", "cross_validation", "gate", "report", "predict", "serve", "publish", "share")
+    for name in (
+        "recipe",
+        "seeds",
+        "cross_validation",
+        "gate",
+        "report",
+        "search",
+        "predict",
+        "serve",
+        "publish",
+        "share",
+    )
 )
 
 

@@ -27,6 +27,7 @@ esac
 """
 RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -r requirements-serve.txt -c constraints.txt"
 PUBLISH = "python -m pip install --disable-pip-version-check -r requirements-publish.txt -c constraints.txt"
+SEARCH = "python -m pip install --disable-pip-version-check -r requirements-search.txt -c constraints.txt"
 DEVELOPMENT = "python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt"
 
 
@@ -38,7 +39,10 @@ class Workshop:
         for name in (
             "Makefile",
             "constraints.txt",
-            *(f"requirements{part}.txt" for part in ("", "-export", "-report", "-serve", "-publish", "-dev")),
+            *(
+                f"requirements{part}.txt"
+                for part in ("", "-export", "-report", "-serve", "-publish", "-search", "-dev")
+            ),
         ):
             shutil.copy(ROOT / name, folder)
         self.stub = folder / "stub"
@@ -97,8 +101,9 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
         ("report", [RUNTIME], ["python -m finetune.report"]),
         ("serve", [RUNTIME], ["python -m finetune.serve"]),
         ("publish", [RUNTIME, PUBLISH], ["python -m finetune.publish -- "]),
-        ("test", [RUNTIME, PUBLISH, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
-        ("readme", [RUNTIME, PUBLISH, DEVELOPMENT], ["python -m docs.readme"]),
+        ("search", [RUNTIME, SEARCH], ["python -m finetune.search -- 20"]),
+        ("test", [RUNTIME, PUBLISH, SEARCH, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
+        ("readme", [RUNTIME, PUBLISH, SEARCH, DEVELOPMENT], ["python -m docs.readme"]),
     ],
 )
 def test_the_first_call_sets_up_and_later_ones_only_work(workshop, target, set_up, work):
@@ -112,8 +117,9 @@ def test_the_first_call_sets_up_and_later_ones_only_work(workshop, target, set_u
     ("changed", "set_up"),
     [
         ("requirements-dev.txt", [DEVELOPMENT]),
-        ("constraints.txt", ["stub -m venv .venv", RUNTIME, PUBLISH, DEVELOPMENT]),
+        ("constraints.txt", ["stub -m venv .venv", RUNTIME, PUBLISH, SEARCH, DEVELOPMENT]),
         ("requirements-publish.txt", [PUBLISH, DEVELOPMENT]),
+        ("requirements-search.txt", [SEARCH, DEVELOPMENT]),
     ],
 )
 def test_changed_versions_are_installed_again(workshop, changed, set_up):
@@ -210,6 +216,7 @@ def test_a_destination_is_passed_on(workshop):
         ("recipe", "NAME", "recipe -- {}"),
         ("seeds", "K", "seeds -- {}"),
         ("folds", "FOLDS", "cross_validation -- {}"),
+        ("search", "TRIALS", "search -- {}"),
         ("serve", "PORT", "serve --port={}"),
         ("publish", "TO", "publish -- {}"),
     ],

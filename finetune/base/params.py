@@ -5,6 +5,7 @@ that it names; these are the sections that `dvc.yaml` lists for it.
 """
 
 import difflib
+import math
 import re
 from operator import attrgetter
 from pathlib import Path
@@ -209,6 +210,56 @@ class Gate(Section):
         return self.__pydantic_extra__
 
 
+def search_range(value):
+    """What a search may choose from: a list of at least two plain values, or `low` and `high` with `log` or `step`.
+
+    Raises ValueError for anything else. Whether the parameter takes these values is for `finetune.search.space` to say.
+    """
+    if isinstance(value, list):
+        if any(isinstance(item, list | dict) for item in value) or len({repr(item) for item in value}) < max(
+            2, len(value)
+        ):
+            raise ValueError(f"must list at least two different plain values, found {SHORT.repr(value)}")
+        return value
+    if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
+        raise ValueError(f"must be {SEARCH_RANGE}, found {SHORT.repr(value)}")
+    numbers = [value[name] for name in ("low", "high", "step") if name in value]
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        raise ValueError(f"must have numbers for low, high and step, found {SHORT.repr(value)}")
+    if not -math.inf < value["low"] < value["high"] < math.inf:
+        raise ValueError(f"must have a low below its high, found {SHORT.repr(value)}")
+    if not isinstance(value.get("log", False), bool):
+        raise ValueError(f"must have true or false for log, found {SHORT.repr(value['log'])}")
+    if value.get("log") and (value["low"] <= 0 or "step" in value):
+        raise ValueError(f"must have a low above 0 and no step with log: true, found {SHORT.repr(value)}")
+    if not 0 < value.get("step", 1) < math.inf:
+        raise ValueError(f"must have a step above 0, found {SHORT.repr(value['step'])}")
+    return value
+
+
+SEARCH_RANGE = "a list of choices such as [1, 2, 3], or a range such as {low: 1.0e-5, high: 2.0e-4, log: true}"
+
+
+def no_single_seed(seeds: int) -> int:
+    """The number itself; raises ValueError for 1."""
+    if seeds == 1:
+        raise ValueError("must be 0, or at least 2, because one run has no spread; found 1")
+    return seeds
+
+
+class Search(Section):
+    """Ranges by the dotted name of a parameter, the validation score to improve, and the seeds that show its noise."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[object, AfterValidator(search_range)]] = Field(init=False)
+    metric: Literal["validation.accuracy", "validation.f1", "validation.loss"] = "validation.accuracy"
+    seeds: Annotated[int, Field(ge=0, le=100), AfterValidator(no_single_seed)] = 3
+
+    @property
+    def ranges(self) -> dict[str, list | dict]:
+        return self.__pydantic_extra__
+
+
 class Params(Section):
     data: Data
     model: Model
@@ -219,6 +270,7 @@ class Params(Section):
     evaluate: Evaluate
     export: Export
     gate: Gate
+    search: Search = Search()  # a file without it is valid: no stage reads it
 
 
 def read_params(*sections: str, path: Path = PARAMS):
@@ -295,7 +347,7 @@ def suggestion(path: list[str]) -> str:
     """The likely spelling of an unknown parameter, and all parameters of its section."""
     model = Params
     for part in path[:-1]:
-        # The keys of gate are names of metrics, which no schema lists.
+        # The keys of gate are names of metrics, and those of search dotted names of parameters, which no schema lists.
         model = model.model_fields[part].annotation if part in model.model_fields else Threshold
     known = list(model.model_fields)
     prefix = "".join(f"{part}." for part in path[:-1])

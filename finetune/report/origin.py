@@ -9,13 +9,16 @@ from pathlib import Path
 
 from finetune.report import charts
 from finetune.report.plot_files import TRAIN, line, review_list, table
+from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision, git_output
+from finetune.search.plots import best_so_far
 from finetune.wording.numbers import dotted, one_line
 
 NEAR_DUPLICATES = Path("data/predictions/near_duplicates.csv")
 SUSPICIOUS = Path("data/predictions/suspicious_labels.csv")
 SOURCE = Path("data/tokenized/source.json")
 LEARNING_CURVE = Path("metrics/learning_curve.csv")
+BEST = 5  # trials of a search
 LISTED = 25  # rows of a list for a person to check; the file has all
 
 
@@ -96,6 +99,33 @@ def seeds(metrics: dict, settings: str) -> dict:
     wanted = {"mean", "spread", "interval"}
     blocks = {name: block for name, block in measured.items() if isinstance(block, dict) and wanted <= set(block)}
     return {"seeds": measured.get("seeds", []), "blocks": blocks}
+
+
+def search(metrics: dict, params: dict) -> dict:
+    """Trials of a search, if it belongs to these settings: history, importance of each parameter, the best, the proposal."""
+    found = metrics.get("search")
+    if not found:
+        return {"missing": "`make search` tries other settings and says whether any is better than noise."}
+    trials, metric = found["trials"], found["metric"]
+    names = list(trials[0]["settings"])
+    if found["settings"] != settings_digest(params, without=tuple(names)):
+        return {"missing": "metrics/search.json belongs to other settings; `make search` starts from these."}
+    scored = sorted((trial for trial in trials if trial["value"] is not None), key=lambda trial: trial["value"])
+    best = scored if metric.endswith("loss") else scored[::-1]
+    series = {
+        "best so far": best_so_far(trials, metric),
+        "each trial": [(trial["trial"], trial["value"]) for trial in trials if trial["value"] is not None],
+    }
+    return {
+        "figure": charts.curves(series, "trial", metric, f"{metric} of each trial, and the best so far", dots=True),
+        "names": names,
+        "rows": [(trial, [one_line(trial["settings"][name]) for name in names]) for trial in best[:BEST]],
+        "counts": {
+            state: sum(trial["state"] == state for trial in trials) for state in ("complete", "pruned", "failed")
+        },
+        "importances": found["importances"],
+        "words": found["words"],
+    }
 
 
 def parameters(params: dict) -> dict[str, list[tuple[str, str]]]:

@@ -63,6 +63,7 @@ def content(base: Revision | None = None) -> dict:
         "training": origin.training(revision, metrics),
         "more_rows": origin.more_rows(revision, settings),
         "seeds": origin.seeds(metrics, settings),
+        "search": origin.search(metrics, params),
         "parameters": origin.parameters(params),
         "source": origin.source(revision),
         "provenance": origin.provenance(),

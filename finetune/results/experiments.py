@@ -19,13 +19,18 @@ NAME_BYTES = ("utf-8", "surrogateescape")  # a file's name may hold any bytes
 def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",)) -> str:
     """Eight hexadecimal digits that identify all settings a score depends on, except those in `without`: {…} -> "1f6a0c3d".
 
-    `gate` and `export` change no score. The digest shows whether a file belongs to other settings.
+    `gate`, `search` and `export` change no score. The digest shows whether a file belongs to other settings.
     """
-    kept = copy.deepcopy({name: section for name, section in params.items() if name not in ("gate", "export")})
+    kept = copy.deepcopy(
+        {name: section for name, section in params.items() if name not in ("gate", "search", "export")}
+    )
     for key in without:
-        section, name = key.split(".")
-        if isinstance(kept.get(section), dict):
-            kept[section].pop(name, None)
+        *path, name = key.split(".")
+        section = kept
+        for part in path:
+            section = section.get(part) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            section.pop(name, None)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -78,28 +83,39 @@ def own_files_digest(params: dict) -> str:
     return digest.hexdigest()[:8] if found else ""
 
 
-def experiment(name: str, settings: dict) -> Revision:
-    """The experiment of this name, as a revision; it is run with these settings unless it exists.
-
-    The name gets the digest of the user's own files, so that an experiment on other data is not taken for one on these. It
-    runs in a temporary folder, so the workspace does not change. `settings` are dotted parameters. Raises UserError if
-    it fails, or if there is no commit to start from.
-    """
+def experiment_names() -> list[str]:
+    """Names of the experiments that start from HEAD; raises UserError if there is no commit to start from."""
     if git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
         raise UserError(
             "experiments start from a commit, and there is none here; run `git init`, then commit all files"
         )
-    own = own_files_digest(parse_yaml(PARAMS))
-    name = f"{name}-{own}" if own else name
     listed = run_dvc("exp", "list", "--name-only", capture=True)
     if listed.returncode:
         raise UserError(f"DVC cannot list the experiments: {' '.join(listed.stderr.split())}")
-    if name not in listed.stdout.split():
-        command = ["exp", "run", "--temp", "--name", name]
-        for path in untracked_data():
-            command += ["--copy-paths", path]
-        for key, value in settings.items():
-            command += ["--set-param", f"{key}={json.dumps(value)}"]
-        if run_dvc(*command, "evaluate").returncode:  # export adds no score
-            raise UserError(f"the experiment {name} failed; see its output above")
+    return listed.stdout.split()
+
+
+def experiment_arguments(name: str, settings: dict) -> list[str]:
+    """Arguments for DVC that run an experiment up to its scores, in a temporary folder, so the workspace does not change.
+
+    `settings` are dotted parameters.
+    """
+    arguments = ["exp", "run", "--temp", "--name", name]
+    for path in untracked_data():
+        arguments += ["--copy-paths", path]
+    for key, value in settings.items():
+        arguments += ["--set-param", f"{key}={json.dumps(value)}"]
+    return [*arguments, "evaluate"]  # export adds no score
+
+
+def experiment(name: str, settings: dict) -> Revision:
+    """The experiment of this name, as a revision; it is run with these settings unless it exists.
+
+    The name gets the digest of the user's own files, so that an experiment on other data is not taken for one on these.
+    Raises UserError if it fails, or if there is no commit to start from.
+    """
+    own = own_files_digest(parse_yaml(PARAMS))
+    name = f"{name}-{own}" if own else name
+    if name not in experiment_names() and run_dvc(*experiment_arguments(name, settings)).returncode:
+        raise UserError(f"the experiment {name} failed; see its output above")
     return Revision(name)

@@ -41,6 +41,28 @@ def is_text(value) -> bool:
     return isinstance(value, str) and not any(map(unsafe, value))
 
 
+def is_trial(value) -> bool:
+    """Whether a value from JSON is a trial of a search as the report shows it."""
+    return (
+        isinstance(value, dict)
+        and is_number(value.get("trial"))
+        and is_text(value.get("state"))
+        and (value.get("value") is None or is_number(value["value"]))
+        and (value.get("experiment") is None or is_text(value["experiment"]))
+        and isinstance(value.get("settings"), dict)
+    )
+
+
+def are_trials(value) -> bool:
+    """Whether a value from JSON is a list of trials of one search space, at least one of them with a score."""
+    return (
+        isinstance(value, list)
+        and all(map(is_trial, value))
+        and len({tuple(trial["settings"]) for trial in value}) == 1
+        and any(trial["value"] is not None for trial in value)
+    )
+
+
 NUMBER = Leaf("a number", is_number)
 SHARE = Leaf("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
 COUNT = Leaf("a whole number of at least 0", lambda value: is_number(value) and value == int(value) >= 0)
@@ -51,6 +73,7 @@ SCORE = Leaf("a number", is_score)
 TEXT = Leaf("a printable text", is_text)
 TEXTS = Leaf("a list of printable texts", lambda value: isinstance(value, list) and all(map(is_text, value)))
 BEST = Leaf("the name of a baseline", lambda value: isinstance(value, str) and value in BASELINES)
+TRIALS = Leaf("a list of trials of one search", are_trials)
 NUMBERS = Leaf("a list of numbers", lambda value: isinstance(value, list) and all(map(is_number, value)))
 
 # An object's keys and what each must hold; "?" marks a key that may be missing or null, "*" stands for all other keys.
@@ -114,6 +137,7 @@ REPORT = {
     "checks": {"near_duplicates": {"*": COUNT}, "suspicious_labels": {"*": COUNT}, "train_rows?": ROWS},
     "seeds": SEEDS,
     "folds": FOLDS,
+    "search": {"settings": TEXT, "metric": TEXT, "trials": TRIALS, "importances": {"*": NUMBER}, "words": TEXTS},
 }
 
 

@@ -30,6 +30,7 @@ from finetune.training.loader import EpochLoader, epoch_loader
 from finetune.training.order import LengthBatches
 from finetune.training.probe import start_head
 from finetune.training.progress import Progress
+from finetune.training.watched import append_scores
 
 VALIDATIONS = (
     5  # of a training that repeats its epochs to reach min_steps: each may cost more than the steps between them
@@ -151,7 +152,10 @@ class Fit:
         logits = np.empty((len(positions), self.model.config.num_labels), np.float32)
         for first, part in enumerate(from_all(self.validation_logits(share))):
             logits[first :: processes()] = part
-        self.progress.validated(validation_scores(self.validation_labels, logits), self.model)
+        scores = validation_scores(self.validation_labels, logits)
+        self.progress.validated(scores, self.model)
+        if rank() == 0:
+            append_scores(self.progress.epoch, self.epochs, scores)
         self.model.train()
 
     def validation_logits(self, positions: list[int]) -> np.ndarray:

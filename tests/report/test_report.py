@@ -109,9 +109,24 @@ def write_metrics(folder):
     ours |= {"intervals": {"accuracy": ours["interval"]}, "baselines": {name: scores(0.3) for name in baselines}}
     ours |= {"folds": 2, "fold_rows": [14, 16], "groups": None, "best": "tfidf", "skipped": {}}
     write_json(metrics / "folds.json", {"settings": folds_digest(PARAMS)} | ours)
+    write_json(metrics / "search.json", search_results())
     points = [[size, name, 0.5, 0.4, 0.6, digest] for size in (10, 20) for name in ("fine-tuned", "best baseline")]
     write_csv(metrics / "learning_curve.csv", ["rows", "classifier", "accuracy", "low", "high", "settings"], points)
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"export": PARAMS["export"]}))
+
+
+def search_results() -> dict:
+    """A search over two parameters: three complete trials, the second the best, and one that was ended early."""
+    trials = [
+        {"trial": number, "state": "pruned" if value is None else "complete", "value": value}
+        | {"settings": {"train.lr": lr, "train.dropout": None}, "experiment": f"search-{number}"}
+        for number, (value, lr) in enumerate([(0.5, 3e-3), (0.75, 1e-4), (None, 1e-2), (0.625, 2e-3)])
+    ]
+    without = settings_digest(PARAMS, without=("train.lr", "train.dropout"))
+    shares = {"train.lr": 0.75, "train.dropout": 0.25}
+    words = ["No setting beat the defaults by more than the noise between seeds.", HOSTILE]
+    found = {"settings": without, "metric": "validation.accuracy", "trials": trials, "importances": shares}
+    return found | {"words": words}
 
 
 def write_data(folder):
@@ -164,7 +179,7 @@ def report(tmp_path_factory):
 def test_it_opens_without_a_network_draws_every_chart_and_never_scrolls_sideways(browser, report, width, scheme):
     with Opened(browser, report, width, scheme) as opened:
         charts = opened.charts()
-        assert len(charts) == 11
+        assert len(charts) == 12
         assert all(charts)
         for part in opened.page.locator("details").all():
             part.locator("summary").click()
@@ -195,6 +210,21 @@ def test_it_tells_the_verdict_the_numbers_and_where_they_come_from(browser, repo
         assert "Fine-tuning helps: +20.0 points over tfidf (+10.0 to +30.0, McNemar p = 0.01)" in shown
         drawn = opened.page.locator("#slices figure title").all_text_contents()
         assert "length: long: 40.0%, 95% interval 30.0% to 50.0%" in drawn
+
+
+def test_a_search_is_shown_with_its_best_trials_first_and_its_proposal(browser, report):
+    with Opened(browser, report) as opened:
+        shown = opened.page.inner_text("#training")
+        assert "No setting beat the defaults by more than the noise between seeds." in shown
+        assert "complete: 3, pruned: 1, failed: 0" in shown
+        rows = opened.page.locator("[aria-label='The best trials of the search'] tbody tr").all_inner_texts()
+        assert [row.split() for row in rows] == [
+            ["1", "0.7500", "0.0001", "null", "search-1"],
+            ["3", "0.6250", "0.002", "null", "search-3"],
+            ["0", "0.5000", "0.003", "null", "search-0"],
+        ]
+        shares = opened.page.locator("[aria-label='Importance of each searched parameter'] tbody tr").all_inner_texts()
+        assert [row.split() for row in shares] == [["train.lr", "75.0%"], ["train.dropout", "25.0%"]]
 
 
 def test_texts_and_labels_from_the_data_are_shown_and_never_run(browser, report):
@@ -319,6 +349,7 @@ def test_what_is_missing_is_shown_in_a_line_each(browser, tmp_path, monkeypatch)
     write_json(tmp_path / "metrics/seeds.json", {"settings": "other"})
     folds = json.loads((tmp_path / "metrics/folds.json").read_text())
     write_json(tmp_path / "metrics/folds.json", folds | {"settings": "other"})
+    write_json(tmp_path / "metrics/search.json", search_results() | {"settings": "other"})
     curve = tmp_path / "metrics/learning_curve.csv"
     curve.write_text(curve.read_text().replace(settings_digest(PARAMS), "other"))
     with Opened(browser, written(tmp_path, monkeypatch), 360) as opened:
@@ -330,6 +361,7 @@ def test_what_is_missing_is_shown_in_a_line_each(browser, tmp_path, monkeypatch)
     assert "metrics/seeds.json belongs to other settings; `make seeds` trains these." in shown
     assert "metrics/folds.json belongs to other settings; `make folds` runs these." in shown
     assert "metrics/learning_curve.csv belongs to other settings" in shown
+    assert "metrics/search.json belongs to other settings; `make search` starts from these." in shown
 
 
 def test_without_metrics_it_says_what_to_do(tmp_path, monkeypatch):

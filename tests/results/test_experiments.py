@@ -6,7 +6,7 @@ import time
 import pytest
 
 from finetune.base.yaml_file import parse_yaml_text
-from finetune.results.experiments import own_files_digest
+from finetune.results.experiments import own_files_digest, settings_digest
 from tests.support.project import OWN_FILE, Project
 
 
@@ -65,3 +65,17 @@ def test_the_digest_of_own_files_follows_their_content(workdir):
     assert len(set(digests)) == 5
     assert "" not in digests
     assert own_files_digest({"data": {"uri": "pkg:pypi/x@1#a/b.csv"}, "model": {"uri": "hf://x/y"}}) == ""
+
+
+def test_the_digest_of_settings_leaves_out_what_changes_no_score_and_what_it_is_asked_to():
+    """A nested parameter too; a name that is not there changes nothing."""
+    params = {"train": {"lr": 1.0, "seed": 7, "lora": {"rank": 8, "alpha": 16}}, "split": {"seed": 1}}
+    digest = settings_digest(params)
+    for section in ("gate", "search", "export"):
+        assert settings_digest(params | {section: {"any": 1}}) == digest
+    other = json.loads(json.dumps(params))
+    other["train"]["lora"]["rank"] = 4
+    assert settings_digest(other) != digest
+    for name in ("train.lora.rank", "train.none", "none.at.all"):
+        same = settings_digest(other, without=(name,)) == settings_digest(params, without=(name,))
+        assert same == (name == "train.lora.rank")

@@ -19,7 +19,14 @@ from tests.support.export_project import METRICS
 from tests.support.project import PARAMS
 
 FILES = METRICS | {
-    "seeds": {"settings": "1f6a0c3d", "seeds": [1, 2], "accuracy": {"spread": 0.1, "values": [0.7, 0.8]}}
+    "seeds": {"settings": "1f6a0c3d", "seeds": [1, 2], "accuracy": {"spread": 0.1, "values": [0.7, 0.8]}},
+    "search": {
+        "settings": "1f6a0c3d",
+        "metric": "validation.accuracy",
+        "trials": [{"trial": 0, "state": "complete", "value": 0.8, "settings": {"train.lr": 0.1}, "experiment": "a"}],
+        "importances": {"train.lr": 1.0},
+        "words": ["No setting beat the defaults."],
+    },
 }
 
 
@@ -69,6 +76,12 @@ WRONG_IN_THE_REPORT = {
     "slices.length": ([1], "metrics/slices.json: length must be an object, found a list; "),
     "slices.length.short.accuracy": ("x", "metrics/slices.json: length.short.accuracy must be a number from 0 to 1,"),
     "checks.near_duplicates": (2, "metrics/checks.json: near_duplicates must be an object, found 2; "),
+    "search.trials": (
+        [{"trial": 0}],
+        "metrics/search.json: trials must be a list of trials of one search, found a list; ",
+    ),
+    "search.importances": ([1], "metrics/search.json: importances must be an object, found a list; "),
+    "search.words": ("x", "metrics/search.json: words must be a list of printable texts, found 'x'; "),
     "seeds.accuracy": (0.8, "metrics/seeds.json: accuracy must be an object, found 0.8; "),
 }
 

@@ -1,0 +1,1 @@
+"""`python -m finetune.search`: Optuna searches for better settings; no stage depends on it."""
