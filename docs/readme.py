@@ -49,6 +49,10 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
         "evaluation/calibration.py: fit_temperature",
         "export/onnx_files.py: Calibrated",
     ],
+    "the answer that probabilities become": [
+        "evaluation/decision_rules.py: decision",
+        "scoring/decisions.py: Decision",
+    ],
     "whether a difference is more than noise": ["gate/noise.py: metric_differences"],
     "whether a search proposes other settings": ["search/proposal.py: proposal"],
     "the answer to `POST /predict`": ["serve/routes.py: model_routes"],

@@ -58,8 +58,26 @@ def best_baseline(test: Dataset) -> tuple[str, np.ndarray]:
     return best, np.array(predictions.column(best).to_pylist())
 
 
+def rule_line(rule: dict) -> str:
+    """The rule of a decision, and what it gives on validation and on test, on one line."""
+    shares = {
+        split: ", ".join(f"{name} {entry['value']:.3f}" for name, entry in rule[split].items() if has_value(entry))
+        for split in ("validation", "test")
+    }
+    if "threshold" in rule:
+        named = f"{rule['threshold']['label']} from a probability of {rule['threshold']['probability']:.4f} on"
+    else:
+        named = f"answers from a probability of {rule['min_probability']:.4f} on"
+    return f"{named}; validation {shares['validation']}; test {shares['test']}"
+
+
+def has_value(entry) -> bool:
+    """Whether an entry is a share of some rows."""
+    return isinstance(entry, dict) and entry["value"] is not None
+
+
 def main():
-    settings = read_params("evaluate")
+    settings, decide = read_params("evaluate", "decide")
     existing(TOKENIZED)
     existing(FINETUNED)  # checked before `clear`: a missing model could still be made from its checkpoints
     clear()  # DVC has tracked the model by now
@@ -71,7 +89,7 @@ def main():
     truncation = read_json(TOKENIZED / "source.json")["truncation"]
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
     sampled = len(splits["train"]) < count_stored("train")
-    evaluated = score(model, tokenizer, splits, truncation, baseline, settings)
+    evaluated = score(model, tokenizer, splits, truncation, baseline, settings, decide)
 
     predicted = evaluated.probabilities.argmax(1)
     columns = {
@@ -96,6 +114,8 @@ def main():
         f"test accuracy {accuracy:.3f} [{interval['low']:.3f}, {interval['high']:.3f}], "
         f"{100 * gain['value']:+.1f} points over {best} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}], p {gain['p_value']:.2g}"
     )
+    if rule := evaluated.metrics["test"].get("decision"):
+        say(f"decision: {rule_line(rule)}")
 
 
 if __name__ == "__main__":

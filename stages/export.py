@@ -33,6 +33,7 @@ from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from finetune.runtime.drift import PROFILE, profile
 from finetune.runtime.reading import Reader
+from finetune.scoring.decisions import DECISION
 from finetune.wording.numbers import dotted
 
 FINETUNED = Path("models/finetuned")
@@ -42,6 +43,13 @@ MEASURED = ("data", "baseline", "train", "test", "slices", "behaviour", "checks"
 SPEED = Path("benchmarks/speed.json")  # times are no output of a stage: two runs would differ
 MOST_COMPARED = 10_000  # test rows on which the formats are compared: four passes over each
 SHOWN = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "onnx", "onnxruntime")  # on the card
+
+
+def write_decision(decision: dict | None):
+    """The rule that evaluate chose, for predict and the server; without one, no file of an earlier export stays."""
+    (EXPORT / DECISION).unlink(missing_ok=True)
+    if decision:
+        write_json(EXPORT / DECISION, decision)
 
 
 def write_profile(texts: list[str]):
@@ -78,6 +86,7 @@ def main():
     evaluated = np.array(predictions.filter(of_sample).column("logits").to_pylist())
 
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
+    write_decision(measured["test"].get("decision"))
     temperature = measured["test"]["calibration"]["temperature"]
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
     write_onnx(EXPORT, model, tokenizer, temperature, source["truncation"], label_names(test))

@@ -30,18 +30,20 @@ from finetune.training.distributed import launch, rank
 from finetune.training.fine_tune import fine_tune
 from finetune.training.fit import Fit
 from finetune.training.probe import prompt_rows
-from finetune.training.settings import majority_share, majority_warning, resolved
+from finetune.training.settings import majority_f1, majority_share, majority_warning, resolved
 
 BASE = Path("models/base")
 FINETUNED = Path("models/finetuned")
 PLOTS = Path("metrics/plots/train")
 
 
-def measured(fit: Fit, settings: Train, reason: str, model, precision: str) -> dict:
+def measured(fit: Fit, settings: Train, reason: str, model, precision: str, names: list[str]) -> dict:
     """Metrics of a finished training: scores, steps, weights, and the settings that were null or `auto`."""
     best = fit.progress.best
-    majority = majority_share(fit.train_labels.numpy(), fit.validation_labels)
-    warning = majority_warning(settings, fit.progress.step, best.scores["accuracy"], majority)
+    labels = fit.train_labels.numpy(), fit.validation_labels
+    majority = {"accuracy": majority_share(*labels), "f1": majority_f1(*labels)}
+    warning = majority_warning(settings, fit.progress.step, best.scores, majority)
+    weights = dict(zip(names, fit.class_weights, strict=True))
     if warning:
         say(f"warning: {warning}")
     return {
@@ -51,14 +53,14 @@ def measured(fit: Fit, settings: Train, reason: str, model, precision: str) -> d
         "steps": fit.progress.step,
         "strategy": settings.strategy,
         "reason": reason,
-        "majority": majority,
+        "majority": majority["accuracy"],
         "warning": warning,
         "parameters": {
             "total": sum(weights.numel() for weights in model.parameters()),
             "trained": fit.trained_count,
         },
         "precision": precision,
-    }
+    } | ({"class_weights": weights} if settings.class_weights is not None else {})
 
 
 def main():
@@ -94,8 +96,9 @@ def main():
 
     save(model, tokenizer, FINETUNED)
     # The model card shows the settings. Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.
-    (FINETUNED / "training.json").write_text(json.dumps(settings.model_dump(), indent=2) + "\n", encoding="utf-8")
-    write_metrics("train", measured(fit, settings, reason, model, precision))
+    recorded = settings.model_dump(exclude_defaults=True)
+    (FINETUNED / "training.json").write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
+    write_metrics("train", measured(fit, settings, reason, model, precision, label_names(train)))
     lock.release()
     return None
 

@@ -15,7 +15,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stag
 DECLARED_LOSS = {
     "download": {"finetune/base/metric_files.py"},  # every other stage writes metrics
     "tokenize": {"finetune/rows/lengths.py"},
-    "baseline_eval": {"finetune/rows/tokenizer_fit.py"},
+    "baseline_eval": {"finetune/rows/tokenizer_fit.py", "finetune/scoring/decisions.py"},
     "train": {"finetune/rows/tokenizer_fit.py"},
     "evaluate": {f"finetune/baselines/{name}.py" for name in ("frozen", "prompting", "with_encoder")},
     "export": {"finetune/rows/tokenizer_fit.py"},

@@ -129,8 +129,11 @@ CHANGES = [
     ("train.min_steps", 2, "train"),
     ("baseline.zero_shot.prompts", None, "baseline_eval train"),  # `lp_ft` starts its head from them
     ("train.strategy", "head", "train"),
+    ("train.class_weights", "balanced", "train"),
+    ("train.best", "f1", "train"),
     ("evaluate.bins", 5, "evaluate"),
     ("evaluate.checks.similarity", 0.9, "evaluate"),
+    ("decide.min_probability", 0.8, "evaluate"),
     ("export.name", "other", "export"),
     ("export.license", None, "export"),
     ("gate", {"test.accuracy": {"min": 0.99}}, None),

@@ -4,6 +4,7 @@ import functools
 import math
 import unicodedata
 
+UNSURE_NAME = "unsure"  # shown in place of a label where a text gets none
 # Not invisible: they change the look of Persian, Indic scripts and emoji.
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 

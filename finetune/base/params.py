@@ -9,12 +9,13 @@ import math
 import re
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from finetune.base.command import run
 from finetune.base.errors import UserError
+from finetune.base.names import UNSURE_NAME
 from finetune.base.param_types import SHORT, Label, Name, Rows, Seed, Sha256, Share, Uri, text_keys
 from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
@@ -129,6 +130,26 @@ class Lora(Section):
     targets: Annotated[list[Name], Field(min_length=1)] | None
 
 
+WEIGHTS = (1e-6, 1e6)  # of a class; beyond, a product of weights has no digits left in float32
+
+
+def checked_weights(value):
+    """Weights of classes by name, "balanced" or None; raises ValueError for anything else, and for a weight that is no weight."""
+    if value is None or value == "balanced":
+        return value
+    if not isinstance(value, dict) or not value:
+        raise ValueError(
+            f"must be null, balanced, or weights by label such as {{rare: 3.0}}, found {SHORT.repr(value)}"
+        )
+    low, high = WEIGHTS
+    for name, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not low <= weight <= high:
+            raise ValueError(
+                f"must have weights from {low:g} to {high:g}, found {SHORT.repr(weight)} for {SHORT.repr(name)}"
+            )
+    return {name: float(weight) for name, weight in text_keys(value).items()}
+
+
 class Train(Section):
     engine: Literal["trainer", "loop"]
     strategy: Literal["auto", "full", "lp_ft", "head", "gradual", "lora"]
@@ -151,6 +172,9 @@ class Train(Section):
     precision: Literal["auto", "bf16", "fp32"]
     processes: Annotated[int, Field(ge=1)]
     seed: Seed
+    # Where they have their defaults, training.json leaves them out.
+    class_weights: Annotated[dict[str, float] | Literal["balanced"] | None, BeforeValidator(checked_weights)] = None
+    best: Literal["accuracy", "f1", "loss"] = "accuracy"
 
 
 class Slices(Section):
@@ -174,6 +198,42 @@ class Evaluate(Section):
     slices: Slices
     behaviour: Behaviour
     checks: Checks
+
+
+class LabelThreshold(Section):
+    """A label of two that is answered from a threshold on, which validation gives for a precision or a recall."""
+
+    label: Label
+    precision: Share | None = None
+    recall: Share | None = None
+
+    @model_validator(mode="after")
+    def wants_one(self):
+        if (self.precision is None) == (self.recall is None):
+            found = "both" if self.recall is not None else "neither"
+            raise ValueError(f"must want a precision or a recall for its label, found {found}")
+        return self
+
+
+class Decide(Section):
+    min_probability: Share | None
+    min_accuracy: Share | None
+    threshold: LabelThreshold | None
+
+    @model_validator(mode="after")
+    def has_one_rule(self):
+        named = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(
+                f"must have at most one rule, found {' and '.join(named)}; set the others to null: a text is either left "
+                "unanswered or decided by a threshold"
+            )
+        return self
+
+    @property
+    def leaves_unsure(self) -> bool:
+        """Whether some texts may be left without an answer."""
+        return self.min_probability is not None or self.min_accuracy is not None
 
 
 class Int8(Section):
@@ -268,6 +328,7 @@ class Params(Section):
     baseline: Baseline
     train: Train
     evaluate: Evaluate
+    decide: Decide
     export: Export
     gate: Gate
     search: Search = Search()  # a file without it is valid: no stage reads it
@@ -292,6 +353,8 @@ def check_named_labels(label_names: list[str], path: Path = PARAMS):
     params = check_params(parse_yaml(path), source=str(path))
     if "zero_shot" not in params.baseline.skip:
         check_prompts(params.baseline.zero_shot.prompts, label_names)
+    check_class_weights(params.train.class_weights, label_names)
+    check_decide(params.decide, label_names)
     for key in params.gate.thresholds:
         named = key.removeprefix("test.per_class.").removeprefix("folds.per_class.")
         if named != key and not any(named.startswith(f"{name}.") for name in label_names):
@@ -304,6 +367,32 @@ def check_prompts(prompts: dict[str, str] | None, label_names: list[str]):
         raise UserError(
             f"baseline.zero_shot.prompts must have one prompt for each of the labels {', '.join(label_names)} "
             f"(or be null, for the label names), found {', '.join(prompts)}"
+        )
+
+
+def check_class_weights(weights: dict[str, float] | str | None, label_names: list[str]):
+    """Raises UserError if a weight is for a label that the data do not have."""
+    named = weights if isinstance(weights, dict) else {}
+    if missing := [name for name in named if name not in label_names]:
+        raise UserError(
+            f"train.class_weights must name labels, which are {', '.join(label_names)}, found {', '.join(missing)}"
+        )
+
+
+def check_decide(decide: Decide, label_names: list[str]):
+    """Raises UserError if a rule does not fit the labels: a threshold is for one of two, and no label may be called unsure."""
+    threshold, listed = decide.threshold, ", ".join(label_names)
+    if threshold is not None and len(label_names) != 2:
+        raise UserError(
+            f"decide.threshold is for two labels, found {len(label_names)}: {listed}; set decide.min_probability or "
+            "decide.min_accuracy instead"
+        )
+    if threshold is not None and threshold.label not in label_names:
+        raise UserError(f"decide.threshold.label must be one of the labels {listed}, found {threshold.label}")
+    if decide.leaves_unsure and any(name.casefold() == UNSURE_NAME for name in label_names):
+        raise UserError(
+            f"decide answers {UNSURE_NAME} where it leaves a text to a person, and one of the labels {listed} has that name; "
+            "rename it in data.labels"
         )
 
 
@@ -348,13 +437,18 @@ def suggestion(path: list[str]) -> str:
     model = Params
     for part in path[:-1]:
         # The keys of gate are names of metrics, and those of search dotted names of parameters, which no schema lists.
-        model = model.model_fields[part].annotation if part in model.model_fields else Threshold
+        model = section_of(model.model_fields[part].annotation) if part in model.model_fields else Threshold
     known = list(model.model_fields)
     prefix = "".join(f"{part}." for part in path[:-1])
     close = difflib.get_close_matches(path[-1], known, n=1)
     return (
         f"did you mean {prefix}{close[0]}? " if close else ""
     ) + f"{prefix.rstrip('.') or 'the file'} takes {', '.join(known)}"
+
+
+def section_of(annotation) -> type[BaseModel]:
+    """The section that a type stands for, also one that may be null."""
+    return next(kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type))
 
 
 def check_local_files(folder: Path = Path("data/local")):

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from datasets import Dataset
 
-from finetune.base.params import Evaluate
+from finetune.base.params import Decide, Evaluate
 from finetune.encoder.prediction import logits
 from finetune.evaluation.behaviour import behaviour_of
 from finetune.evaluation.calibration import fit_temperature, scaled_probabilities
+from finetune.evaluation.decision_rules import decision
 from finetune.evaluation.headline import headline_scores, rows_digest
 from finetune.evaluation.review_lists import doubtful_rows, duplicate_rows, mistake_rows
 from finetune.evaluation.slices import slice_metrics, slices_of
@@ -31,7 +32,13 @@ class Evaluated(NamedTuple):
 
 
 def score(
-    model, tokenizer, splits: dict[str, Dataset], truncation: str, baseline: np.ndarray, settings: Evaluate
+    model,
+    tokenizer,
+    splits: dict[str, Dataset],
+    truncation: str,
+    baseline: np.ndarray,
+    settings: Evaluate,
+    decide: Decide,
 ) -> Evaluated:
     """Everything that is measured of the model on the splits train, validation and test.
 
@@ -46,6 +53,7 @@ def score(
     temperature = fit_temperature(class_ids(validation), scored["validation"])
     probabilities = scaled_probabilities(scored["test"])
     calibrated = {name: scaled_probabilities(rows, temperature) for name, rows in scored.items()}
+    rule = decision(decide, names, *((class_ids(splits[name]), calibrated[name]) for name in ("validation", "test")))
     predicted = probabilities.argmax(1)
 
     slices = slices_of(test, predicted == labels, settings.slices)
@@ -56,7 +64,8 @@ def score(
     duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
     metrics = {
         "test": headline_scores(labels, scored["test"], temperature, baseline, names, settings.bins)
-        | {"rows_digest": rows_digest(test["text"][:], [names[label] for label in labels])},
+        | {"rows_digest": rows_digest(test["text"][:], [names[label] for label in labels])}
+        | ({"decision": rule} if rule else {}),
         "slices": slice_metrics(slices, settings.slices.min_rows),
         "behaviour": rates,
         "checks": {"near_duplicates": duplicates, "suspicious_labels": suspicious},

@@ -8,7 +8,9 @@ from typing import NamedTuple
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
+from finetune.scoring.decisions import rule_sentence
 from finetune.wording.classifiers import baseline_notes, by_sign, scores_table
+from finetune.wording.decisions import promise_rows
 from finetune.wording.markdown import code, table
 from finetune.wording.names import BASELINES, CALIBRATION, EDITS, HEADLINE, SLICES
 from finetune.wording.numbers import interval, percent, points
@@ -87,6 +89,7 @@ def hub_name(uri: str) -> str | None:
 def model_card(facts: Facts) -> str:
     """Card in Markdown; every number comes from the facts handed in."""
     metrics = facts.metrics
+    decision = metrics["test"].get("decision")
     environment = Environment(
         trim_blocks=True,
         lstrip_blocks=True,
@@ -117,6 +120,9 @@ def model_card(facts: Facts) -> str:
         scores_table=scores_table,
         skipped=baseline_notes(metrics["baseline"], code),
         slice_rows=slice_rows(metrics["slices"]),
+        chosen_by={"f1": "macro F1", "loss": "loss"},
+        rule=rule_sentence(decision, code) if decision else "",
+        promised=promise_rows(decision) if decision else [],
         unstable=unstable_edits(metrics["behaviour"]),
         agreement={name: metrics["export"][proof]["agreement"] for name, proof in PROOFS.items()},
         measured=speed_is_of_this_model(facts),

@@ -33,12 +33,18 @@ function fail(reason) {
   result.hidden = true;
 }
 
+// Probabilities by label, the most probable first.
+const ranked = (answer) => Object.entries(answer.probabilities).sort((one, other) => other[1] - one[1]);
+// The label whose probability the answer gives: the most probable one where there is no answer.
+const shown = (answer) => answer.label ?? ranked(answer)[0][0];
+
 function showClass(answer) {
-  document.getElementById("verdict").textContent = answer.label;
-  document.getElementById("confidence").textContent = `with a calibrated probability of ${percent(answer.probability)}`;
-  const sorted = Object.entries(answer.probabilities).sort((one, other) => other[1] - one[1]);
+  document.getElementById("verdict").textContent = answer.unsure ? "unsure" : answer.label;
+  const probability = `with a calibrated probability of ${percent(answer.probability)}`;
+  document.getElementById("confidence").textContent = answer.unsure ? `The most probable class is ${shown(answer)}, ${probability}: too low for an answer.` : probability;
+  const sorted = ranked(answer);
   document.getElementById("probabilities").replaceChildren(...sorted.map(([label, probability]) => {
-    const line = element("div", "", label === answer.label ? "first" : "");
+    const line = element("div", "", label === shown(answer) ? "first" : "");
     const bar = element("div", element("span", ""), "bar");
     bar.firstChild.style.width = percent(probability);
     const cell = element("dd", bar, "bar-cell");
@@ -55,7 +61,7 @@ function direction(push) {
 
 function showWords(answer) {
   const strongest = Math.max(NOISE, ...answer.parts.map((part) => Math.abs(part.push ?? 0)));
-  for (const name of document.querySelectorAll(".of")) name.textContent = answer.label;
+  for (const name of document.querySelectorAll(".of")) name.textContent = shown(answer);
   document.getElementById("words").replaceChildren(...answer.parts.map((part) => {
     if (part.push === null) return element("span", part.text, answer.truncated && part.text.trim() ? "unseen" : "");
     if (Math.abs(part.push) < NOISE) return element("span", part.text);
@@ -71,7 +77,7 @@ function showWords(answer) {
     const line = document.createElement("tr");
     const word = element("th", part.text);
     word.scope = "row";
-    const way = part.push > 0 ? `▲ towards ${answer.label}` : `▼ away from ${answer.label}`;
+    const way = part.push > 0 ? `▲ towards ${shown(answer)}` : `▼ away from ${shown(answer)}`;
     line.append(word, element("td", way), element("td", points(part.push), "number"));
     return line;
   }));

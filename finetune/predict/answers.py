@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from finetune.base.errors import UserError
 from finetune.base.names import nothing_to_see
 from finetune.base.terminal import say
 from finetune.runtime.classifier import Classifier
+from finetune.scoring.decisions import UNSURE, shown_class
 from finetune.sources.bounds import LONGEST_ROW
 from finetune.sources.text_encoding import START, conversion, wide_encoding
 
@@ -18,25 +20,46 @@ READ = 65_536  # bytes read from stdin at a time: the capacity of a pipe
 DIGITS = 6  # of a probability, as in metrics/
 
 
-def answers(classifier: Classifier, texts: Sequence[str | None]) -> tuple[list[str | None], np.ndarray]:
-    """Label of each text, and probabilities of shape [texts, classes]; None and NaN for missing or blank texts."""
+class Answers(NamedTuple):
+    """Answers to texts: None and NaN for missing or blank ones.
+
+    `labels` are also None where the model's decision leaves a text `unsure`; `probability` is that of the label, or there of
+    the most probable one. `probabilities` have the shape [texts, classes].
+    """
+
+    labels: list[str | None]
+    unsure: list[bool | None]
+    probability: np.ndarray
+    probabilities: np.ndarray
+
+
+def answers(classifier: Classifier, texts: Sequence[str | None]) -> Answers:
+    """An answer to each text."""
     present = [index for index, text in enumerate(texts) if text and not nothing_to_see(text)]
     probabilities = np.full((len(texts), len(classifier.labels)), np.nan)
     probabilities[present] = classifier.probabilities([texts[index] for index in present])
     labels: list[str | None] = [None] * len(texts)
-    for index in present:
-        labels[index] = classifier.labels[probabilities[index].argmax()]
-    return labels, probabilities.round(DIGITS)
+    unsure: list[bool | None] = [None] * len(texts)
+    probability = np.full(len(texts), np.nan)
+    for index, answer in zip(present, classifier.decision.answers(probabilities[present]), strict=True):
+        unsure[index] = bool(answer == UNSURE)
+        labels[index] = None if unsure[index] else classifier.labels[answer]
+        probability[index] = probabilities[index, shown_class(answer, probabilities[index])]
+    return Answers(labels, unsure, probability.round(DIGITS), probabilities.round(DIGITS))
 
 
 def answer_lines(classifier: Classifier, texts: Sequence[str]) -> bytes:
-    """One line of JSON per text: {"label": "good", "probability": 0.9, "probabilities": {"bad": 0.1, "good": 0.9}}."""
+    """One line of JSON per text: {"label": "good", "probability": 0.9, "probabilities": {"bad": 0.1, "good": 0.9}}.
+
+    A model that may leave a text unsure has {"label": …, "unsure": …, …}, so that no label can be mistaken for that.
+    """
     lines = []
-    for label, row in zip(*answers(classifier, texts), strict=True):
-        answer = {"label": None, "probability": None, "probabilities": None}
-        if label is not None:
+    for label, unsure, probability, row in zip(*answers(classifier, texts), strict=True):
+        answer = {"label": label} | ({"unsure": unsure} if classifier.decision.leaves_unsure else {})
+        answer |= {"probability": None, "probabilities": None}
+        if unsure is not None:
             probabilities = dict(zip(classifier.labels, row.tolist(), strict=True))
-            answer = {"label": label, "probability": probabilities[label], "probabilities": probabilities}
+            answer |= {"probability": float(probability), "probabilities": probabilities}
         lines.append(json.dumps(answer, ensure_ascii=False) + "\n")
     return "".join(lines).encode()
 

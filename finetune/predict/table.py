@@ -30,12 +30,13 @@ def check_files(path: Path, output: Path | None):
             raise UserError(f"{output} is {what}; choose another file for the output")
 
 
-def answer_columns(labels: list[str], prefix: str) -> list[pa.Field]:
-    """The new columns: the label, its probability, and the probability of each class."""
+def answer_columns(classifier: Classifier, prefix: str) -> list[pa.Field]:
+    """The new columns: the label, its probability, and the probability of each class; if a text may be unsure, also whether it is."""
     return [
         pa.field(f"{prefix}label", pa.string()),
+        *([pa.field(f"{prefix}unsure", pa.bool_())] if classifier.decision.leaves_unsure else []),
         pa.field(f"{prefix}probability", pa.float64()),
-        *(pa.field(f"{prefix}probability_{label}", pa.float64()) for label in labels),
+        *(pa.field(f"{prefix}probability_{label}", pa.float64()) for label in classifier.labels),
     ]
 
 
@@ -48,7 +49,7 @@ def answer_table(classifier: Classifier, path: Path, output: Path | None, text: 
         # A table with another separator has a single column, so there is nothing to choose.
         hinted = str(error).endswith(tuple(SEPARATOR_HINTS.values()))
         raise UserError(str(error) if hinted else f"{error}; choose the column to read with --text-column") from None
-    new = answer_columns(classifier.labels, prefix)
+    new = answer_columns(classifier, prefix)
     # Readers compare names in their normal form, so a new column must not look like an old one either.
     old = {normal_name(name) for name in schema.names}
     if taken := [field.name for field in new if normal_name(field.name) in old]:
@@ -56,15 +57,19 @@ def answer_table(classifier: Classifier, path: Path, output: Path | None, text: 
             f"{path} already has a column {taken[0]!r}; rename the new ones, for example with --prefix predicted_"
         )
     whole = pa.schema([*schema, *new], metadata=schema.metadata)
-    blank = 0
+    blank = unsure = 0
     writer = json_writer(sys.stdout.buffer, whole) if output is None else table_writer(output, whole)
     with writer as write, tqdm(desc="predict", total=rows, unit=" rows", disable=None) as bar:
         for texts, table in read_columns(path, text, schema, CHUNK):
-            labels, probabilities = answers(classifier, texts)
-            numbers = [probabilities.max(1), *probabilities.T]
-            added = [labels, *(pa.array(column, from_pandas=True) for column in numbers)]
+            answered = answers(classifier, texts)
+            numbers = [answered.probability, *answered.probabilities.T]
+            added = [answered.labels, *([answered.unsure] if classifier.decision.leaves_unsure else [])]
+            added += [pa.array(column, from_pandas=True) for column in numbers]
             write(pa.Table.from_arrays([*table.columns, *added], schema=whole))
-            blank += labels.count(None)
+            blank += answered.unsure.count(None)
+            unsure += answered.unsure.count(True)
             bar.update(len(texts))
     if blank:
         say(f"{path}: {blank} of {rows} rows have no text and therefore no label", sys.stderr)
+    if unsure:
+        say(f"{path}: {unsure} of {rows} rows are unsure and therefore have no label", sys.stderr)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from finetune.export.pins import pinned_versions
 from finetune.runtime.classifier import FP32, INT8
+from finetune.scoring.decisions import DECISION
 
 CODE = Path(__file__).parents[1]
 HANDLER = Path(__file__).with_name("sagemaker_handler.py")
 SCRIPT = "inference.py"
-PACKAGES = ("base", "rows", "runtime")  # all that the script imports
+PACKAGES = ("base", "rows", "scoring", "runtime")  # those that the script imports from
 NEEDED = ("numpy", "onnxruntime", "tokenizers")
 LEVEL = 1  # weights hardly compress: level 9 takes many times as long and saves one percent
 
@@ -26,6 +27,8 @@ def archive_files(folder: Path) -> dict[str, Path | bytes]:
     """
     model = INT8 if (folder / INT8).is_file() else FP32
     files: dict[str, Path | bytes] = {str(name): folder / name for name in (model, "tokenizer.json", "README.md")}
+    if (folder / DECISION).is_file():
+        files[DECISION] = folder / DECISION
     versions = pinned_versions()
     files["code/requirements.txt"] = "".join(f"{name}=={versions[name]}\n" for name in NEEDED).encode()
     files[f"code/{SCRIPT}"] = HANDLER

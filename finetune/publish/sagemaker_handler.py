@@ -10,6 +10,7 @@ import json
 
 from finetune.base.files import csv_writer
 from finetune.runtime.classifier import Classifier
+from finetune.scoring.decisions import UNSURE, shown_class
 
 JSON, CSV = "application/json", "text/csv"
 
@@ -64,17 +65,25 @@ def csv_texts(body: str) -> list[str]:
 
 
 def predict_fn(texts: list[str], model: Classifier) -> list[dict]:
-    """Label of each text, its calibrated probability, and the probabilities of all labels."""
+    """Label of each text, its calibrated probability, and the probabilities of all labels.
+
+    Where the model may leave a text unsure, `unsure` says whether it does; then the label is None.
+    """
     answers = []
-    for row in model.probabilities(texts):
+    rows = model.probabilities(texts)
+    for row, answer in zip(rows, model.decision.answers(rows), strict=True):
         probabilities = {label: round(float(value), 6) for label, value in zip(model.labels, row, strict=True)}
-        label = max(probabilities, key=probabilities.__getitem__)
-        answers.append({"label": label, "score": probabilities[label], "probabilities": probabilities})
+        unsure, shown = bool(answer == UNSURE), model.labels[shown_class(answer, row)]
+        answers.append(
+            {"label": None if unsure else shown}
+            | ({"unsure": unsure} if model.decision.leaves_unsure else {})
+            | {"score": probabilities[shown], "probabilities": probabilities}
+        )
     return answers
 
 
 def output_fn(prediction: list[dict], accept: str) -> tuple[str, str]:
-    """Body and content type: JSON, or CSV with label and probability of each text.
+    """Body and content type: JSON, or CSV with label (empty where unsure) and probability of each text.
 
     Raises ValueError if the caller accepts neither.
     """

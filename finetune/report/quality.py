@@ -15,7 +15,9 @@ from finetune.report import charts, row_browser
 from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, review_list, table
 from finetune.results.folds import why_no_folds
 from finetune.results.revisions import Revision
+from finetune.scoring.decisions import rule_sentence
 from finetune.wording.classifiers import baseline_notes, by_sign, described, ranked
+from finetune.wording.decisions import promise_rows
 from finetune.wording.names import CALIBRATION, EDITS, HEADLINE, OURS, SLICES
 
 FAILURES = Path("data/predictions/behaviour.csv")
@@ -139,6 +141,8 @@ def calibration(revision: Revision, metrics: dict) -> dict:
             ("share of rows answered, the most confident first", "accuracy on them"),
             bands=bands,
         ),
+        "rule": rule_sentence(test["decision"]) if test.get("decision") else None,
+        "promised": promise_rows(test["decision"]) if test.get("decision") else [],
         "kept": [(f"{name.removeprefix('keep_')}%", block) for name, block in test.get("selective", {}).items()],
         "missing": None
         if scaling

@@ -89,11 +89,20 @@ COMPARED = {  # the gate's comparison has a verdict of its own for a score that 
     "rows_digest?": TEXT,
 }
 SCORES = CLASSIFIER | {"rows": ROWS, "gain": INTERVAL | {"value": NUMBER, "p_value": SHARE}, "absent?": TEXTS}
+OPTIONAL_SHARE = {"value?": SHARE, "rows": COUNT, "interval?": INTERVAL}
+PROMISED = {"f1?": SHARE, "*": OPTIONAL_SHARE}
+DECISION = {
+    "min_probability?": SHARE,
+    "threshold?": {"label": TEXT, "probability": SHARE},
+    "wanted?": {"*": SHARE},
+    "validation": PROMISED,
+    "test": PROMISED,
+}
 REPORTED = (
     COMPARED
     | SCORES
     | {"per_class": {"*": LABEL | {"rows": COUNT}}, "precision": SHARE, "recall": SHARE, "selective?": {"*": PART}}
-    | {"roc_auc": SCORE}
+    | {"roc_auc": SCORE, "decision?": DECISION}
     | {f"{name}?": SCORE for name in ("log_loss", "brier", "ece")}
 )
 SEEDS = {

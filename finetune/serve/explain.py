@@ -67,13 +67,13 @@ def most_rows(text: str) -> int:
     return 1 + sum(1 for _ in islice(WORD.finditer(text), MOST))
 
 
-def pushes(probabilities: np.ndarray) -> list[float]:
-    """How far each part moves the probability of the text's class, from the answers to `Parts.rows`.
+def pushes(probabilities: np.ndarray, label: int) -> list[float]:
+    """How far each part moves the probability of the label with this id, from the answers to `Parts.rows`.
 
-    A positive push is towards the class: without the part, the class would be less probable by that much.
+    A positive push is towards the label: without the part, the label would be less probable by that much.
 
-    >>> pushes(np.array([[0.25, 0.75], [0.75, 0.25], [0.125, 0.875]]))
+    >>> pushes(np.array([[0.25, 0.75], [0.75, 0.25], [0.125, 0.875]]), 1)
     [0.5, -0.125]
     """
-    of_class = probabilities[:, probabilities[0].argmax()]
+    of_class = probabilities[:, label]
     return [float(push) for push in of_class[0] - of_class[1:]]

@@ -27,6 +27,7 @@ class Monitor:
         self.waiting = Gauge("waiting_rows", "Rows waiting for a thread", **registry)
         texts = Counter("predicted_texts", "Texts classified by /predict, by label", ["label"], **registry)
         self.texts = [texts.labels(label) for label in labels]
+        self.unsure = Counter("unsure_texts", "Texts that /predict left unsure", **registry)
         if window:
             Gauge("drift_texts", "Texts in the window", **registry).set_function(lambda: len(window.places))
             distance = Gauge(

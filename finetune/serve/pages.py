@@ -6,6 +6,8 @@ from string import Template
 
 from markdown_it import MarkdownIt
 
+from finetune.scoring.decisions import Decision, rule_sentence
+
 HTML = Path(__file__).parents[1] / "html"
 ASSETS = {
     "report.css": "text/css",
@@ -42,12 +44,15 @@ def card_title(card: str | None) -> str:
     return next(titles, "Text classifier")
 
 
-def try_page(card: str | None, labels: list[str], max_characters: int, max_length: int, locked: bool) -> str:
+def try_page(
+    card: str | None, labels: list[str], decision: Decision, max_characters: int, max_length: int, locked: bool
+) -> str:
     """The page to try the model; on a `locked` server it also asks for the token."""
     return filled(
         "serve.html",
         title=escape(card_title(card)),
         labels=", ".join(f"<b>{escape(label)}</b>" for label in labels),
+        rule="" if decision == Decision() else f" {escape(rule_sentence(decision.described(labels)))}",
         characters=str(max_characters),
         tokens=str(max_length),
         card='<a href="card">Model card</a>' if card else "",

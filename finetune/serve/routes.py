@@ -74,7 +74,7 @@ def page_routes(service: Service, settings: Settings, locked: bool) -> APIRouter
 
     @router.get("/", response_class=HTMLResponse)
     async def page():
-        return try_page(card, service.labels, settings.max_characters, max_length, locked)
+        return try_page(card, service.labels, service.classifier.decision, settings.max_characters, max_length, locked)
 
     @router.get("/card", response_class=HTMLResponse)
     async def model_card():

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from finetune.base.names import nothing_to_see
+from finetune.scoring.decisions import UNSURE, shown_class
 
 EXPECTED = 'expected a JSON object with either "text" or "texts", sent as Content-Type: application/json'
 READABLE = r"\S"  # for the OpenAPI document; `readable` checks it and gives a reason
@@ -69,9 +70,13 @@ def requests(max_texts: int, max_characters: int) -> Requests:
 
 
 class Prediction(BaseModel):
-    """Class of a text. Probabilities are calibrated; `truncated` is true if the text was cut to the model's length."""
+    """Class of a text. Probabilities are calibrated; `truncated` is true if the text was cut to the model's length.
 
-    label: str
+    Where the model's decision leaves a text `unsure`, the label is null and `probability` is that of the most probable class.
+    """
+
+    label: str | None
+    unsure: bool
     probability: float
     probabilities: dict[str, float]
     truncated: bool
@@ -84,7 +89,7 @@ class Predictions(BaseModel):
 
 
 class Part(BaseModel):
-    """A part of a text. `push` is how far it moves the probability of the predicted class, negative if away from it.
+    """A part of a text. `push` is how far it moves the probability that goes with the answer, negative if it lowers it.
 
     It is null between words and for words that the model did not see.
     """
@@ -145,16 +150,17 @@ def problem_line(error: dict) -> str:
     return f"{'.'.join(map(str, path))}: {error['msg'].removeprefix('Value error, ')}"
 
 
-def predictions(labels: Sequence[str], readings: Sequence, probabilities) -> list[Prediction]:
-    """Predictions from readings and probabilities of shape [texts, classes]."""
+def predictions(labels: Sequence[str], readings: Sequence, probabilities, answers) -> list[Prediction]:
+    """Predictions from readings, probabilities of shape [texts, classes] and answers: ids of labels, or UNSURE."""
     results = []
-    for reading, row in zip(readings, probabilities.tolist(), strict=True):
-        best = max(range(len(row)), key=row.__getitem__)
+    rows = probabilities.tolist()
+    for reading, row, answer, numbers in zip(readings, rows, answers.tolist(), probabilities, strict=True):
         # Built without validation: these are our own numbers, and there may be many per second.
         results.append(
             Prediction.model_construct(
-                label=labels[best],
-                probability=row[best],
+                label=None if answer == UNSURE else labels[answer],
+                unsure=answer == UNSURE,
+                probability=row[shown_class(answer, numbers)],
                 probabilities=dict(zip(labels, row, strict=True)),
                 truncated=reading.truncated,
             )

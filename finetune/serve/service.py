@@ -11,6 +11,7 @@ from finetune.base.files import read_json
 from finetune.runtime.classifier import Classifier
 from finetune.runtime.drift import PROFILE, Window
 from finetune.runtime.reading import Reader, Reading
+from finetune.scoring.decisions import UNSURE, shown_class
 from finetune.serve import explain, schemas
 from finetune.serve.monitoring import Monitor
 from finetune.serve.queue import Batcher
@@ -46,11 +47,12 @@ class Service:
     async def predict(self, texts: list[str]) -> list[schemas.Prediction]:
         """A prediction for each text; counts them, and adds them to the drift window."""
         readings, probabilities = await self.answers(texts)
-        for label in probabilities.argmax(1):
-            self.monitor.texts[label].inc()
+        answers = self.classifier.decision.answers(probabilities)
+        for answer in answers:
+            (self.monitor.unsure if answer == UNSURE else self.monitor.texts[answer]).inc()
         if self.window:
             self.window.add(readings, probabilities)
-        return schemas.predictions(self.labels, readings, probabilities)
+        return schemas.predictions(self.labels, readings, probabilities, answers)
 
     async def explain(self, text: str) -> schemas.Explanation:
         """The prediction for a text, and how far each of its words pushes it."""
@@ -58,8 +60,10 @@ class Service:
         (reading,) = await asyncio.to_thread(self.reader.read, [text])
         parts = await asyncio.to_thread(explain.parts, self.classifier, text)
         _, probabilities = await self.answers(parts.rows)
-        push = dict(zip(parts.left_out, explain.pushes(probabilities), strict=True))
-        (prediction,) = schemas.predictions(self.labels, [reading], probabilities[:1])
+        answers = self.classifier.decision.answers(probabilities[:1])
+        shown = shown_class(answers[0], probabilities[0])
+        push = dict(zip(parts.left_out, explain.pushes(probabilities, shown), strict=True))
+        (prediction,) = schemas.predictions(self.labels, [reading], probabilities[:1], answers)
         pieces = [
             schemas.Part(text=part, push=push.get(index))
             for index, part in enumerate(parts.texts)

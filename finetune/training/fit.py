@@ -19,9 +19,10 @@ from finetune.base.params import Train
 from finetune.base.terminal import say
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.prediction import predict
-from finetune.rows.stored import class_ids, token_ids
+from finetune.rows.stored import class_ids, label_names, token_ids
 from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
+from finetune.training.class_weights import class_weights
 from finetune.training.distributed import from_all, from_first, leave, processes, rank, wait
 from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
@@ -39,7 +40,7 @@ PROGRESS, BEST = "progress.json", "best.safetensors"
 
 
 def part_loss(model, part: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Contribution of a part to the mean cross-entropy over the rows of the global batch.
+    """Contribution of a part to the mean cross-entropy over the rows of the global batch, weighted by class if asked for.
 
     Each process sees its share of the rows. The weights make the mean over processes equal to the mean over rows.
     """
@@ -78,6 +79,8 @@ class Fit:
         self.checkpoints, self.interrupts = checkpoints, interrupts
         self.train_labels = torch.tensor(class_ids(train))
         self.validation_labels = class_ids(validation)
+        self.class_weights = class_weights(settings.class_weights, self.train_labels.numpy(), label_names(train))
+        self.row_weights = self.class_weights[self.train_labels.numpy()]
         self.train_rows, self.validation_rows = (
             TokenRows(token_ids(rows), tokenizer.pad_token_id) for rows in (train, validation)
         )
@@ -85,7 +88,7 @@ class Fit:
         if settings.strategy == "lp_ft":
             prompt_rows = prompts and TokenRows(prompts, tokenizer.pad_token_id)
             labelled = (self.train_rows, self.train_labels.numpy()), (self.validation_rows, self.validation_labels)
-            start_head(model, *labelled, prompt_rows, precision)
+            start_head(model, *labelled, prompt_rows, precision, self.class_weights)
         freeze(model, settings)
         self.base = None
         if settings.strategy == "head":
@@ -110,7 +113,7 @@ class Fit:
         rows = min(len(train) * self.epochs, self.steps * settings.batch_size)
         # One validation is one chance to improve.
         patience = settings.patience and settings.patience * self.validated_every
-        self.progress = Progress(live, set(trained), self.steps, rows, patience)
+        self.progress = Progress(live, set(trained), self.steps, rows, patience, settings.best)
         # Each group brings its own rate. Fused: one pass over the weights, not one for each of Adam's operations.
         self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), fused=True)
         self.schedule = get_linear_schedule_with_warmup(
@@ -119,7 +122,7 @@ class Fit:
 
     def loader(self) -> EpochLoader:
         """Batches of this process, in the order of the sampler."""
-        return epoch_loader(self.train_rows, self.train_labels, self.sampler, self.settings.seed)
+        return epoch_loader(self.train_rows, self.train_labels, self.row_weights, self.sampler, self.settings.seed)
 
     def before_step(self):
         """Freezes and unfreezes layers as the schedule of the strategy says."""

@@ -1,5 +1,8 @@
 """The batches of one process, in parts of a size that a processor computes fast."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -18,27 +21,33 @@ class EpochLoader(DataLoader):
 
 
 def epoch_loader(
-    train_rows: TokenRows | FeatureRows, train_labels: torch.Tensor, sampler: LengthBatches, seed: int
+    train_rows: TokenRows | FeatureRows,
+    train_labels: torch.Tensor,
+    row_weights: np.ndarray,
+    sampler: LengthBatches,
+    seed: int,
 ) -> EpochLoader:
     """Batches of this process: its share of each global batch, so that all processes make the same steps.
 
     A batch is a list of parts whose gradients are to be added up, because a processor computes few tokens at a time
-    faster. A part holds `input_ids`, `attention_mask`, `labels` and the `weights` of its rows in the loss.
+    faster. A part holds `input_ids`, `attention_mask`, `labels` and the `weights` of its rows in the loss: a row's weight in
+    `row_weights` over the sum of those of its global batch, as `torch.nn.CrossEntropyLoss` divides by the weights of the
+    targets, times the number of processes, over which gradients are averaged.
     """
     first, count = rank(), processes()
 
     def collate(positions: list[int]) -> list[dict[str, torch.Tensor]]:
         # The size of a part follows from the global batch, so that every process has the same number of parts.
-        rows = rows_within(batch_tokens(), int(train_rows.lengths[positions].max()))
+        size = rows_within(batch_tokens(), int(train_rows.lengths[positions].max()))
         share = -(-len(positions) // count)
         mine = positions[first::count]
-        return [part(mine[start : start + rows], positions) for start in range(0, share, rows)]
+        total = row_weights[positions].sum()
+        parts = [mine[start : start + size] for start in range(0, share, size)]
+        # Too few rows for every process: compute any row, with weight 0.
+        return [part(rows, count * row_weights[rows] / total) if rows else part(positions[:1], [0.0]) for rows in parts]
 
-    def part(mine: list[int], positions: list[int]) -> dict[str, torch.Tensor]:
-        weight = count / len(positions)
-        if not mine:  # too few rows for every process: compute any row, with weight 0
-            mine, weight = positions[:1], 0.0
-        weights = torch.full((len(mine),), weight)
+    def part(mine: list[int], weights: Sequence[float]) -> dict[str, torch.Tensor]:
+        weights = torch.as_tensor(weights, dtype=torch.float32)
         return train_rows.batch(mine) | {"labels": train_labels[mine], "weights": weights}
 
     return EpochLoader(

@@ -21,20 +21,24 @@ PULLS = (0, 3, 10, 30)  # logit of a prompt under its own label at the start; 0:
 
 
 def regression(
-    features: np.ndarray, labels: np.ndarray, strength: float, prior: np.ndarray
+    features: np.ndarray, labels: np.ndarray, strength: float, prior: np.ndarray, class_weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [classes, features] and bias [classes] of a multinomial logistic regression with a Gaussian prior around `prior`."""
+    """Weights [classes, features] and bias [classes] of a multinomial logistic regression with a Gaussian prior around `prior`.
+
+    `class_weights` are the weights of the rows of each class in the loss.
+    """
     width = features.shape[1]
     classes = len(prior)
     targets = np.eye(classes)[labels]
+    row_weights = class_weights[labels][:, None]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights, bias = flat[:-classes].reshape(classes, width), flat[-classes:]
         logs = log_softmax(features @ weights.T + bias, axis=1)
-        errors = np.exp(logs) - targets
+        errors = row_weights * (np.exp(logs) - targets)
         away = weights - prior
         gradient = np.concatenate([(strength * errors.T @ features + away).ravel(), strength * errors.sum(0)])
-        return -strength * (logs * targets).sum() + 0.5 * (away**2).sum(), gradient
+        return -strength * (logs * targets * row_weights).sum() + 0.5 * (away**2).sum(), gradient
 
     start = np.concatenate([prior.ravel(), np.zeros(classes)])
     with threadpool_limits(1):
@@ -74,11 +78,12 @@ def start_head(
     validation: tuple[TokenRows, np.ndarray],
     prompts: TokenRows | None,
     precision: str,
+    class_weights: np.ndarray,
 ):
     """Sets the output layer to the logistic regression with the lowest loss on validation; both come as rows and labels.
 
     With prompts, one for each label, the prior of a label's weights is the direction of its prompt, so that few rows move
-    the answers away from the zero-shot answers, and many rows far.
+    the answers away from the zero-shot answers, and many rows far. The weights of the classes count in both losses.
     """
     classes = model.config.num_labels
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -93,8 +98,10 @@ def start_head(
     best = math.inf
     for pull in PULLS if prompts is not None else PULLS[:1]:
         for strength in STRENGTHS:
-            weights, bias = regression(inputs, train[1], strength / square, pull * directions / square)
-            loss = log_loss(validation[1], softmax(shown @ weights.T + bias, axis=1), labels=range(classes))
+            weights, bias = regression(inputs, train[1], strength / square, pull * directions / square, class_weights)
+            probabilities = softmax(shown @ weights.T + bias, axis=1)
+            counted = class_weights[validation[1]]
+            loss = log_loss(validation[1], probabilities, labels=range(classes), sample_weight=counted)
             if loss < best:
                 best, chosen = loss, (weights, bias - weights @ centre)
     output = model.get_submodule(output_layer(model, classes).removesuffix(".weight"))

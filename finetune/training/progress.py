@@ -17,27 +17,31 @@ CURVE_POINTS = 100  # points of the training curves: enough to see their shape, 
 
 @dataclass
 class Best:
-    """The epoch with the highest validation accuracy (the lower loss decides a tie), and its trained weights."""
+    """The epoch with the best validation score (`train.best`), and its trained weights."""
 
     epoch: int
     scores: dict[str, float]
     weights: dict[str, torch.Tensor] = field(repr=False)
 
 
-def sort_key(scores: dict[str, float]) -> tuple[float, float]:
-    """Sort key of epochs: accuracy first, then the lower loss."""
-    return scores["accuracy"], -scores["loss"]
+def sort_key(scores: dict[str, float], best: str) -> tuple[float, ...]:
+    """Sort key of epochs by the score that `best` names; the lower loss decides a tie of accuracy or macro F1."""
+    return (-scores["loss"],) if best == "loss" else (scores[best], -scores["loss"])
 
 
 class Progress:
     """Curves through DVCLive, the best epoch so far, and the progress bar; a checkpoint restores all of it exactly.
 
     `trained` are the names of the weights that train in any step; `steps` and `rows` count over all epochs. Losses are
-    averaged over `every` steps. Without `live` (in all processes except the first) nothing is drawn.
+    averaged over `every` steps. `chosen_by` is the validation score by which an epoch is best. Without `live` (in all processes
+    except the first) nothing is drawn.
     """
 
-    def __init__(self, live: Live | None, trained: set[str], steps: int, rows: int, patience: int | None):
+    def __init__(
+        self, live: Live | None, trained: set[str], steps: int, rows: int, patience: int | None, chosen_by: str
+    ):
         self.live, self.trained, self.steps, self.patience = live, trained, steps, patience
+        self.chosen_by = chosen_by
         self.every = max(1, steps // CURVE_POINTS)
         self.points: list[tuple[int, dict[str, float]]] = []
         self.losses: list[float] = []
@@ -76,7 +80,7 @@ class Progress:
             shown = ", ".join(f"validation {name} {value:.4f}" for name, value in scores.items())
             self.bar.write(f"epoch {self.epoch}: {shown}", file=sys.stdout)
         self.draw({f"validation/{name}": value for name, value in scores.items()})
-        if self.best is None or sort_key(scores) > sort_key(self.best.scores):
+        if self.best is None or sort_key(scores, self.chosen_by) > sort_key(self.best.scores, self.chosen_by):
             state = model.state_dict()
             weights = {name: state[name].detach().cpu().clone() for name in sorted(self.trained)}
             self.best = Best(self.epoch, scores, weights)

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from sklearn.metrics import f1_score
 
 from finetune.base.params import Train
 
@@ -57,12 +58,20 @@ def majority_share(train_labels: np.ndarray, labels: np.ndarray) -> float:
     return float((labels == np.bincount(train_labels).argmax()).mean())
 
 
-def majority_warning(settings: Train, steps: int, accuracy: float, majority: float) -> str | None:
+def majority_f1(train_labels: np.ndarray, labels: np.ndarray) -> float:
+    """Macro F1, over the classes that occur, of always answering the most frequent label of the training rows."""
+    answers = np.full(len(labels), np.bincount(train_labels).argmax())
+    return float(f1_score(labels, answers, labels=np.unique(labels), average="macro", zero_division=0))
+
+
+def majority_warning(settings: Train, steps: int, scores: dict[str, float], majority: dict[str, float]) -> str | None:
     """One line about a training that ends no better than the most frequent class, with the likely reason; else None.
 
-    `accuracy` and `majority` are shares of the validation rows.
+    `scores` and `majority` hold "accuracy" and "f1" on the validation rows. A training with weighted classes gives up accuracy
+    for the rare ones, so its macro F1 is compared.
     """
-    if accuracy > majority:
+    score, title = ("accuracy", "accuracy") if settings.class_weights is None else ("f1", "macro F1")
+    if scores[score] > majority[score]:
         return None
     measured = MEASURED[settings.strategy]
     if settings.lr * FAR < measured.lr:
@@ -73,7 +82,8 @@ def majority_warning(settings: Train, steps: int, accuracy: float, majority: flo
         why = f"{steps} steps are few, {measured.min_steps} measured best; raise train.min_steps or train.epochs"
     else:
         why = "the texts may not tell the labels apart, or one label is much rarer than the others"
+        why += "; train.class_weights: balanced gives rare labels more weight" if settings.class_weights is None else ""
     return (
-        f"the model learnt nothing: its validation accuracy is {accuracy:.3f}, and always answering the most frequent "
-        f"label scores {majority:.3f}; {why}"
+        f"the model learnt nothing: its validation {title} is {scores[score]:.3f}, and always answering the most frequent "
+        f"label scores {majority[score]:.3f}; {why}"
     )

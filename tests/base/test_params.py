@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from finetune.base.errors import UserError
-from finetune.base.params import check_params, check_repository, read_params
+from finetune.base.params import check_named_labels, check_params, check_repository, read_params
 from finetune.base.yaml_file import parse_yaml_text
 from tests.conftest import ROOT
 from tests.support.project import PARAMS
@@ -128,6 +128,64 @@ def test_yaml_is_read_as_dvc_reads_it(text, value):
         ("gate", {"test.accuracy": {}}, r"gate\.test\.accuracy must set a min or a max"),
         ("gate", {"test.accuracy": {"mim": 1}}, r"gate\.test\.accuracy\.mim is not a parameter; did you mean .*min"),
         ("export.name", "a/b", r"export\.name must match .*, found 'a/b'"),
+        ("train.best", "auc", r"train\.best must be 'accuracy', 'f1' or 'loss', found 'auc'"),
+        (
+            "train.class_weights",
+            "equal",
+            r"train\.class_weights must be null, balanced, or weights by label such as \{rare: 3\.0\}, found 'equal'$",
+        ),
+        ("train.class_weights", {}, r"train\.class_weights must be null, balanced, or weights by label"),
+        ("train.class_weights", [1, 2], r"train\.class_weights must be null, balanced, or weights by label"),
+        *(
+            (
+                "train.class_weights",
+                {"a": 1, "b": weight},
+                rf"train\.class_weights must have weights from 1e-06 to 1e\+06, found {shown} for 'b'$",
+            )
+            for weight, shown in (
+                (0, "0"),
+                (-1.5, r"-1\.5"),
+                (float("inf"), "inf"),
+                (float("nan"), "nan"),
+                (True, "True"),
+                ("2", "'2'"),
+                (10**400, "an integer of many digits"),
+            )
+        ),
+        (
+            "train.class_weights",
+            {"a": 1, " a": 2},
+            r"train\.class_weights must have keys that differ in more than blanks",
+        ),
+        ("decide.min_probability", 1.5, r"decide\.min_probability must be less than 1, found 1\.5"),
+        ("decide.min_accuracy", 0, r"decide\.min_accuracy must be greater than 0, found 0"),
+        (
+            "decide",
+            {"min_probability": 0.7, "min_accuracy": 0.9, "threshold": None},
+            r"decide must have at most one rule, found min_probability and min_accuracy; set the others to null",
+        ),
+        (
+            "decide",
+            {"min_probability": None, "min_accuracy": 0.9, "threshold": {"label": "a", "recall": 0.9}},
+            r"decide must have at most one rule, found min_accuracy and threshold",
+        ),
+        (
+            "decide.threshold",
+            {"label": "a"},
+            r"decide\.threshold must want a precision or a recall for its label, found neither",
+        ),
+        (
+            "decide.threshold",
+            {"label": "a", "precision": 0.9, "recall": 0.9},
+            r"decide\.threshold must want a precision or a recall for its label, found both",
+        ),
+        ("decide.threshold", {"recall": 0.9}, r"decide\.threshold\.label is missing; add it"),
+        (
+            "decide.threshold",
+            {"label": "a", "recal": 0.9},
+            r"decide\.threshold\.recal is not a parameter; did you mean decide\.threshold\.recall\?",
+        ),
+        ("decide.min_acuracy", 0.9, r"decide\.min_acuracy is not a parameter; did you mean decide\.min_accuracy\?"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed_and_what_was_found(key, value, message):
@@ -280,6 +338,39 @@ def test_prompts_take_keys_that_yaml_reads_as_numbers_or_truth_values():
         changed("baseline.zero_shot.prompts", {0: "bad", True: "good"}), "params.yaml"
     ).baseline.zero_shot.prompts
     assert prompts == {"0": "bad", "true": "good"}
+
+
+def test_weights_take_label_names_that_yaml_reads_as_numbers_or_truth_values():
+    weights = check_params(changed("train.class_weights", {0: 1, True: 2.5}), "params.yaml").train.class_weights
+    assert weights == {"0": 1.0, "true": 2.5}
+    assert check_params(changed("train.class_weights", "balanced"), "params.yaml").train.class_weights == "balanced"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "train.class_weights",
+            {"positive": 2, "rare": 3},
+            "train.class_weights must name labels, which are negative, positive, found rare",
+        ),
+        (
+            "decide.threshold",
+            {"label": "rare", "recall": 0.9},
+            "decide.threshold.label must be one of the labels negative, positive, found rare",
+        ),
+    ],
+)
+def test_settings_that_name_other_labels_than_the_data_are_reported_as_soon_as_those_are_known(
+    tmp_path, key, value, message
+):
+    path = tmp_path / "params.yaml"
+    params = changed(key, value)
+    params["gate"], params["baseline"]["zero_shot"]["prompts"] = {}, None
+    path.write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError) as caught:
+        check_named_labels(["negative", "positive"], path)
+    assert str(caught.value) == message
 
 
 def test_only_the_named_sections_come_back(tmp_path):

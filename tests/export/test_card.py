@@ -225,3 +225,47 @@ def test_an_interval_has_as_many_digits_as_tell_its_ends_apart():
     """Wilson's of 10,000 of 10,000 begins at 10000 / (10000 + 3.8415) = 0.99962."""
     assert interval({"low": 0.803, "high": 0.846}) == "80.3% to 84.6%"
     assert interval({"low": 0.99962, "high": 1.0}) == "99.96% to 100.00%"
+
+
+SHARE = {"value": 0.9, "rows": 40, "interval": {"low": 0.8, "high": 0.95}}
+LEAST = {
+    "min_probability": 0.7,
+    "wanted": {"accuracy": 0.95},
+    "validation": {"answered": SHARE, "accuracy": SHARE | {"value": 0.96}},
+    "test": {"answered": SHARE | {"value": 0.85}, "accuracy": {"value": None, "rows": 0, "interval": None}},
+}
+THRESHOLD = {
+    "threshold": {"label": "a|b", "probability": 0.31},
+    "wanted": {"recall": 0.9},
+    "validation": dict.fromkeys(("precision", "recall", "accuracy"), SHARE) | {"f1": 0.75},
+    "test": dict.fromkeys(("precision", "recall", "accuracy"), SHARE) | {"f1": 0.6875},
+}
+
+
+def test_a_decision_is_shown_with_what_validation_promises_and_test_gives():
+    card = model_card(with_metrics(test=FACTS.metrics["test"] | {"decision": LEAST}))
+    shown = section(card, "Decision")
+    assert "The answer is “unsure” where no label has a probability of at least 0.7000." in shown
+    assert "It was chosen for an accuracy of 95% on validation." in shown
+    assert ["texts that get an answer", "90.0%", "80.0% to 95.0%", "85.0%", "80.0% to 95.0%"] in cells(card)
+    assert ["accuracy of the answers", "96.0%", "80.0% to 95.0%", "-", "-"] in cells(card)
+    assert "Every text gets one of the labels, or none if all are improbable" in card
+    assert "## Decision" not in model_card(FACTS)
+
+
+def test_a_threshold_is_shown_with_its_label_and_breaks_no_table():
+    shown = section(model_card(with_metrics(test=FACTS.metrics["test"] | {"decision": THRESHOLD})), "Decision")
+    assert r"The answer is `a\|b` from a probability of 0.3100 on, and the other label below." in shown
+    assert "It was chosen for a recall of 90% on validation." in shown
+    assert "| macro F1 | 0.750 | - | 0.688 | - |" in re.sub(" +", " ", shown)
+
+
+def test_weights_and_the_score_that_chose_the_epoch_are_shown_where_they_are_set():
+    trained = FACTS.metrics["train"] | {"class_weights": {"a": 0.52631, "b": 10.0}}
+    card = model_card(with_metrics(train=trained)._replace(parameters=FACTS.parameters | {"train.best": "f1"}))
+    assert "The classes weighed `a` 0.526, `b` 10 in the loss, which distorts the probabilities" in " ".join(
+        card.split()
+    )
+    assert "was the best on validation (by macro F1; accuracy" in card
+    assert "weighed" not in model_card(FACTS)
+    assert "on validation (accuracy" in model_card(FACTS)

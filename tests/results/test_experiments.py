@@ -1,5 +1,6 @@
 """The user's own, untracked data in experiments that DVC runs in a copy of the project: real DVC, a file just put there."""
 
+import json
 import shutil
 import time
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from finetune.base.errors import UserError
 from finetune.base.metric_files import stage_metrics
 from finetune.encoder.models import fresh_classifier, save
 from finetune.evaluation.slices import slices_of
@@ -155,3 +156,40 @@ def test_slices_of_rows_name_labels_and_groups(tokenized):  # noqa: ARG001, it i
     found = slices_of(rows, np.ones(len(rows), bool), Slices(min_rows=6, negations=["no"]))
     assert {name: entry["rows"] for name, entry in found["group"].items()} == {f"film {n}": 6 for n in range(3)}
     assert set(found["label"]) == set(label_names(rows)[:2])
+
+
+def with_rule(**rule):
+    """Sets the rule of `decide` in params.yaml."""
+    decide = PARAMS["decide"] | rule
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"decide": decide}))
+
+
+def test_a_decision_is_measured_on_validation_and_test_and_changes_no_other_metric(tokenized, capsys):  # noqa: ARG001
+    """Three labels and a model that knows nothing, whose surest rows still reach some accuracy."""
+    evaluate.main()
+    before, without = digest(), stage_metrics("test")
+    assert "decision" not in without
+    with_rule(min_probability=0.36)
+    evaluate.main()
+    test = stage_metrics("test")
+    decision = test.pop("decision")
+    assert test == without
+    assert decision["min_probability"] == 0.36
+    answered = decision["test"]["answered"]
+    logits = np.array(pq.read_table("data/predictions/test.parquet").column("logits").to_pylist())
+    scaled = np.exp(logits / test["calibration"]["temperature"])
+    assert answered["rows"] == 20
+    assert answered["value"] == pytest.approx(((scaled / scaled.sum(1, keepdims=True)).max(1) >= 0.36).mean())
+    assert (
+        f"decision: answers from a probability of 0.3600 on; validation answered {decision['validation']['answered']['value']:.3f}"
+        in capsys.readouterr().out
+    )
+    with_rule()
+    evaluate.main()
+    assert digest() == before
+
+
+def test_a_threshold_for_three_labels_stops_the_stage_with_one_line(tokenized):  # noqa: ARG001
+    with_rule(threshold={"label": NAMES[0], "precision": 0.9})
+    with pytest.raises(UserError, match=r"^decide\.threshold is for two labels, found 3: "):
+        evaluate.main()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from finetune.base.errors import UserError
+from finetune.base.files import write_json
 from finetune.base.metric_files import stage_metrics
 from finetune.encoder.models import save, trained_classifier
 from finetune.encoder.prediction import logits
@@ -18,6 +19,7 @@ from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from stages import export
 from stages.export import FINETUNED
+from tests.export.test_card import LEAST
 from tests.support.export_project import NAMES, write_evaluated
 
 
@@ -156,3 +158,17 @@ def test_the_exported_folder_holds_a_profile_of_the_validation_texts(evaluated):
     # Every word is one token of the tiny vocabulary; the cut to 12 does not shorten them.
     assert found["mean"]["length"] == pytest.approx(np.mean([len(text.split()) for text in lengths]), abs=1e-6)
     assert [sum(feature["counts"]) for feature in found["features"].values()] == [20] * 4
+
+
+def test_a_decision_ships_as_a_file_and_goes_when_there_is_none(evaluated):
+    path = evaluated / "metrics/detail/evaluate/test.json"
+    before = path.read_text(encoding="utf-8")
+    write_json(path, json.loads(before) | {"decision": LEAST})
+    export.main()
+    assert json.loads((evaluated / "models/export/decision.json").read_text(encoding="utf-8")) == LEAST
+    assert Classifier(evaluated / "models/export", threads=1).decision.min_probability == 0.7
+    assert "## Decision" in (evaluated / "models/export/README.md").read_text(encoding="utf-8")
+    path.write_text(before, encoding="utf-8")
+    export.main()
+    assert not (evaluated / "models/export/decision.json").exists()
+    assert "## Decision" not in (evaluated / "models/export/README.md").read_text(encoding="utf-8")

@@ -99,6 +99,8 @@ PARAMS = {
         "precision": "fp32",
         "processes": 1,
         "seed": 42,
+        "class_weights": None,
+        "best": "accuracy",
     },
     "evaluate": {
         "bins": 10,
@@ -107,6 +109,7 @@ PARAMS = {
         "behaviour": {"rows": 20, "neutral": ["this is a story"], "negation_flips": True},
         "checks": {"similarity": 0.8},
     },
+    "decide": {"min_probability": None, "min_accuracy": None, "threshold": None},
     "export": {"name": "tiny", "license": "mit", "tolerance": 0.001, "int8": {"max_drop": 0.005}},
     "gate": {"test.accuracy": {"min": 0.5}},
 }

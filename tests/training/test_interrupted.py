@@ -162,8 +162,11 @@ def running(project) -> list[int]:
     return numbers
 
 
-@pytest.mark.parametrize(("engine", "frozen_from"), [("trainer", 1.0), ("loop", 0.3)])
-def test_two_processes_give_the_result_of_one(project, engine, frozen_from, monkeypatch):
+@pytest.mark.parametrize(
+    ("engine", "frozen_from", "class_weights"),
+    [("trainer", 1.0, {"negative": 4.0, "positive": 0.5}), ("loop", 0.3, "balanced")],
+)
+def test_two_processes_give_the_result_of_one(project, engine, frozen_from, class_weights, monkeypatch):
     """The same global batches, which two processes compute in parts; no dropout, whose masks differ between processes.
 
     92 rows in batches of 7 leave one row; in parts of 40 tokens, some parts have no row for the second process.
@@ -175,6 +178,7 @@ def test_two_processes_give_the_result_of_one(project, engine, frozen_from, monk
             "train.dropout": 0.0,
             "train.batch_size": 7,
             "train.frozen_from": frozen_from,
+            "train.class_weights": class_weights,
         }
     )
 

@@ -173,7 +173,7 @@ def test_a_frozen_layer_keeps_its_weights_while_those_above_learn(family, tmp_pa
 
 def test_the_best_epoch_of_gradual_training_is_restored_completely(tiny_bert, tmp_path, monkeypatch):
     """If the first epoch is the best, layers that were still frozen in it must not keep their later weights."""
-    monkeypatch.setattr("finetune.training.progress.sort_key", lambda _: 0)
+    monkeypatch.setattr("finetune.training.progress.sort_key", lambda *_: 0)
     model, training = fit(tmp_path, tiny_bert, strategy="gradual", unfrozen_after=1.0)
     assert training.progress.best.epoch == 1
     before = fresh_classifier(tiny_bert, ["bad", "good"], 42).state_dict()

@@ -23,11 +23,15 @@ def blobs(rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return random.normal(size=(rows, 5)) + np.eye(5)[labels], labels
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_without_a_prior_it_is_scikit_learns_regression(classes):
+def test_without_a_prior_it_is_scikit_learns_regression(classes, weighted):
     features, labels = blobs(90, classes)
-    weights, bias = regression(features, labels, 0.7, np.zeros((classes, 5)))
-    theirs = LogisticRegression(C=0.7 if classes > 2 else 1.4, tol=1e-8).fit(features, labels)
+    class_weights = np.arange(1, classes + 1) / 2 if weighted else np.ones(classes)
+    weights, bias = regression(features, labels, 0.7, np.zeros((classes, 5)), class_weights)
+    theirs = LogisticRegression(
+        C=0.7 if classes > 2 else 1.4, tol=1e-8, class_weight=dict(enumerate(class_weights))
+    ).fit(features, labels)
     logit = features @ weights.T + bias
     expected = theirs.decision_function(features)
     found = logit - logit.mean(1, keepdims=True) if classes > 2 else logit[:, 1] - logit[:, 0]
@@ -38,9 +42,9 @@ def test_without_a_prior_it_is_scikit_learns_regression(classes):
 def test_the_prior_decides_where_rows_say_little_and_gives_way_to_many_rows():
     features, labels = blobs(90, 2)
     prior = np.array([[0, 1.0, 0, 0, 0], [1.0, 0, 0, 0, 0]])  # the wrong way round
-    weak, _ = regression(features, labels, 1e-6, prior)
+    weak, _ = regression(features, labels, 1e-6, prior, np.ones(2))
     assert np.abs(weak - prior).max() < 1e-3
-    strong, bias = regression(features, labels, 100.0, prior)
+    strong, bias = regression(features, labels, 100.0, prior, np.ones(2))
     assert ((features @ strong.T + bias).argmax(1) == labels).mean() > 0.6
 
 
@@ -56,9 +60,8 @@ def test_the_classifier_answers_as_the_regression_before_its_first_step(family, 
     ]
     model = fresh_classifier(base, ["bad", "good"], 1, 0.0, mean=True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    start_head(
-        model, *labelled, TokenRows(prompt_rows(tokenizer, ["bad", "good"], None), tokenizer.pad_token_id), "fp32"
-    )
+    prompts = TokenRows(prompt_rows(tokenizer, ["bad", "good"], None), tokenizer.pad_token_id)
+    start_head(model, *labelled, prompts, "fp32", np.ones(2))
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved
     assert all(value.shape[0] == 2 for name, value in model.state_dict().items() if name in moved)

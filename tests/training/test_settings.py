@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from finetune.base.params import Train
-from finetune.training.settings import ENOUGH_ROWS, MEASURED, majority_share, majority_warning, resolved
+from finetune.training.settings import ENOUGH_ROWS, MEASURED, majority_f1, majority_share, majority_warning, resolved
 from tests.support.project import PARAMS
 
 NULLS = {"lr": None, "epochs": None, "min_steps": None, "batch_size": None}
@@ -68,8 +68,28 @@ def test_the_majority_is_that_of_train_and_its_share_that_of_validation():
     ],
 )
 def test_a_training_no_better_than_the_majority_names_the_likely_reason(changes, steps, why):
-    warning = majority_warning(settings(**changes), steps, accuracy=0.58, majority=0.58)
+    scores = {"accuracy": 0.58, "f1": 0.5}
+    warning = majority_warning(settings(**changes), steps, scores, majority={"accuracy": 0.58, "f1": 0.37})
     assert warning.startswith("the model learnt nothing: its validation accuracy is 0.580")
     assert why in warning
     assert "\n" not in warning
-    assert majority_warning(settings(**changes), steps, accuracy=0.581, majority=0.58) is None
+    better = {"accuracy": 0.581, "f1": 0.3}
+    assert majority_warning(settings(**changes), steps, better, majority={"accuracy": 0.58, "f1": 0.37}) is None
+
+
+def test_a_training_with_weighted_classes_is_judged_by_its_macro_f1():
+    """Weighted, it may be right less often than the majority and still find the rare label."""
+    weighted, majority = settings(class_weights="balanced", lr=1e-4), {"accuracy": 0.95, "f1": 0.487}
+    assert majority_warning(weighted, 800, {"accuracy": 0.9, "f1": 0.7}, majority) is None
+    warning = majority_warning(weighted, 800, {"accuracy": 0.95, "f1": 0.487}, majority)
+    assert "its validation macro F1 is 0.487, and always answering the most frequent label scores 0.487" in warning
+    assert "class_weights" not in warning
+    plain = majority_warning(settings(lr=1e-4), 800, {"accuracy": 0.95, "f1": 0.487}, majority)
+    assert plain.endswith(
+        "one label is much rarer than the others; train.class_weights: balanced gives rare labels more weight"
+    )
+
+
+def test_the_macro_f1_of_the_majority():
+    """Three of four rows have the label that train has most often: precision 3/4, recall 1, F1 6/7; the other label has 0."""
+    assert majority_f1(np.array([0, 1, 1]), np.array([1, 1, 1, 0])) == pytest.approx(3 / 7)

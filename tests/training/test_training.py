@@ -132,9 +132,16 @@ def test_the_best_epoch_is_kept(tiny_bert, tmp_path, engine):
     assert validation_scores(np.asarray(rows["label"][:]), answers) == pytest.approx(best.scores, abs=1e-6)
 
 
-def test_at_equal_accuracy_the_epoch_with_the_lower_loss_is_better():
-    assert sort_key({"accuracy": 0.8, "loss": 0.4}) > sort_key({"accuracy": 0.8, "loss": 0.5})
-    assert sort_key({"accuracy": 0.81, "loss": 0.9}) > sort_key({"accuracy": 0.8, "loss": 0.5})
+def test_the_named_score_chooses_the_epoch_and_the_lower_loss_decides_a_tie():
+    """Epoch a has the best accuracy, b the best macro F1, c the lowest loss; d is a with a higher loss."""
+    epochs = {
+        "a": {"accuracy": 0.81, "f1": 0.5, "loss": 0.9},
+        "b": {"accuracy": 0.79, "f1": 0.7, "loss": 0.8},
+        "c": {"accuracy": 0.78, "f1": 0.6, "loss": 0.4},
+        "d": {"accuracy": 0.81, "f1": 0.5, "loss": 1.0},
+    }
+    best = {score: max(epochs, key=lambda name: sort_key(epochs[name], score)) for score in ("accuracy", "f1", "loss")}
+    assert best == {"accuracy": "a", "f1": "b", "loss": "c"}
 
 
 @BOTH
