@@ -12,7 +12,7 @@ $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
 export $(VALUES)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro pull push test lint format gate report recipe learning-curve seeds folds search serve publish readme bench clean
+.PHONY: help repro pull push test lint format gate report recipe learning-curve seeds folds search serve publish cluster readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ serve: .venv/runtime ## serve the exported model over HTTP, with a page to try i
 publish: .venv/publish ## publish the exported model to TO=hf://owner/name, s3://bucket/key or a folder, if the gate passes
 	@python -m finetune.publish $${PRIVATE:+--private} -- "$$TO"
 
+cluster: .venv/cluster ## install Ray, for `--ray`, on a machine of a cluster
+	@:
+
 readme: .venv/development ## update the docs (numbers, picture, list of modules) from the default run
 	@python -m docs.readme
 
@@ -93,6 +96,11 @@ clean: ## remove .venv; data, models and DVC's cache stay
 
 .venv/search: .venv/runtime requirements-search.txt
 	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-search.txt -c constraints.txt
+	@touch $@
+
+# Work on a cluster mostly reads and writes S3.
+.venv/cluster: .venv/publish requirements-cluster.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check -r requirements-cluster.txt -c constraints.txt
 	@touch $@
 
 .venv/development: .venv/publish .venv/search requirements-dev.txt

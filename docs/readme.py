@@ -34,7 +34,7 @@ ROW = re.compile(r"^\| `(?P<key>[^`]+)` \| `(?P<value>[^`]+)` \| (?P<meaning>.+)
 # From the ground up: a package imports only from those before it. Last come the commands.
 FLOORS = (
     *("base", "sources", "splitting", "rows", "encoder", "scoring", "baselines", "training", "evaluation"),
-    *("wording", "runtime", "export", "results"),
+    *("wording", "runtime", "export", "results", "cluster"),
     *("summary", "recipe", "seeds", "cross_validation", "learning_curve", "plots_page"),
     *("gate", "search", "report", "predict", "serve", "publish", "share"),
 )

@@ -18,7 +18,7 @@ from dvc.config import NoRemoteError
 from dvc.exceptions import CollectCacheError, DvcException, FileTransferError, NotDvcRepoError
 from dvc.repo import Repo
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError, library_problem, one_line
 from finetune.base.terminal import say
 
@@ -67,7 +67,7 @@ def pull(repo: Repo):
 
 
 def main():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m finetune.share", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(

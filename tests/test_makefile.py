@@ -28,6 +28,7 @@ esac
 RUNTIME = "python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-export.txt -r requirements-report.txt -r requirements-serve.txt -c constraints.txt"
 PUBLISH = "python -m pip install --disable-pip-version-check -r requirements-publish.txt -c constraints.txt"
 SEARCH = "python -m pip install --disable-pip-version-check -r requirements-search.txt -c constraints.txt"
+CLUSTER = "python -m pip install --disable-pip-version-check -r requirements-cluster.txt -c constraints.txt"
 DEVELOPMENT = "python -m pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt"
 
 
@@ -41,7 +42,7 @@ class Workshop:
             "constraints.txt",
             *(
                 f"requirements{part}.txt"
-                for part in ("", "-export", "-report", "-serve", "-publish", "-search", "-dev")
+                for part in ("", "-export", "-report", "-serve", "-publish", "-search", "-cluster", "-dev")
             ),
         ):
             shutil.copy(ROOT / name, folder)
@@ -104,6 +105,7 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
         ("search", [RUNTIME, SEARCH], ["python -m finetune.search -- 20"]),
         ("test", [RUNTIME, PUBLISH, SEARCH, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
         ("readme", [RUNTIME, PUBLISH, SEARCH, DEVELOPMENT], ["python -m docs.readme"]),
+        ("cluster", [RUNTIME, PUBLISH, CLUSTER], []),
     ],
 )
 def test_the_first_call_sets_up_and_later_ones_only_work(workshop, target, set_up, work):

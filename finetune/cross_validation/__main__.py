@@ -6,10 +6,9 @@ Each fold is a DVC experiment, run outside the workspace; an existing one is not
 be stopped and restarted. Writes metrics/folds.json, data/predictions/folds.parquet and data/predictions/folds.csv.
 """
 
-import argparse
 from pathlib import Path
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.files import write_json
 from finetune.base.params import PARAMS, check_params, read_params
@@ -46,7 +45,7 @@ def same_data(folds: list[Revision]) -> str | None:
 
 
 def main():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m finetune.cross_validation", description="Test every row once, in a run for each fold."
     )
     parser.add_argument("count", type=int, help="number of folds, 2 to 100: so many times the time of one run")

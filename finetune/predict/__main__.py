@@ -2,12 +2,14 @@
 
     python -m finetune.predict "a film to remember" "two hours I will not get back"
     python -m finetune.predict --input reviews.csv --output scored.parquet
+    python -m finetune.predict --input s3://bucket/reviews/ --output s3://bucket/scored/ --ray auto
     cat texts.txt | python -m finetune.predict > answers.jsonl
 
 Each text, given as an argument or as one line on stdin, gets one line of JSON, in the same order. A table keeps its rows
 and columns and gets the answers in new columns; without --output it is written to stdout as JSON Lines. A missing or blank
 text has no label: its answer is null, so line N of the output always answers line N of the input. Where the model's decision
-leaves a text unsure, the label is null too, and `unsure` is true.
+leaves a text unsure, the label is null too, and `unsure` is true. A folder of tables becomes
+a folder of Parquet files, one for each table; a stopped run goes on with the missing ones.
 """
 
 import argparse
@@ -37,10 +39,14 @@ def parsed() -> argparse.Namespace:
         "texts", nargs="*", metavar="text", help="text to classify; without any, reads one text per line from stdin"
     )
     parser.add_argument(
-        "--input", type=Path, metavar="FILE", help="table to classify: .csv, .tsv, .jsonl or .parquet, also compressed"
+        "--input",
+        metavar="PATH",
+        help="table to classify: .csv, .tsv, .jsonl or .parquet, also compressed; or a folder of them, also s3://…",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="where to write the table with its answers, in any of these formats"
+        "--output",
+        metavar="PATH",
+        help="where to write the table with its answers, in any of these formats; or a folder, also s3://…",
     )
     parser.add_argument(
         "--text-column", default="text", metavar="NAME", help="column that holds the texts (default: text)"
@@ -52,6 +58,11 @@ def parsed() -> argparse.Namespace:
         "--model", type=Path, default=EXPORTED, metavar="FOLDER", help=f"exported model (default: {EXPORTED})"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: one per core)")
+    parser.add_argument(
+        "--ray",
+        metavar="HOST:PORT",
+        help="score a folder on this Ray cluster, --threads cores for each part (default: 1)",
+    )
     options = parser.parse_args()
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
         raise UserError(f"--threads must be 1 to {MOST_THREADS:,}, found {options.threads}")
@@ -59,8 +70,18 @@ def parsed() -> argparse.Namespace:
         raise UserError(f"found both texts and --input {options.input}; give one of them")
     if options.input is None and options.output is not None:
         raise UserError("--output needs --input; answers to single texts go to stdout")
+    if options.ray is not None and (options.input is None or not is_folder(options.input)):
+        raise UserError(
+            "--ray needs a folder: --input FOLDER --output FOLDER, on a disk that the machines share or s3://…"
+        )
     check_streams(options)
     return options
+
+
+def is_folder(name: str) -> bool:
+    """Whether an --input is a folder of tables, on this disk or at a URL, and not one table."""
+    path = name.removeprefix("file://")
+    return "://" in path or Path(path).is_dir()
 
 
 def check_streams(options: argparse.Namespace):
@@ -83,7 +104,7 @@ def checked(texts: list[str]) -> list[str]:
     return texts
 
 
-def stopper(output: Path | None):
+def stopper(output: str | None):
     """Signal handler that ends the command. A partly written file is removed; lines already on stdout stay."""
 
     def stop(number: int, _):
@@ -98,12 +119,18 @@ def answer(options: argparse.Namespace):
         classifier = Classifier(options.model, threads=options.threads)
         answer_texts(classifier, [checked(options.texts)] if options.texts else arrived_lines(sys.stdin.buffer))
         return
-    # Only tables need pyarrow, and loading it takes half as long as answering a single text.
-    from finetune.predict.table import answer_table, check_files
+    if is_folder(options.input):
+        from finetune.predict.folder import score_folder
 
-    check_files(options.input, options.output)
+        score_folder(options)
+        return
+    # Only tables need pyarrow, and loading it takes half as long as answering a single text.
+    from finetune.predict.table import answer_table, check_files, report_unlabelled
+
+    path, output = Path(options.input), None if options.output is None else Path(options.output)
+    check_files(path, output)
     classifier = Classifier(options.model, threads=options.threads)
-    answer_table(classifier, options.input, options.output, options.text_column, options.prefix)
+    report_unlabelled(path, answer_table(classifier, path, output, options.text_column, options.prefix))
 
 
 def main():

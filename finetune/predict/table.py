@@ -1,7 +1,9 @@
 """A table with its answers: the old columns unchanged, the answers in new ones."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -11,7 +13,7 @@ from finetune.base.files import file_kind
 from finetune.base.names import normal_name
 from finetune.base.terminal import say
 from finetune.predict.answers import CHUNK, answers
-from finetune.predict.columns import read_columns, survey
+from finetune.predict.columns import Survey, read_columns, survey
 from finetune.predict.writer import json_writer, table_writer, written_format
 from finetune.runtime.classifier import Classifier
 from finetune.sources.tables import SEPARATOR_HINTS, MissingColumn
@@ -40,26 +42,50 @@ def answer_columns(classifier: Classifier, prefix: str) -> list[pa.Field]:
     ]
 
 
-def answer_table(classifier: Classifier, path: Path, output: Path | None, text: str, prefix: str):
-    """Writes the table with its answers, to stdout if `output` is None. Raises UserError before it writes anything."""
-    text = normal_name(text) or text
+class Answered(NamedTuple):
+    """A table after its answers are written: its rows, those without a text, those left unsure, and all its columns."""
+
+    rows: int
+    blank: int
+    unsure: int
+    schema: pa.Schema
+
+
+def surveyed(path: Path, text: str, classifier: Classifier, prefix: str) -> tuple[Survey, pa.Schema]:
+    """Rows and columns of a table, and its columns with the new ones; raises UserError for a mistake anywhere in it."""
     try:
-        rows, schema = survey(path, text)
+        found = survey(path, text)
     except MissingColumn as error:
         # A table with another separator has a single column, so there is nothing to choose.
         hinted = str(error).endswith(tuple(SEPARATOR_HINTS.values()))
         raise UserError(str(error) if hinted else f"{error}; choose the column to read with --text-column") from None
     new = answer_columns(classifier, prefix)
     # Readers compare names in their normal form, so a new column must not look like an old one either.
-    old = {normal_name(name) for name in schema.names}
+    old = {normal_name(name) for name in found.schema.names}
     if taken := [field.name for field in new if normal_name(field.name) in old]:
         raise UserError(
             f"{path} already has a column {taken[0]!r}; rename the new ones, for example with --prefix predicted_"
         )
-    whole = pa.schema([*schema, *new], metadata=schema.metadata)
+    return found, pa.schema([*found.schema, *new], metadata=found.schema.metadata)
+
+
+def answer_table(
+    classifier: Classifier,
+    path: Path,
+    output: Path | None,
+    text: str,
+    prefix: str,
+    step: Callable[[int], None] | None = None,
+) -> Answered:
+    """Writes the table with its answers, to stdout if `output` is None. Raises UserError before it writes anything.
+
+    `step` gets the number of rows after each batch; without it a progress bar does.
+    """
+    text = normal_name(text) or text
+    (rows, schema), whole = surveyed(path, text, classifier, prefix)
     blank = unsure = 0
     writer = json_writer(sys.stdout.buffer, whole) if output is None else table_writer(output, whole)
-    with writer as write, tqdm(desc="predict", total=rows, unit=" rows", disable=None) as bar:
+    with writer as write, tqdm(desc="predict", total=rows, unit=" rows", disable=True if step else None) as bar:
         for texts, table in read_columns(path, text, schema, CHUNK):
             answered = answers(classifier, texts)
             numbers = [answered.probability, *answered.probabilities.T]
@@ -68,8 +94,12 @@ def answer_table(classifier: Classifier, path: Path, output: Path | None, text: 
             write(pa.Table.from_arrays([*table.columns, *added], schema=whole))
             blank += answered.unsure.count(None)
             unsure += answered.unsure.count(True)
-            bar.update(len(texts))
-    if blank:
-        say(f"{path}: {blank} of {rows} rows have no text and therefore no label", sys.stderr)
-    if unsure:
-        say(f"{path}: {unsure} of {rows} rows are unsure and therefore have no label", sys.stderr)
+            (step or bar.update)(len(texts))
+    return Answered(rows, blank, unsure, whole)
+
+
+def report_unlabelled(where: Path | str, found: Answered):
+    """Says on stderr how many rows have no text, and how many the model's decision leaves unsure."""
+    for count, reason in ((found.blank, "have no text and therefore"), (found.unsure, "are unsure and therefore have")):
+        if count:
+            say(f"{where}: {count} of {found.rows} rows {reason} no label", sys.stderr)

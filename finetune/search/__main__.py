@@ -6,7 +6,6 @@ The first trial is params.yaml as it is. Interrupted, it continues where it was;
 Writes metrics/search.json and metrics/search.svg, and keeps its study and logs in search/.
 """
 
-import argparse
 import csv
 import json
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from finetune.base.command import run
+from finetune.base.command import Parser, run
 from finetune.base.errors import Stopped, UserError
 from finetune.base.params import PARAMS, check_params
 from finetune.base.terminal import printable, say, say_lines
@@ -171,7 +170,7 @@ def results(search: Search) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m finetune.search", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m finetune.search", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "count", type=int, help="number of trials in all, at least 2, the first with params.yaml as it is"
     )

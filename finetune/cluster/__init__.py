@@ -1,0 +1,1 @@
+"""Work spread over a Ray cluster that is already there; no stage reruns for it."""
