@@ -97,7 +97,7 @@ def test_every_row_is_tested_once_and_no_fold_runs_twice(project):
     assert gate.returncode == 2
     assert "metrics/folds.json belongs to other settings; `make folds` runs these" in gate.stdout
     project.set_param("train.lr", 0.003)
-    reviews = project.folder / "data/local/reviews.csv"
+    reviews = project.folder / OWN_FILE
     reviews.write_text(reviews.read_text().replace(",bad,", ",good,", 1))
     project.dvc("repro", "download")
     gate = project.run("python", "-m", "finetune.gate", check=False)

@@ -179,7 +179,7 @@ def report(tmp_path_factory):
 def test_it_opens_without_a_network_draws_every_chart_and_never_scrolls_sideways(browser, report, width, scheme):
     with Opened(browser, report, width, scheme) as opened:
         charts = opened.charts()
-        assert len(charts) == 12
+        assert len(charts) == 13
         assert all(charts)
         for part in opened.page.locator("details").all():
             part.locator("summary").click()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.project import Project
+from tests.support.project import OWN_FILE, Project
 
 TRAINS = "Running stage 'train'"
 # In one process of the project: what a search does with a training that is bad, and with one that fails.
@@ -128,7 +128,7 @@ def test_a_bad_training_is_ended_after_its_second_epoch_and_neither_it_nor_a_fai
 
 def test_data_that_changed_since_the_last_run_are_refused(project):
     project.write_params(project.params() | {"search": {"train.lr": {"low": 1e-4, "high": 1e-2}}})
-    path = project.folder / "data/local/reviews.csv"
+    path = project.folder / OWN_FILE
     path.write_text(path.read_text() + "a dull film,bad,film 99\n")
     failed = project.run("python", "-m", "finetune.search", "3", check=False)
     assert failed.returncode == 1
