@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from finetune.results.folds import folds_digest
+from tests.support.project import OWN_FILE
 
 COMMAND = ("python", "-m", "finetune.cross_validation")
 
