@@ -34,7 +34,7 @@ def test_pickled_weights_that_would_run_code_end_in_one_line(tmp_path):
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n")
     torch.save({"weight": Evil(tmp_path / "ran")}, folder / "pytorch_model.bin")
     check_checkpoint(folder, "URI")
-    with pytest.raises(UserError, match="does not load: .*[Ww]eights.only") as caught:
+    with pytest.raises(UserError, match=r"does not load \(UnpicklingError: Weights only") as caught:
         bare_encoder(folder)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()

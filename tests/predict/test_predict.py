@@ -396,7 +396,7 @@ def test_nan_and_infinity_in_json_input_become_null(scored, workdir):
         (["good", "--input", "in.csv"], "found both texts and --input in.csv; give one of them"),
         (["good", "--output", "out.csv"], "--output needs --input; answers to single texts go to stdout"),
         (["--input", "none.csv"], "none.csv is missing; expected a table in a file, such as reviews.csv"),
-        (["--input", "."], ". is a folder; expected a table in a file, such as reviews.csv"),
+        (["--input", "."], "--input . is a folder; name the folder for the scored parts with --output"),
         (["--input", "/dev/zero"], "/dev/zero is a device; expected a table in a file, such as reviews.csv"),
         (
             ["--input", "in.csv", "--output", "out.xlsx"],

@@ -233,7 +233,7 @@ def test_rows_of_clients_that_hung_up_are_dropped(learnt):
         assert server.metric("waiting_rows") > 1000
         for client in clients:
             client.close()
-        assert within(2, lambda: server.metric("waiting_rows") == 0)
+        assert within(5, lambda: server.metric("waiting_rows") == 0)
         assert within(2, lambda: server.metric("http_requests_open") == 1)
         assert server.metric('http_requests_total{path="/predict",status="499"}') > 10
         assert server.stop() == (0, "")
@@ -401,7 +401,7 @@ def test_a_failing_model_call_is_answered_and_logged_once(learnt, tmp_path):
 
 
 def test_a_nul_is_read_as_the_pipeline_reads_it(server, learnt):
-    texts = ["a great\0 film", "\0dull", "\0"]
+    texts = ["a great\0 film", "\0dull"]
     labels, _, probability, _ = answers(Classifier(learnt), texts)
     status, found = server.post("/predict", {"texts": texts})
     assert status == 200
@@ -409,6 +409,8 @@ def test_a_nul_is_read_as_the_pipeline_reads_it(server, learnt):
     assert [prediction["probability"] for prediction in found["predictions"]] == pytest.approx(
         probability.tolist(), abs=1e-6
     )
+    assert answers(Classifier(learnt), ["\0"]).labels == [None]  # nothing of it can be seen
+    assert server.post("/predict", {"text": "\0"})[0] == 422
     status, explained = server.post("/explain", {"text": texts[0]})
     assert status == 200
     assert "".join(part["text"] for part in explained["parts"]) == texts[0]
