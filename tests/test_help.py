@@ -60,6 +60,7 @@ def test_an_unknown_argument_ends_in_one_line(workdir, module, monkeypatch, caps
     assert list(workdir.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import of package:RuntimeWarning")
 def test_a_wrong_argument_is_quoted_in_one_printable_line_of_bounded_length(monkeypatch, capsys):
     assert status("finetune.serve", "--port=\x1b[31m\n::error::\u202e" + "9" * 5_000, monkeypatch) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -249,7 +249,7 @@ def test_an_encoder_that_transformers_does_not_know_is_refused(workdir, tiny_ber
     shutil.copytree(tiny_bert, base)
     write_raw(workdir, tiny_bert, review_rows(60))
     (base / "config.json").write_text(config)
-    with pytest.raises(UserError, match=r"models/base/config\.json names no model that transformers \S+ knows"):
+    with pytest.raises(UserError, match=r"models/base/config\.json describes no model that transformers \S+ knows"):
         tokenize.main()
 
 
