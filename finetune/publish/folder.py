@@ -9,6 +9,8 @@ from finetune.base.errors import UserError
 from finetune.publish.record import REPLACEABLE, SUMS, checksum, modification, record_of, recorded, relative_files
 from finetune.publish.workspace import BEFORE, NEW, PART, leftovers, workspace
 
+MOST_READS = 100  # of a folder that others replace at the same time
+
 
 def parse_destination(path: str) -> Path:
     """The folder at a path. Links in the path above it are resolved: one must not lead into the exported folder.
@@ -40,13 +42,33 @@ def publish(export: Path, destination: Path) -> str:
         raise UserError(f"cannot publish into {export}, the folder being published; choose a folder elsewhere")
     destination.parent.mkdir(parents=True, exist_ok=True)
     kept = leftovers(destination, difference)
-    if what := difference(destination):
+    if what := settled_difference(destination):
         raise UserError(f"{destination} {what}; choose a folder that {REPLACEABLE}")
     with workspace(destination) as work:
         copy_with_record(export, work)
         kept += exchange(work, destination)
     also = f"; kept {', '.join(map(str, kept))}, which holds other or changed files" if kept else ""
     return f"published to {destination}; check it there with `sha256sum --check {SUMS}`{also}"
+
+
+def settled_difference(folder: Path) -> str | None:
+    """`difference` of a folder that no other publication replaced while it was read: its record and files are of one copy."""
+    for _ in range(MOST_READS):
+        before, what = identity(folder), None
+        with contextlib.suppress(FileNotFoundError):  # a file went with its folder
+            what = difference(folder)
+        if identity(folder) == before:
+            break
+    return what
+
+
+def identity(folder: Path) -> tuple[int, int] | None:
+    """Number of a folder on its disk, and when it was last changed or renamed; None if there is none."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 def difference(folder: Path, complete: bool = True) -> str | None:

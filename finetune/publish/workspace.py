@@ -1,5 +1,6 @@
 """The temporary folder next to a destination, in which a publication is prepared, and those that killed runs left."""
 
+import contextlib
 import fcntl
 import glob
 import os
@@ -68,7 +69,8 @@ def leftovers(destination: Path, difference: Callable[..., str | None]) -> list[
     for work in sorted(destination.parent.glob(f"{glob.escape(start_of_name(destination))}*")):
         if work.is_symlink() or not work.is_dir():
             continue  # never made by us
-        with locked(work) as held:
+        # A publication that ends at this moment removes its folder.
+        with contextlib.suppress(FileNotFoundError), locked(work) as held:
             if not held:
                 continue
             restored = not difference(work / BEFORE) and put_back(work, destination)
