@@ -1,4 +1,4 @@
-"""Scores a folder of tables part by part, on this machine or on a Ray cluster; a stopped run goes on with the missing parts."""
+"""Scores a folder of tables part by part, on this machine or on a Ray cluster; a stopped run continues with the missing parts."""
 
 import contextlib
 import sys
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from finetune.base.errors import Stopped, UserError
 from finetune.base.terminal import say
 from finetune.predict.parts import LOCK, RECORD, Part, input_parts, missing_parts, record, remove_unfinished
-from finetune.predict.scorer import Job, Scorer, digest, library_versions, model_files
+from finetune.predict.scorer import Job, Scorer, contents, digest, library_versions
 from finetune.predict.storage import Folder, LocalFolder, folder_at
 from finetune.predict.table import Answered, report_unlabelled
 from finetune.runtime.classifier import Classifier
@@ -33,7 +33,7 @@ def score_folder(options: Namespace):
         raise UserError(f"--output {output} and --input {input} lie in each other; choose a folder outside the input")
     parts = input_parts(input)
     classifier = Classifier(options.model, threads=options.threads)
-    files = model_files(Path(options.model), classifier.model)
+    files = contents(Path(options.model), classifier.files)
     facts = {
         "model": digest(files),
         "options": {"text_column": options.text_column, "prefix": options.prefix},

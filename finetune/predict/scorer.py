@@ -35,9 +35,9 @@ def library_versions() -> dict[str, str]:
         ) from None
 
 
-def model_files(folder: Path, model: Path) -> dict[str, bytes]:
-    """The files of an exported folder that `Classifier` reads, by their names."""
-    return {name: (folder / name).read_bytes() for name in ("tokenizer.json", model.as_posix())}
+def contents(folder: Path, files: list[Path]) -> dict[str, bytes]:
+    """What is in these files of a folder, by their names."""
+    return {name.as_posix(): (folder / name).read_bytes() for name in files}
 
 
 def digest(files: dict[str, bytes]) -> str:

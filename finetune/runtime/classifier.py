@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from finetune.base.errors import UserError, one_line
 from finetune.rows.lengths import length_order
 from finetune.rows.tokens import SpecialTokens, truncate
-from finetune.scoring.decisions import read_decision
+from finetune.scoring.decisions import DECISION, read_decision
 
 EXPORTED = Path("models/export")  # as `dvc repro export` writes it
 FP32 = Path("onnx/model.onnx")  # where the Hub's own exports lie, so that other tools find them
@@ -23,9 +23,8 @@ class Classifier:
     """Classes of texts, by the model in an exported folder.
 
     `labels` are the class names in id order, `max_length` the tokens a text is cut to, `decision` the rule that turns
-    probabilities into answers. The int8 model is
-    taken where export kept it, unless `model` names another file of the folder. `threads` is the number of
-    threads for one batch; None means one per core. An answer depends on its text alone, never on the rest of the batch.
+    probabilities into answers, `files` all that was read from the folder. The int8 model is taken where export kept it,
+    unless `model` names another file of the folder. `threads` is the number of threads for one batch; None means one per core. An answer depends on its text alone, never on the rest of the batch.
     Several threads may use one classifier. Raises UserError when the folder holds no such model.
     """
 
@@ -61,6 +60,7 @@ class Classifier:
         self.model = model
         self.labels: list[str] = facts["labels"]
         self.decision = read_decision(folder, self.labels)
+        self.files = [name for name in (Path("tokenizer.json"), model, Path(DECISION)) if (folder / name).is_file()]
         self.temperature: float = facts["temperature"]
         self.max_length: int = facts["max_length"]
         self.truncation: str = facts["truncation"]

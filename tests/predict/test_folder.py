@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from finetune.scoring.decisions import DECISION
 from tests.conftest import ROOT
 from tests.support.random_export import random_export
 from tests.support.s3_server import bucket_keys, s3_endpoint
@@ -76,6 +78,21 @@ def test_each_part_has_the_bytes_that_predict_writes_for_it_alone(predict, workd
         predict("--input", f"in/{name}.csv", "--output", "alone.parquet")
         assert (workdir / f"out/{name}.parquet").read_bytes() == (workdir / "alone.parquet").read_bytes()
     assert pq.read_table(workdir / "out/2026/b.parquet").column("id").to_pylist() == [str(n) for n in range(20, 40)]
+
+
+def test_the_parts_follow_the_decision_of_the_model(shipped, predict, workdir):
+    """Its answers are those of `predict` on one table, and parts of another rule are not mixed with them."""
+    folder = shutil.copytree(shipped, workdir / "decided")
+    (folder / DECISION).write_text('{"min_probability": 0.9}')
+    write_folder(workdir / "in", ["a.csv"])
+    said = predict("--model", "decided", "--input", "in", "--output", "out")
+    assert "in: 20 of 20 rows are unsure and therefore have no label" in said
+    predict("--model", "decided", "--input", "in/a.csv", "--output", "alone.parquet")
+    assert (workdir / "out/a.parquet").read_bytes() == (workdir / "alone.parquet").read_bytes()
+    assert pq.read_table(workdir / "out/a.parquet").column("p_unsure").to_pylist() == [True] * 20
+    (folder / DECISION).write_text('{"min_probability": 0.2}')
+    refused = predict("--model", "decided", "--input", "in", "--output", "out", status=1)
+    assert "out holds parts made with another model" in refused
 
 
 def test_only_missing_parts_are_made_and_leftovers_of_a_killed_run_go(predict, workdir):
