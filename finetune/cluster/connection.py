@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster, with this project's code on its workers, or one line that says why there is none.
+"""The connection to a Ray cluster, whose workers get this project's code; if it fails, one line gives the reason.
 
 Ray is imported here only when somebody asks for it: `make cluster` installs it. A cluster is started with `ray start`
 (https://docs.ray.io/en/latest/cluster/vms/user-guides/launching-clusters/on-premises.html), never by this project.

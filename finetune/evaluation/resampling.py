@@ -17,15 +17,8 @@ HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
     "brier": False,
     "ece": False,
 }
-SHARES = (
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "roc_auc",
-    "brier",
-    "ece",
-)  # between 0 and 1; Wilson's interval stands in
+# Scores between 0 and 1: Wilson's interval takes the place of one without width.
+SHARES = ("accuracy", "precision", "recall", "f1", "roc_auc", "brier", "ece")
 NO_WIDTH = 1e-9  # of a bootstrap interval; sums of equal values differ in their last bits
 CELLS = 4_000_000  # resamples times rows in one block: 32 MB
 

@@ -9,7 +9,7 @@ Each text, given as an argument or as one line on stdin, gets one line of JSON, 
 and columns and gets the answers in new columns; without --output it is written to stdout as JSON Lines. A missing or blank
 text has no label: its answer is null, so line N of the output always answers line N of the input. Where the model's decision
 leaves a text unsure, the label is null too, and `unsure` is true. A folder of tables becomes
-a folder of Parquet files, one for each table; a stopped run goes on with the missing ones.
+a folder of Parquet files, one for each table; a stopped run continues with the missing ones.
 """
 
 import argparse

@@ -7,13 +7,8 @@ checksum of the data in dvc.lock, the settings of the split and the row ids of t
 from finetune.results.revisions import Revision
 from finetune.wording.numbers import one_line, shortened
 
-SPLIT = (
-    "test",
-    "test_rows",
-    "folds",
-    "fold",
-    "seed",
-)  # settings that choose the test rows; `validation` and `train_rows` do not
+# Settings that choose the test rows; `validation` and `train_rows` do not.
+SPLIT = ("test", "test_rows", "folds", "fold", "seed")
 CELL = 60  # characters of a setting in a sentence
 
 

@@ -16,6 +16,11 @@ from finetune.results.revisions import DECODED, UTF_8, Revision, git
 NAME_BYTES = ("utf-8", "surrogateescape")  # a file's name may hold any bytes
 
 
+def short_digest(value) -> str:
+    """Eight hexadecimal digits that identify plain values: {"lr": 1} -> "1efe3658"."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",)) -> str:
     """Eight hexadecimal digits that identify all settings a score depends on, except those in `without`: {…} -> "1f6a0c3d".
 
@@ -31,7 +36,7 @@ def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",))
             section = section.get(part) if isinstance(section, dict) else None
         if isinstance(section, dict):
             section.pop(name, None)
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+    return short_digest(kept)
 
 
 def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess:

@@ -11,7 +11,7 @@ from finetune.base.terminal import say
 from finetune.gate.noise import SPREAD, paired_predictions
 from finetune.results.metrics import look_up
 from finetune.results.revisions import Revision
-from finetune.scoring.intervals import CONFIDENCE, crossed_interval, paired_interval
+from finetune.scoring.intervals import CONFIDENCE, crossed_interval, paired_gain
 from finetune.search.space import SEED
 from finetune.search.study import experiment_name
 from finetune.search.trials import check_experiment
@@ -66,8 +66,7 @@ def difference_on_test(theirs: list[Revision], ours: list[Revision]) -> dict:
         ends = crossed_interval(gains)
     else:
         base, head = right[0]
-        counts = (head & base, head & ~base, base & ~head, ~head & ~base)
-        ends = paired_interval(*(int(rows.sum()) for rows in counts))
+        ends = {name: value for name, value in paired_gain(head, base).items() if name in ("low", "high")}
     return {"value": float(gains.mean()), **ends, "rows": gains.shape[1]}
 
 

@@ -5,7 +5,6 @@ identify a study, so trials of other data or another space never mix with it.
 """
 
 import contextlib
-import hashlib
 import json
 import warnings
 
@@ -15,7 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from finetune.base.errors import UserError
-from finetune.results.experiments import run_dvc, settings_digest
+from finetune.results.experiments import run_dvc, settings_digest, short_digest
 from finetune.results.revisions import Revision
 from finetune.search.space import changed
 from finetune.search.trials import FOLDER
@@ -47,13 +46,12 @@ def sources() -> dict[str, str]:
 def experiment_name(values: dict, settings: dict, checksums: dict[str, str]) -> str:
     """Name of the experiment with these parameters and sources, whatever study it belongs to: "search-1f6a0c3d"."""
     digest = settings_digest(changed(values, settings), without=())
-    return f"search-{hashlib.sha256(json.dumps([digest, checksums], sort_keys=True).encode()).hexdigest()[:8]}"
+    return f"search-{short_digest([digest, checksums])}"
 
 
 def study_name(values: dict, ranges: dict, metric: str, checksums: dict[str, str]) -> str:
     """Name of the study: a digest of all that its trials have in common."""
-    common = [settings_digest(values, without=tuple(ranges)), ranges, metric, checksums]
-    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:8]
+    return short_digest([settings_digest(values, without=tuple(ranges)), ranges, metric, checksums])
 
 
 @contextlib.contextmanager
@@ -62,12 +60,12 @@ def only_search():
     FOLDER.mkdir(exist_ok=True)
     lock = FileLock(FOLDER / "lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
             f"another search is running in this folder (it holds {lock.lock_file}); wait for it or stop it"
         ) from None
-    with lock:
+    with held:
         yield
 
 

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from dvclive import Live
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from finetune.base.errors import UserError
@@ -31,6 +31,7 @@ from finetune.training.loader import EpochLoader, epoch_loader
 from finetune.training.order import LengthBatches
 from finetune.training.probe import start_head
 from finetune.training.progress import Progress
+from finetune.training.settings import macro_f1
 from finetune.training.watched import append_scores
 
 VALIDATIONS = (
@@ -236,9 +237,8 @@ class Fit:
 def validation_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     """Accuracy, macro F1 over the classes that occur, and mean cross-entropy."""
     classes = range(logits.shape[1])
-    # Not the score block: a change of the scores that `evaluate` reports must not retrain the model.
     return {
         "accuracy": float(accuracy_score(labels, logits.argmax(1))),
-        "f1": float(f1_score(labels, logits.argmax(1), labels=np.unique(labels), average="macro", zero_division=0)),
+        "f1": macro_f1(labels, logits.argmax(1)),
         "loss": float(log_loss(labels, softmax(logits.astype(np.float64), axis=-1), labels=classes)),
     }
