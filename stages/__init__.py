@@ -1,4 +1,4 @@
-"""The six stages of dvc.yaml: each reads its inputs, calls `finetune`, writes its outputs."""
+"""The seven stages of dvc.yaml: each reads its inputs, calls `finetune`, writes its outputs."""
 
 from finetune.base.parent import end_with_parent
 

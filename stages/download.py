@@ -1,4 +1,4 @@
-"""Fetch the rows and the pretrained model; the only stage that uses the network.
+"""Fetch the rows and the pretrained model; only `teach` uses the network too, for a teacher that lies elsewhere.
 
     python -m stages.download
 

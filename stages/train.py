@@ -2,7 +2,7 @@
 
     python -m stages.train
 
-reads   data/tokenized/train.parquet, validation.parquet and tokenizer, models/base/
+reads   data/tokenized/train.parquet, validation.parquet and tokenizer, data/teacher/, models/base/
 writes  models/finetuned/
         metrics/train.json, metrics/detail/train/, metrics/plots/train/
 
@@ -26,6 +26,7 @@ from finetune.encoder.models import fresh_classifier, save
 from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints, stage_key
+from finetune.training.distillation import stored_teacher
 from finetune.training.distributed import launch, rank
 from finetune.training.fine_tune import fine_tune
 from finetune.training.fit import Fit
@@ -69,6 +70,7 @@ def main():
         return launch("stages.train", settings.processes)
     is_first = rank() == 0
     train, validation = (read_rows(name, ("label", "input_ids")) for name in ("train", "validation"))
+    teacher, teacher_source = stored_teacher() if settings.teacher else (None, None)
     settings, reason = resolved(settings, len(train))
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
     probes = settings.strategy == "lp_ft"
@@ -85,7 +87,9 @@ def main():
     # DVCLive must not change dvc.yaml or save an experiment: `dvc exp run` does both.
     live = Live(str(PLOTS), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) if is_first else None
     started = time.perf_counter()
-    model, fit = fine_tune(model, tokenizer, train, validation, settings, precision, live, checkpoints, prompts)
+    model, fit = fine_tune(
+        model, tokenizer, train, validation, settings, precision, live, checkpoints, prompts, teacher
+    )
     seconds = time.perf_counter() - started
     if not is_first:
         return None
@@ -98,7 +102,8 @@ def main():
     # The model card shows the settings. Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.
     recorded = settings.model_dump(exclude_defaults=True)
     (FINETUNED / "training.json").write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
-    write_metrics("train", measured(fit, settings, reason, model, precision, label_names(train)))
+    metrics = measured(fit, settings, reason, model, precision, label_names(train))
+    write_metrics("train", metrics | ({"teacher": teacher_source} if settings.teacher else {}))
     lock.release()
     return None
 

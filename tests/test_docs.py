@@ -102,8 +102,8 @@ def test_every_make_target_is_shown_and_no_other():
 
 
 def test_every_stage_is_shown_with_all_that_it_writes():
-    assert first_column("The six stages", "stage") == list(PIPELINE["stages"])
-    for name, _, written in table("The six stages", "stage"):
+    assert first_column("The seven stages", "stage") == list(PIPELINE["stages"])
+    for name, _, written in table("The seven stages", "stage"):
         stage = PIPELINE["stages"][name.strip("`")]
         metrics = [path for entry in stage.get("metrics", []) for path in entry]
         assert [path.rstrip("/") for path in code(written)] == [*stage["outs"], *metrics]

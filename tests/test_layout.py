@@ -16,6 +16,12 @@ DECLARED_LOSS = {
     "download": {"finetune/base/metric_files.py"},  # every other stage writes metrics
     "tokenize": {"finetune/rows/lengths.py"},
     "baseline_eval": {"finetune/rows/tokenizer_fit.py", "finetune/scoring/decisions.py"},
+    "teach": {  # the readers of tables, which belong to the same sources
+        "finetune/base/metric_files.py",
+        "finetune/rows/tokenizer_fit.py",
+        "finetune/sources/labels.py",
+        "finetune/sources/raw_rows.py",
+    },
     "train": {"finetune/rows/tokenizer_fit.py"},
     "evaluate": {f"finetune/baselines/{name}.py" for name in ("frozen", "prompting", "with_encoder")},
     "export": {"finetune/rows/tokenizer_fit.py"},
@@ -101,7 +107,7 @@ def test_training_depends_on_no_code_of_scores_and_reports():
 
 
 def test_the_pipeline_file_stays_short():
-    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 225
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 245
 
 
 def test_module_names_are_found_as_files():

@@ -175,6 +175,9 @@ class Train(Section):
     # Where they have their defaults, training.json leaves them out.
     class_weights: Annotated[dict[str, float] | Literal["balanced"] | None, BeforeValidator(checked_weights)] = None
     best: Literal["accuracy", "f1", "loss"] = "accuracy"
+    teacher: Uri | None = None
+    teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    teacher_temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
 
 
 class Slices(Section):

@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from finetune.base.errors import existing, foreign, one_line
+from finetune.base.errors import UserError, existing, foreign, one_line
 from finetune.encoder.first_token import narrowed
 from finetune.encoder.hardware import attention, device
 from finetune.encoder.mean_layer import read_the_mean
@@ -111,10 +111,20 @@ def replace_head(model, seed: int):
 
 
 def trained_classifier(folder):
-    """Saved classifier, weights in fp32."""
+    """Saved classifier, weights in fp32. Raises UserError for a model without a trained head."""
     with loading(folder):
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, attn_implementation=attention(), dtype=torch.float32, trust_remote_code=False
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            attn_implementation=attention(),
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    # transformers would answer with a head of random weights.
+    if (head := output_layer(model, model.config.num_labels)) in loaded["missing_keys"]:
+        raise UserError(
+            f"the model of {folder} is no fine-tuned classifier: its weights have no {head}; choose one that has been "
+            "fine-tuned to classify texts"
         )
     return narrowed(model.to(device()))
 

@@ -2,6 +2,7 @@
 
 import errno
 
+import numpy as np
 import torch
 from datasets import Dataset
 from dvclive import Live
@@ -32,15 +33,19 @@ def fine_tune(
     live: Live | None,
     checkpoints: Checkpoints,
     prompts: list[list[int]] | None = None,
+    teacher: np.ndarray | None = None,
 ) -> tuple[PreTrainedModel, Fit]:
     """Classifier with the weights of its best epoch, and its `Fit`.
 
     AdamW (Loshchilov & Hutter 2019) without weight decay on biases and norms, linear warmup and decay, gradients clipped
-    by their norm. `prompts` are the token ids of one text for each label, from which `lp_ft` starts its head. Resumes from the last checkpoint of the same training, if there is one. Raises UserError if the loss is
+    by their norm. `prompts` are the token ids of one text for each label, from which `lp_ft` starts its head.
+    `teacher` holds a teacher's logits of the training rows, [rows, classes]. Resumes from the last checkpoint of the same training, if there is one. Raises UserError if the loss is
     no longer finite or memory runs out, OSError if the disk is full, Stopped if it was asked to stop.
     """
     with Interrupts() as interrupts, fast_fp32(), sharing_cores():
-        fit = Fit(model, tokenizer, train, validation, settings, precision, live, checkpoints, interrupts, prompts)
+        fit = Fit(
+            model, tokenizer, train, validation, settings, precision, live, checkpoints, interrupts, prompts, teacher
+        )
         try:
             ENGINES[settings.engine](fit)
             fit.mark_finished()

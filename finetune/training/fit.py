@@ -23,6 +23,7 @@ from finetune.rows.stored import class_ids, label_names, token_ids
 from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
 from finetune.training.class_weights import class_weights
+from finetune.training.distillation import distilled, soft_labels
 from finetune.training.distributed import from_all, from_first, leave, processes, rank, wait
 from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
@@ -40,14 +41,18 @@ VALIDATIONS = (
 PROGRESS, BEST = "progress.json", "best.safetensors"
 
 
-def part_loss(model, part: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Contribution of a part to the mean cross-entropy over the rows of the global batch, weighted by class if asked for.
+def part_loss(model, part: dict[str, torch.Tensor], settings: Train) -> torch.Tensor:
+    """Contribution of a part to the mean loss over the rows of the global batch, weighted by class if asked for.
+
+    The loss is the cross-entropy with the labels; a teacher's is mixed with it.
 
     Each process sees its share of the rows. The weights make the mean over processes equal to the mean over rows.
     """
     inputs = {name: part[name] for name in ("input_ids", "attention_mask")}
     logits = model(**inputs).logits.float()
     losses = torch.nn.functional.cross_entropy(logits, part["labels"], reduction="none")
+    if "soft_labels" in part:
+        losses = distilled(losses, logits, part["soft_labels"], settings)
     return (losses * part["weights"]).sum()
 
 
@@ -71,6 +76,7 @@ class Fit:
         checkpoints: Checkpoints,
         interrupts: Interrupts,
         prompts: list[list[int]] | None = None,
+        teacher: np.ndarray | None = None,
     ):
         if settings.batch_size > len(train):
             raise UserError(
@@ -79,6 +85,9 @@ class Fit:
         self.settings, self.precision, self.tokenizer = settings, precision, tokenizer
         self.checkpoints, self.interrupts = checkpoints, interrupts
         self.train_labels = torch.tensor(class_ids(train))
+        self.targets = {"labels": self.train_labels}
+        if teacher is not None:
+            self.targets["soft_labels"] = soft_labels(teacher, settings.teacher_temperature)
         self.validation_labels = class_ids(validation)
         self.class_weights = class_weights(settings.class_weights, self.train_labels.numpy(), label_names(train))
         self.row_weights = self.class_weights[self.train_labels.numpy()]
@@ -123,7 +132,7 @@ class Fit:
 
     def loader(self) -> EpochLoader:
         """Batches of this process, in the order of the sampler."""
-        return epoch_loader(self.train_rows, self.train_labels, self.row_weights, self.sampler, self.settings.seed)
+        return epoch_loader(self.train_rows, self.targets, self.row_weights, self.sampler, self.settings.seed)
 
     def before_step(self):
         """Freezes and unfreezes layers as the schedule of the strategy says."""

@@ -22,7 +22,7 @@ class EpochLoader(DataLoader):
 
 def epoch_loader(
     train_rows: TokenRows | FeatureRows,
-    train_labels: torch.Tensor,
+    targets: dict[str, torch.Tensor],
     row_weights: np.ndarray,
     sampler: LengthBatches,
     seed: int,
@@ -30,9 +30,9 @@ def epoch_loader(
     """Batches of this process: its share of each global batch, so that all processes make the same steps.
 
     A batch is a list of parts whose gradients are to be added up, because a processor computes few tokens at a time
-    faster. A part holds `input_ids`, `attention_mask`, `labels` and the `weights` of its rows in the loss: a row's weight in
-    `row_weights` over the sum of those of its global batch, as `torch.nn.CrossEntropyLoss` divides by the weights of the
-    targets, times the number of processes, over which gradients are averaged.
+    faster. A part holds `input_ids`, `attention_mask`, its rows of the `targets`, such as `labels`, and the `weights` of these
+    rows in the loss: a row's weight in `row_weights` over the sum of those of its global batch, as `torch.nn.CrossEntropyLoss`
+    divides by the weights of the targets, times the number of processes, over which gradients are averaged.
     """
     first, count = rank(), processes()
 
@@ -47,8 +47,8 @@ def epoch_loader(
         return [part(rows, count * row_weights[rows] / total) if rows else part(positions[:1], [0.0]) for rows in parts]
 
     def part(mine: list[int], weights: Sequence[float]) -> dict[str, torch.Tensor]:
-        weights = torch.as_tensor(weights, dtype=torch.float32)
-        return train_rows.batch(mine) | {"labels": train_labels[mine], "weights": weights}
+        chosen = {name: values[mine] for name, values in targets.items()}
+        return train_rows.batch(mine) | chosen | {"weights": torch.as_tensor(weights, dtype=torch.float32)}
 
     return EpochLoader(
         range(len(train_rows.lengths)),

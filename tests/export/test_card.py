@@ -269,3 +269,11 @@ def test_weights_and_the_score_that_chose_the_epoch_are_shown_where_they_are_set
     assert "was the best on validation (by macro F1; accuracy" in card
     assert "weighed" not in model_card(FACTS)
     assert "on validation (accuracy" in model_card(FACTS)
+
+
+def test_a_teacher_is_named_with_its_pin_and_without_one_the_card_says_nothing():
+    teacher = {"uri": "hf://owner/large@main", "commit": "c0ffee", "accuracy": 0.875}
+    card = model_card(with_metrics(train=METRICS["train"] | {"teacher": teacher}))
+    row = ["teacher, whose probabilities it learnt too", "`hf://owner/large@main`", "`commit c0ffee`"]
+    assert row in cells(card)
+    assert "teacher" not in model_card(FACTS)

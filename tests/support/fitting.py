@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate.state import AcceleratorState
 from dvclive import Live
@@ -18,20 +19,35 @@ from tests.support.rows import tokenised
 from tests.support.tiny import reviews
 
 
-def fit(folder: Path, checkpoint: Path, rows: int = 80, precision: str = "fp32", key: str = "key", **changes):
-    """Fine-tuned model and its `Fit`: `rows` reviews to train on, 20 for validation, curves and checkpoints in `folder`."""
+def fit(
+    folder: Path,
+    checkpoint: Path,
+    rows: int = 80,
+    precision: str = "fp32",
+    key: str = "key",
+    wrong: int = 0,
+    teacher: np.ndarray | None = None,
+    **changes,
+):
+    """Fine-tuned model and its `Fit`: `rows` reviews to train on, 20 for validation, curves and checkpoints in `folder`.
+
+    The first `wrong` training rows have the other label; `teacher` holds a teacher's logits of the training rows.
+    """
     # accelerate keeps the precision of a process's first training.
     AcceleratorState._reset_state(reset_partial_state=True)
     settings = Train(**PARAMS["train"] | changes)
     tokenizer = load_tokenizer(checkpoint)
-    data = tokenised(tokenizer, reviews(rows + 20), ["bad", "good"])
+    other = {"bad": "good", "good": "bad"}
+    texts = reviews(rows + 20)
+    texts[:wrong] = [row | {"label": other[row["label"]]} for row in texts[:wrong]]
+    data = tokenised(tokenizer, texts, ["bad", "good"])
     model = fresh_classifier(
         checkpoint, label_names(data), settings.seed, settings.dropout, mean=settings.strategy == "lp_ft"
     )
     with Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
         checkpoints = Checkpoints(key, folder / "checkpoints")
         split = data.select(range(rows)), data.select(range(rows, rows + 20))
-        return fine_tune(model, tokenizer, *split, settings, precision, live, checkpoints)
+        return fine_tune(model, tokenizer, *split, settings, precision, live, checkpoints, teacher=teacher)
 
 
 def weights_of(model) -> torch.Tensor:

@@ -44,7 +44,7 @@ OTHER_ENVIRONMENT = {
     "USER": "other",
     "COLUMNS": "40",
 }
-STAGES = ("download", "tokenize", "baseline_eval", "train", "evaluate", "export")
+STAGES = ("download", "tokenize", "baseline_eval", "teach", "train", "evaluate", "export")
 # Not a copy of .dvc/config: no test may reach a remote that the user named there.
 DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n"
 PARAMS = {

@@ -103,9 +103,11 @@ def undisturbed(built, tmp_path, monkeypatch) -> dict[str, bytes]:
     return contents(project)
 
 
-def stopped_when(project, condition, signal_number: int, whole_group: bool) -> str:
-    """Output of a `dvc repro` that gets a signal, alone or with all its processes, as soon as the condition holds."""
-    repro = start(project, "dvc", "repro")
+def stopped_when(
+    project, condition, signal_number: int, whole_group: bool, command: tuple[str, ...] = ("dvc", "repro")
+) -> str:
+    """Output of a `dvc repro`, or another command, that gets a signal, alone or with all its processes, as soon as the condition holds."""
+    repro = start(project, *command)
     wait_for(condition)
     if whole_group:
         os.killpg(repro.pid, signal_number)
