@@ -336,6 +336,14 @@ class Params(Section):
     gate: Gate
     search: Search = Search()  # a file without it is valid: no stage reads it
 
+    @model_validator(mode="after")
+    def teacher_saw_no_test_row(self):
+        if self.split.folds is not None and self.train.teacher is not None:
+            raise ValueError(
+                "must have train.teacher null with split.folds: folds test every row, and the teacher may have learnt from some"
+            )
+        return self
+
 
 def read_params(*sections: str, path: Path = PARAMS):
     """The named sections of the parameters, in the given order; a single one without a tuple. A name may be dotted.

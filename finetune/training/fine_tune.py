@@ -39,8 +39,9 @@ def fine_tune(
 
     AdamW (Loshchilov & Hutter 2019) without weight decay on biases and norms, linear warmup and decay, gradients clipped
     by their norm. `prompts` are the token ids of one text for each label, from which `lp_ft` starts its head.
-    `teacher` holds a teacher's logits of the training rows, [rows, classes]. Resumes from the last checkpoint of the same training, if there is one. Raises UserError if the loss is
-    no longer finite or memory runs out, OSError if the disk is full, Stopped if it was asked to stop.
+    `teacher` holds a teacher's logits of the training rows, [rows, classes]. Resumes from the last checkpoint of the same
+    training, if there is one. Raises UserError if the loss is no longer finite or memory runs out, OSError if the disk is
+    full, Stopped if it was asked to stop.
     """
     with Interrupts() as interrupts, fast_fp32(), sharing_cores():
         fit = Fit(

@@ -35,17 +35,15 @@ from finetune.training.progress import Progress
 from finetune.training.settings import macro_f1
 from finetune.training.watched import append_scores
 
-VALIDATIONS = (
-    5  # of a training that repeats its epochs to reach min_steps: each may cost more than the steps between them
-)
+# Validations of a training that repeats its epochs to reach min_steps: each may cost more than the steps between them.
+VALIDATIONS = 5
 PROGRESS, BEST = "progress.json", "best.safetensors"
 
 
 def part_loss(model, part: dict[str, torch.Tensor], settings: Train) -> torch.Tensor:
     """Contribution of a part to the mean loss over the rows of the global batch, weighted by class if asked for.
 
-    The loss is the cross-entropy with the labels; a teacher's is mixed with it.
-
+    The loss of a row is the cross-entropy with its label, mixed with the divergence from the teacher if there is one.
     Each process sees its share of the rows. The weights make the mean over processes equal to the mean over rows.
     """
     inputs = {name: part[name] for name in ("input_ids", "attention_mask")}
@@ -61,7 +59,8 @@ class Fit:
 
     An engine calls `before_step`, makes the step, calls `after_step`, and calls `after_epoch` after the last step of an
     epoch. `settings` have no nulls that a strategy decides (`settings.resolved`). Epochs are repeated until there are
-    `min_steps`, and then validated at most five times. It saves a checkpoint, followed by `save_progress`, whenever `must_save` is true.
+    `min_steps`, and then validated at most five times. It saves a checkpoint, followed by `save_progress`, whenever
+    `must_save` is true.
     """
 
     def __init__(

@@ -255,6 +255,14 @@ def test_text_label_and_group_are_not_the_same_column_where_that_gives_the_answe
         check_params(changed(f"data.{key}", same), source="params.yaml")
 
 
+def test_folds_take_no_teacher_because_it_may_know_the_rows_they_test():
+    params = changed("train.teacher", "data/local/teacher")
+    check_params(params, "params.yaml")
+    params["split"] |= {"folds": 5, "fold": 0, "test_rows": None}
+    with pytest.raises(UserError, match=r"must have train\.teacher null with split\.folds: folds test every row"):
+        check_params(params, "params.yaml")
+
+
 def test_a_missing_parameter_is_named():
     params = copy.deepcopy(PARAMS)
     del params["train"]["lr"]
