@@ -179,6 +179,13 @@ class Train(Section):
     teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     teacher_temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
 
+    @model_validator(mode="after")
+    def has_the_key_that_dvc_reads(self):
+        # Its default keeps it out of training.json, but dvc.yaml names it, and DVC wants a key that it names.
+        if "teacher" not in self.model_fields_set:
+            raise ValueError("must have the key teacher; add `teacher: null`")
+        return self
+
 
 class Slices(Section):
     min_rows: Annotated[int, Field(ge=1)]

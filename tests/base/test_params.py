@@ -263,6 +263,13 @@ def test_folds_take_no_teacher_because_it_may_know_the_rows_they_test():
         check_params(params, "params.yaml")
 
 
+def test_a_file_from_before_teachers_learns_which_key_to_add():
+    params = copy.deepcopy(PARAMS)
+    del params["train"]["teacher"]
+    with pytest.raises(UserError, match="params.yaml: train must have the key teacher; add `teacher: null`"):
+        check_params(params, "params.yaml")
+
+
 def test_a_missing_parameter_is_named():
     params = copy.deepcopy(PARAMS)
     del params["train"]["lr"]

@@ -86,7 +86,7 @@ def test_the_last_layer_feeds_the_first_token_forward_alone(family, tmp_path):
 def test_a_head_that_averages_tokens_keeps_them_all(tmp_path):
     """Heads such as ModernBERT's can average all tokens; a narrowed layer would leave only one of them."""
     folder = tiny_checkpoint(tmp_path, "distilbert")
-    model = trained_classifier(folder)
+    model = fresh_classifier(folder, ["a", "b"], seed=1)
     model.distilbert.transformer.layer[-1].sa_layer_norm._forward_hooks.clear()
     whole = model.distilbert.forward
 

@@ -101,6 +101,9 @@ PARAMS = {
         "seed": 42,
         "class_weights": None,
         "best": "accuracy",
+        "teacher": None,
+        "teacher_weight": 0.5,
+        "teacher_temperature": 2.0,
     },
     "evaluate": {
         "bins": 10,
