@@ -45,7 +45,8 @@ def download_data(data: Data):
     labels = name_of_each_value(counts, data)
     check_named_labels(list(dict.fromkeys(labels.values())))
     rows = {name: count.total() for name, count in counts.items()}
-    write_json(RAW / "source.json", {"uri": data.uri, **pin, "rows": rows, "labels": labels})
+    columns = {"columns": data.columns} if len(data.columns) > 1 else {}
+    write_json(RAW / "source.json", {"uri": data.uri, **pin, **columns, "rows": rows, "labels": labels})
     say("data/raw: " + ", ".join(f"{count} {name} rows" for name, count in rows.items()))
 
 

@@ -26,6 +26,7 @@ from finetune.evaluation.evaluated import score
 from finetune.evaluation.plots import write_accuracy, write_plots, write_slices
 from finetune.evaluation.review_lists import COLUMNS
 from finetune.evaluation.spreadsheet import write_spreadsheet
+from finetune.rows.form import recorded_form
 from finetune.rows.stored import (
     TOKENIZED,
     TRAIN_SAMPLE,
@@ -86,10 +87,10 @@ def main():
     test = splits["test"]
     labels = class_ids(test)
     best, baseline = best_baseline(test)
-    truncation = read_json(TOKENIZED / "source.json")["truncation"]
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
+    form = recorded_form(tokenizer, read_json(TOKENIZED / "source.json"))
     sampled = len(splits["train"]) < count_stored("train")
-    evaluated = score(model, tokenizer, splits, truncation, baseline, settings, decide)
+    evaluated = score(model, tokenizer, splits, form, baseline, settings, decide)
 
     predicted = evaluated.probabilities.argmax(1)
     columns = {

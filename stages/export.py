@@ -10,6 +10,7 @@ writes  models/export/
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from finetune.base.command import run
+from finetune.base.fields import Text
 from finetune.base.files import read_json, write_json
 from finetune.base.metric_files import stage_metrics, write_metrics
 from finetune.base.params import Export, read_params
@@ -28,7 +30,7 @@ from finetune.export.onnx_files import write_onnx
 from finetune.export.pins import pinned_versions
 from finetune.export.proof import int8_verdict, onnx_logits, onnx_proof, reload_proof
 from finetune.export.reload import proof_rows, reloaded_probabilities
-from finetune.rows.stored import TOKENIZED, class_ids, column, label_names
+from finetune.rows.stored import TOKENIZED, class_ids, column, label_names, texts_read
 from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from finetune.runtime.drift import PROFILE, profile
@@ -52,7 +54,15 @@ def write_decision(decision: dict | None):
         write_json(EXPORT / DECISION, decision)
 
 
-def write_profile(texts: list[str]):
+def facts_read(source: dict) -> dict:
+    """Facts for the ONNX files about texts of several columns (names, the pair) and about windows (their overlap)."""
+    columns = {"columns": source["data"]["columns"]} if "columns" in source["data"] else {}
+    stride = source["settings"]["tokenize"].get("stride") if source["truncation"] == "windows" else None
+    more = {"pair": source.get("pair"), "stride": stride}
+    return columns | {name: value for name, value in more.items() if value is not None}
+
+
+def write_profile(texts: Sequence[Text]):
     """Profile of the shipped model's answers to the validation texts; the server compares later texts with it."""
     classifier = Classifier(EXPORT)
     readings = Reader(classifier).read(texts)
@@ -80,7 +90,7 @@ def main():
     measured = {name: stage_metrics(name) for name in MEASURED}
     source = read_json(TOKENIZED / "source.json")
     test = proof_rows("test", MOST_COMPARED)
-    labels, texts = class_ids(test), test["text"][:]
+    labels, texts = class_ids(test), texts_read(test)
     predictions = pq.read_table(PREDICTIONS)
     of_sample = pc.is_in(predictions.column("row"), column(test, "row"))
     evaluated = np.array(predictions.filter(of_sample).column("logits").to_pylist())
@@ -89,13 +99,13 @@ def main():
     write_decision(measured["test"].get("decision"))
     temperature = measured["test"]["calibration"]["temperature"]
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
-    write_onnx(EXPORT, model, tokenizer, temperature, source["truncation"], label_names(test))
+    write_onnx(EXPORT, model, tokenizer, temperature, source["truncation"], label_names(test), facts_read(source))
     reload = reload_proof(evaluated, reloaded_probabilities(EXPORT, MOST_COMPARED), settings.tolerance)
     exact = onnx_proof(evaluated, onnx_logits(EXPORT, FP32, texts), EXPORT)
     int8 = int8_verdict(labels, evaluated, onnx_logits(EXPORT, INT8, texts), settings.int8.max_drop)
     if not int8["kept"]:
         (EXPORT / INT8).unlink()
-    write_profile(proof_rows("validation", MOST_COMPARED)["text"][:])
+    write_profile(texts_read(proof_rows("validation", MOST_COMPARED)))
 
     files = {"model": EXPORT / "model.safetensors", "onnx": EXPORT / FP32, "int8": EXPORT / INT8}
     megabytes = {name: round(file.stat().st_size / 1e6, 2) for name, file in files.items() if file.exists()}

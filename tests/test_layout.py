@@ -14,15 +14,16 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stag
 # only where splitting the package would cost a reader more than the rerun costs a user.
 DECLARED_LOSS = {
     "download": {"finetune/base/metric_files.py"},  # every other stage writes metrics
-    "tokenize": {"finetune/rows/lengths.py"},
-    "baseline_eval": {"finetune/rows/tokenizer_fit.py", "finetune/scoring/decisions.py"},
+    "tokenize": {"finetune/rows/lengths.py", "finetune/rows/form.py"},  # `form` reads single texts, for later stages
+    "baseline_eval": {"finetune/rows/form.py", "finetune/rows/tokenizer_fit.py", "finetune/scoring/decisions.py"},
     "teach": {  # the readers of tables, which belong to the same sources
         "finetune/base/metric_files.py",
+        "finetune/rows/form.py",
         "finetune/rows/tokenizer_fit.py",
         "finetune/sources/labels.py",
         "finetune/sources/raw_rows.py",
     },
-    "train": {"finetune/rows/tokenizer_fit.py"},
+    "train": {"finetune/rows/form.py", "finetune/rows/tokenizer_fit.py"},
     "evaluate": {f"finetune/baselines/{name}.py" for name in ("frozen", "prompting", "with_encoder")},
     "export": {"finetune/rows/tokenizer_fit.py"},
 }

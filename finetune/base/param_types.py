@@ -30,6 +30,7 @@ class ShortRepr(reprlib.Repr):
 
 # Values in messages: anchors and aliases can make a small file stand for gigabytes of text.
 LONGEST_INTEGER = 1_000  # bits
+MOST_COLUMNS = 20  # of texts
 SHORT = ShortRepr()
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 2, 6, 6, 200, 200
 
@@ -84,6 +85,20 @@ def brings_secret(address: str) -> bool:
     # `?name=value`, and the older `;name=value`; a fragment holds the answer of some log-ins.
     named = re.findall(r"[?&;#]([^=?&;#/]+)=", unquote(address)) if parts.scheme else []
     return user or bool(parts.password or PASSWORD.match(address) or any(map(SECRET.search, named)))
+
+
+def several(columns: list[str]) -> list[str]:
+    """Names of the columns of the texts; raises ValueError for fewer than two, for too many and for one that comes twice."""
+    if len(columns) < 2:
+        raise ValueError(
+            f"must be the name of a column, or a list of at least two names, found {SHORT.repr(columns)}; "
+            "write one column without a list"
+        )
+    if len(columns) > MOST_COLUMNS:
+        raise ValueError(f"must list at most {MOST_COLUMNS} columns, found {len(columns)}")
+    if twice := next((name for name in columns if columns.count(name) > 1), None):
+        raise ValueError(f"must name each column once, found {SHORT.repr(twice)} {columns.count(twice)} times")
+    return columns
 
 
 Uri = Annotated[str, Field(min_length=1), AfterValidator(without_credentials)]

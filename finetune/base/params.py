@@ -11,12 +11,22 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.names import UNSURE_NAME
-from finetune.base.param_types import SHORT, Label, Name, Rows, Seed, Sha256, Share, Uri, text_keys
+from finetune.base.param_types import SHORT, Label, Name, Rows, Seed, Sha256, Share, Uri, several, text_keys
 from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
 
@@ -29,21 +39,33 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+# A union of its own for lists, so that a message is about the one or the other.
+Columns = Annotated[
+    Annotated[Label, Tag("one")] | Annotated[list[Label], AfterValidator(several), Tag("several")],
+    Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+]
+
+
 class Data(Section):
     uri: Uri
     sha256: Sha256
-    text: Label
+    text: Columns
     label: Label
     labels: Annotated[dict[str, Label], Field(min_length=2), BeforeValidator(text_keys)] | None
     group: Label | None
 
     @model_validator(mode="after")
     def columns_differ(self):
-        for key, value, other in (("label", self.label, self.text), ("group", self.group, self.label)):
-            if value == other:
+        for key, value, others in (("label", self.label, self.columns), ("group", self.group, [self.label])):
+            if value in others:
                 taken = "the texts" if key == "label" else "the labels"
                 raise ValueError(f"must name another column as its {key}, found {SHORT.repr(value)} for {taken} too")
         return self
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of the texts."""
+        return [self.text] if isinstance(self.text, str) else self.text
 
 
 class Model(Section):
@@ -96,7 +118,29 @@ class Split(Section):
 
 class Tokenize(Section):
     max_length: Annotated[int, Field(ge=3)]  # [CLS], one token, [SEP]
-    truncation: Literal["head", "head_tail"]
+    truncation: Literal["head", "head_tail", "windows"]
+    stride: Annotated[int, Field(ge=0)] | None = None  # a file without it is valid; recorded for windows only
+
+    @model_validator(mode="after")
+    def strides_windows(self):
+        if self.stride is not None and self.truncation != "windows":
+            raise ValueError(f"must have stride null unless truncation is windows, found {self.stride}")
+        if self.stride is not None and self.stride >= self.max_length:
+            raise ValueError(f"must have a stride below its max_length, found {self.stride} and {self.max_length}")
+        return self
+
+    @property
+    def overlap(self) -> int | None:
+        """Tokens that a window shares with the one before; None without windows."""
+        if self.truncation != "windows":
+            return None
+        return self.max_length // 4 if self.stride is None else self.stride
+
+    def recorded(self) -> dict:
+        """The settings as a file records them: of windows with the stride that null stands for, else without one."""
+        if self.truncation != "windows":
+            return self.model_dump(exclude={"stride"})
+        return self.model_dump() | {"stride": self.overlap}
 
 
 class ZeroShot(Section):
@@ -349,6 +393,13 @@ class Params(Section):
             raise ValueError(
                 "must have train.teacher null with split.folds: folds test every row, and the teacher may have learnt from some"
             )
+        return self
+
+    @model_validator(mode="after")
+    def teacher_reads_one_text_once(self):
+        if self.train.teacher is not None and (self.tokenize.truncation == "windows" or len(self.data.columns) > 1):
+            found = "tokenize.truncation: windows" if len(self.data.columns) == 1 else "several columns in data.text"
+            raise ValueError(f"must have train.teacher null, or one column of texts without windows, found {found}")
         return self
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from finetune.rows.pairs import typed_ids
 from finetune.rows.token_ids import as_token_ids
 
 
@@ -42,9 +43,11 @@ class FeatureRows:
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask` of shape [rows, longest row], int64, padded on the right."""
+    """`input_ids` and `attention_mask` of shape [rows, longest row], int64, padded on the right; `token_type_ids` of pairs."""
     lengths = np.array([len(row) for row in rows])
     mask = np.arange(lengths.max()) < lengths[:, None]
     ids = np.full(mask.shape, pad_id, np.int64)
     ids[mask] = np.concatenate(rows)
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    ids, types = typed_ids(ids)
+    tensors = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+    return tensors if types is None else tensors | {"token_type_ids": torch.from_numpy(types)}

@@ -13,6 +13,8 @@ from finetune.base.errors import UserError
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.hardware import batch_tokens, device, fast_fp32
 from finetune.rows.lengths import length_order
+from finetune.rows.windows import as_documents
+from finetune.rows.windows import pooled as over_windows
 
 BATCH = 64  # rows; larger ones gain nothing on two cores
 
@@ -79,13 +81,24 @@ def one_core_threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
 
 
 def logits(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str = "predict") -> np.ndarray:
-    """Logits of shape [rows, classes]."""
-    return predict(model, TokenRows(rows, pad_id), lambda output, _: output.logits, desc)
+    """Logits of shape [rows, classes]; of a document the mean over its windows."""
+    return of_rows(model, rows, pad_id, lambda output, _: output.logits, desc)
 
 
 def mean_embeddings(model, rows: Sequence[Sequence[int]], pad_id: int, desc: str = "embed") -> np.ndarray:
-    """Mean of the last hidden states over the tokens of each row, of shape [rows, hidden]; Reimers & Gurevych 2019."""
-    return predict(model, TokenRows(rows, pad_id), pooled, desc)
+    """Mean of the last hidden states over the tokens of each row, of shape [rows, hidden]; Reimers & Gurevych 2019.
+
+    Of a document, the mean over its windows.
+    """
+    return of_rows(model, rows, pad_id, pooled, desc)
+
+
+def of_rows(model, rows: Sequence, pad_id: int, answer: Callable, desc: str) -> np.ndarray:
+    """Answers for rows of token ids, or the mean over the windows of each document."""
+    documents = as_documents(rows)
+    if documents is None:
+        return predict(model, TokenRows(rows, pad_id), answer, desc)
+    return over_windows(predict(model, TokenRows(documents.windows, pad_id), answer, desc), documents.counts)
 
 
 def pooled(output, batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -6,37 +6,46 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from datasets import Dataset
 
+from finetune.base.fields import Text, joined
 from finetune.base.params import Behaviour
 from finetune.encoder.prediction import logits
 from finetune.evaluation.edits import Edit, case, contractions, negation, neutral, typos
-from finetune.rows.stored import class_ids, label_names, token_ids
-from finetune.rows.tokens import encode, special_tokens, truncate
+from finetune.rows.form import Form, encoded
+from finetune.rows.stored import class_ids, label_names, texts_read, token_ids
 from finetune.scoring.intervals import SEED, share_interval
 
 
-def edited_rows(texts: Sequence[str], positions: Iterable[int], edit: Edit, limit: int) -> dict[int, str]:
-    """Edited texts by their row, of the first `limit` of `positions` that the edit changes; the same on every call."""
+def edited_rows(texts: Sequence[Text], positions: Iterable[int], edit: Edit, limit: int) -> dict[int, Text]:
+    """Edited texts by their row, of the first `limit` of `positions` that the edit changes; the same on every call.
+
+    Of several columns, each text is edited.
+    """
     edited_texts = {}
     for position in positions:
         if len(edited_texts) >= limit:
             break
-        edited = edit(texts[position], random.Random(f"{SEED} {position}"))
-        if edited != texts[position]:
+        chance, text = random.Random(f"{SEED} {position}"), texts[position]
+        edited = edit(text, chance) if isinstance(text, str) else [edit(field, chance) for field in text]
+        if edited != text:
             edited_texts[int(position)] = edited
     return edited_texts
 
 
 def all_edits(
-    texts: Sequence[str], right: np.ndarray, limit: int, sentences: Sequence[str], negation_flips: bool
-) -> dict[str, dict[int, str]]:
+    texts: Sequence[Text], right: np.ndarray, limit: int, sentences: Sequence[str], negation_flips: bool
+) -> dict[str, dict[int, Text]]:
     """Edited texts by edit and row: at most `limit` rows for each edit, drawn with a fixed seed.
 
-    Negation takes only rows that the model got right: after a wrong answer, a flipped label would be right by accident.
+    Negation takes only rows that the model got right: after a wrong answer, a flipped label would be right by accident. Texts
+    of several columns get no neutral sentence and no negation: their label may lie in how they differ.
     """
     order = np.random.default_rng(SEED).permutation(len(texts))
-    edits = {"typos": typos, "case": case, "contractions": contractions, "neutral": neutral(sentences)}
+    edits = {"typos": typos, "case": case, "contractions": contractions}
+    alone = all(isinstance(text, str) for text in texts)
+    if alone:
+        edits["neutral"] = neutral(sentences)
     edited = {name: edited_rows(texts, order, edit, limit) for name, edit in edits.items()}
-    if negation_flips:
+    if negation_flips and alone:
         edited["negation"] = edited_rows(texts, order[right[order]], negation, limit)
     return {name: rows for name, rows in edited.items() if rows}
 
@@ -52,29 +61,35 @@ def failure_entry(failed: np.ndarray) -> dict:
     return {"failure_rate": count / len(failed), "rows": len(failed), "interval": share_interval(count, len(failed))}
 
 
+def as_list(row: np.ndarray | list[np.ndarray]) -> list:
+    """A stored row, or the windows of a document, as lists."""
+    return [window.tolist() for window in row] if isinstance(row, list) else row.tolist()
+
+
 def behaviour_of(
-    model, tokenizer, rows: Dataset, predicted: np.ndarray, truncation: str, settings: Behaviour
+    model, tokenizer, rows: Dataset, predicted: np.ndarray, form: Form, settings: Behaviour
 ) -> tuple[dict[str, dict], list[list]]:
     """Failure rates by edit, and for each failed row the edit, row id, labels and texts before and after."""
-    names, texts, ids = label_names(rows), rows["text"][:], rows["row"][:]
+    names, texts, ids = label_names(rows), texts_read(rows), rows["row"][:]
     right = predicted == class_ids(rows)
     flips = settings.negation_flips and len(names) == 2
     edits = all_edits(texts, right, settings.rows, settings.neutral, flips)
-    special, length, before = special_tokens(tokenizer), tokenizer.model_max_length, token_ids(rows)
+    before = token_ids(rows)
     rates, failures = {}, []
     for edit, edited in edits.items():
         positions = np.array(list(edited))
-        tokens = [truncate(one, length, truncation, special) for one in encode(tokenizer, list(edited.values()))]
+        tokens = encoded(tokenizer, list(edited.values()), form)
         after = predicted[positions]
         # Some edits change nothing for some models: an uncased one gets the same tokens.
-        seen = [row for row, position in enumerate(positions.tolist()) if tokens[row] != before[position].tolist()]
+        seen = [row for row, position in enumerate(positions.tolist()) if tokens[row] != as_list(before[position])]
         if seen:
             edited_tokens = [tokens[row] for row in seen]
             after[seen] = logits(model, edited_tokens, tokenizer.pad_token_id, desc=edit).argmax(1)
         failed = failed_rows(edit, predicted[positions], after)
         rates[edit] = failure_entry(failed)
         failures += [
-            [edit, ids[position], names[predicted[position]], names[label], texts[position], edited[position]]
+            [edit, ids[position], names[predicted[position]], names[label]]
+            + [joined(text) for text in (texts[position], edited[position])]
             for position, label in zip(positions[failed].tolist(), after[failed], strict=True)
         ]
     return rates, failures

@@ -14,6 +14,7 @@ from finetune.evaluation.headline import headline_scores, rows_digest
 from finetune.evaluation.review_lists import doubtful_rows, duplicate_rows, mistake_rows
 from finetune.evaluation.slices import slice_metrics, slices_of
 from finetune.evaluation.suspicious_labels import held_out_probabilities
+from finetune.rows.form import Form
 from finetune.rows.stored import class_ids, label_names, token_ids
 
 
@@ -35,14 +36,14 @@ def score(
     model,
     tokenizer,
     splits: dict[str, Dataset],
-    truncation: str,
+    form: Form,
     baseline: np.ndarray,
     settings: Evaluate,
     decide: Decide,
 ) -> Evaluated:
     """Everything that is measured of the model on the splits train, validation and test.
 
-    `truncation` is how the rows were cut, `baseline` the best baseline's probabilities of the test rows.
+    `form` is how the model reads texts, `baseline` the best baseline's probabilities of the test rows.
     """
     train, validation, test = splits.values()
     names, labels = label_names(test), class_ids(test)
@@ -57,7 +58,7 @@ def score(
     predicted = probabilities.argmax(1)
 
     slices = slices_of(test, predicted == labels, settings.slices)
-    rates, failures = behaviour_of(model, tokenizer, test, predicted, truncation, settings.behaviour)
+    rates, failures = behaviour_of(model, tokenizer, test, predicted, form, settings.behaviour)
     # The model was trained on the training rows and believes their labels, also the wrong ones.
     held_out = held_out_probabilities(train["text"][:], class_ids(train), train["group"][:], len(names))
     suspicious, suspicious_list = doubtful_rows(splits, {"train": held_out, **calibrated})

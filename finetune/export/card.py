@@ -2,12 +2,14 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
+from finetune.base.fields import SEPARATOR
 from finetune.scoring.decisions import rule_sentence
 from finetune.wording.classifiers import baseline_notes, by_sign, scores_table
 from finetune.wording.decisions import promise_rows
@@ -90,6 +92,7 @@ def model_card(facts: Facts) -> str:
     """Card in Markdown; every number comes from the facts handed in."""
     metrics = facts.metrics
     decision = metrics["test"].get("decision")
+    columns = facts.source["data"].get("columns")
     environment = Environment(
         trim_blocks=True,
         lstrip_blocks=True,
@@ -107,11 +110,17 @@ def model_card(facts: Facts) -> str:
         "percent": percent,
         "pin": pin,
         "points": points,
+        "shell": lambda value: shlex.quote(json.dumps(value, ensure_ascii=False)),
         "thousands": "{:,}".format,
     }
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         facts._asdict() | metrics,
         metadata=card_metadata(facts).to_yaml(),
+        columns=columns,
+        columns_example=dict.fromkeys(columns or [], "your text"),
+        pair=facts.source.get("pair"),
+        separator=SEPARATOR,
+        stride=facts.parameters.get("tokenize.stride") if facts.source["truncation"] == "windows" else None,
         files=FILES,
         baselines=BASELINES,
         edits=EDITS,

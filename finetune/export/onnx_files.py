@@ -12,6 +12,7 @@ import torch
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
 from finetune.base.errors import UserError
+from finetune.rows.pairs import Pair
 from finetune.rows.tokens import special_tokens
 from finetune.runtime.classifier import FP32, INT8
 
@@ -19,6 +20,7 @@ OPSET = 20  # the first with a Gelu operator; every onnxruntime since 1.17 reads
 INT8_BLOCK = 64  # weights that share a scale: 32 was slower; with 128 an answer depended on the other rows of its batch
 LARGEST = 2**31 - 10**7  # bytes of weights: an ONNX file ends at 2 GiB, and the graph takes some
 DYNAMIC = torch.export.Dim.DYNAMIC
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @contextlib.contextmanager
@@ -41,13 +43,22 @@ class Calibrated(torch.nn.Module):
         super().__init__()
         self.model, self.temperature = model, temperature
 
-    def forward(self, input_ids, attention_mask):
-        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+    def forward(self, input_ids, attention_mask, token_type_ids=None):
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         return logits, torch.softmax(logits / self.temperature, -1)
 
 
-def write_onnx(folder: Path, model, tokenizer, temperature: float, truncation: str, label_names: list[str]):
-    """Both ONNX files into an exported folder, each with everything a caller needs in its metadata."""
+def write_onnx(
+    folder: Path,
+    model,
+    tokenizer,
+    temperature: float,
+    truncation: str,
+    label_names: list[str],
+    more: dict | None = None,
+):
+    """Both ONNX files into an exported folder, each with everything a caller needs in its metadata; `more` joins it."""
     whole = fp32_onnx(
         model.cpu(),
         temperature,
@@ -58,7 +69,8 @@ def write_onnx(folder: Path, model, tokenizer, temperature: float, truncation: s
             "truncation": truncation,
             "special_tokens": special_tokens(tokenizer),
             "pad_id": tokenizer.pad_token_id,
-        },
+        }
+        | (more or {}),
     )
     (folder / FP32).parent.mkdir(exist_ok=True)
     onnx.save(whole, folder / FP32)
@@ -68,7 +80,8 @@ def write_onnx(folder: Path, model, tokenizer, temperature: float, truncation: s
 def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
     """ONNX of a classifier on the processor, for any batch and any length.
 
-    Inputs `input_ids` and `attention_mask`, int64 of shape [batch, length]; outputs `logits` and
+    Inputs `input_ids` and `attention_mask`, and `token_type_ids` where `facts` name a pair with types, int64 of shape
+    [batch, length]; outputs `logits` and
     `probabilities`, float32 of shape [batch, classes]. `facts` go into the metadata, each as JSON. The model is
     switched to eager attention. Raises UserError when the weights do not fit into one file.
     """
@@ -83,15 +96,16 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
     # An axis of size 1 would be exported as a constant.
     example = torch.ones((2, 8), dtype=torch.int64)
     shape = {0: DYNAMIC, 1: DYNAMIC}
+    names = INPUTS if facts.get("pair") and Pair(*facts["pair"]).typed else INPUTS[:2]
     with quiet():
         program = torch.onnx.export(
             Calibrated(model, temperature).eval(),
-            (example, example.clone()),
+            tuple(example.clone() for _ in names),
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
-            dynamic_shapes={"input_ids": shape, "attention_mask": shape},
-            input_names=["input_ids", "attention_mask"],
+            dynamic_shapes=dict.fromkeys(names, shape),
+            input_names=list(names),
             output_names=["logits", "probabilities"],
         )
     model_proto = program.model_proto

@@ -1,11 +1,13 @@
 """Proof that the exported model answers as it was evaluated: in transformers, in ONNX, and in int8 nearly."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
 
 from finetune.base.errors import UserError
+from finetune.base.fields import Text
 from finetune.runtime.classifier import FP32, Classifier
 
 ONNX_TOLERANCE = 1e-4  # of a logit: the same sums in fp32, in another order
@@ -19,7 +21,7 @@ def agreement(evaluated: np.ndarray, exported: np.ndarray) -> dict[str, float]:
     }
 
 
-def onnx_logits(folder: Path, model: Path, texts: list[str]) -> np.ndarray:
+def onnx_logits(folder: Path, model: Path, texts: Sequence[Text]) -> np.ndarray:
     """Logits of shape [texts, classes] of one of the folder's ONNX files, which tokenises the texts itself."""
     classifier = Classifier(folder, model, threads=1)
     return classifier.answer(classifier.encode(texts), "logits")

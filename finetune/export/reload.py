@@ -21,6 +21,7 @@ from finetune.encoder.prediction import logits
 from finetune.rows.lengths import length_order
 from finetune.rows.stored import TOKENIZED, column, label_names, read_sample, token_ids
 from finetune.rows.tokens import load_tokenizer
+from finetune.rows.windows import as_documents
 
 BATCH = 32
 SEED = 42
@@ -31,8 +32,11 @@ def proof_rows(split: str, most: int) -> Dataset:
     return read_sample(split, most, SEED)
 
 
-def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> np.ndarray:
-    """Probabilities of shape [texts, classes] from `pipeline("text-classification")`, which answers with label names."""
+def pipeline_probabilities(folder: str, texts: list[str | dict[str, str]], names: list[str]) -> np.ndarray:
+    """Probabilities of shape [texts, classes] from `pipeline("text-classification")`, which answers with label names.
+
+    A text is a string, or `text` and `text_pair` of a pair.
+    """
     with loading(folder):
         classify = pipeline(
             "text-classification",
@@ -46,7 +50,9 @@ def pipeline_probabilities(folder: str, texts: list[str], names: list[str]) -> n
         )
     probabilities = np.empty((len(texts), len(names)))
     with fast_fp32(), tqdm(desc="reload", total=len(texts), unit=" rows", disable=None) as bar:
-        for positions in length_order([len(text) for text in texts], BATCH):
+        for positions in length_order(
+            [len(text) if isinstance(text, str) else sum(map(len, text.values())) for text in texts], BATCH
+        ):
             for position, answer in zip(
                 positions, classify([texts[position] for position in positions], batch_size=BATCH), strict=True
             ):
@@ -65,15 +71,30 @@ def reloaded_probabilities(folder: Path, most: int) -> np.ndarray:
         return process.submit(folder_probabilities, str(folder), most).result()
 
 
+def read_otherwise(rows: Dataset, source: dict) -> np.ndarray:
+    """Whether the pipeline would give other tokens for each row; those rows go to the model as token ids.
+
+    It can only cut off the end of a text, so it reads the first of several windows, and takes a pair without a second text for a single text.
+    """
+    cut = column(rows, "truncated").to_numpy()
+    apart = cut & (source["truncation"] != "head")
+    if (documents := as_documents(token_ids(rows))) is not None:
+        return documents.counts > 1
+    return apart | [not other for _, other in rows["fields"][:]] if source.get("pair") else apart
+
+
 def folder_probabilities(folder: str, most: int) -> np.ndarray:
     """Probabilities of shape [rows, classes] of the folder for the `proof_rows` of the test split, in this process."""
     rows = proof_rows("test", most)
-    probabilities = pipeline_probabilities(folder, rows["text"][:], label_names(rows))
-    # The pipeline can only cut off the end of a text. Texts that were cut otherwise go to the model as token ids.
-    cut = np.flatnonzero(column(rows, "truncated"))
-    if read_json(TOKENIZED / "source.json")["truncation"] != "head" and len(cut):
-        ids = token_ids(rows).select(cut)
-        probabilities[cut] = softmax(
+    source = read_json(TOKENIZED / "source.json")
+    texts = rows["text"][:]
+    if source.get("pair"):
+        texts = [{"text": one, "text_pair": other} for one, other in rows["fields"][:]]
+    probabilities = pipeline_probabilities(folder, texts, label_names(rows))
+    apart = np.flatnonzero(read_otherwise(rows, source))
+    if len(apart):
+        ids = token_ids(rows).select(apart)
+        probabilities[apart] = softmax(
             logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id).astype(np.float64), axis=-1
         )
     return probabilities

@@ -1,7 +1,7 @@
 "use strict";
 // Sends one text to the server and shows the answer. Texts are only ever set as text, never as HTML.
 const form = document.getElementById("form");
-const text = document.getElementById("text");
+const boxes = [...form.querySelectorAll("textarea")]; // one, or one for each column of a text
 const token = document.getElementById("token");
 const problem = document.getElementById("problem");
 const result = document.getElementById("result");
@@ -21,7 +21,9 @@ function element(name, content, className = "") {
 const percent = (probability) => `${(100 * probability).toFixed(1)}%`;
 const points = (push) => `${push < 0 ? "−" : "+"}${Math.abs(100 * push).toFixed(1)}`;
 // The server counts whole characters; JavaScript counts some, such as emoji, as two.
-const characters = () => [...text.value].length;
+const characters = () => boxes.reduce((sum, box) => sum + [...box.value].length, 0);
+// The text, or an object with the text of each column.
+const content = () => boxes[0].dataset.column === undefined ? boxes[0].value : Object.fromEntries(boxes.map((box) => [box.dataset.column, box.value]));
 
 function count() {
   document.getElementById("count").textContent = `${characters()} of ${most} characters.`;
@@ -94,7 +96,7 @@ async function explanation() {
   if (token.value) headers.Authorization = `Bearer ${token.value}`;
   let reply;
   try {
-    reply = await fetch("explain", { method: "POST", headers, body: JSON.stringify({ text: text.value }) });
+    reply = await fetch("explain", { method: "POST", headers, body: JSON.stringify({ text: content() }) });
   } catch (error) {
     throw new Error(`The server cannot be reached (${error.message}). Is it still running?`);
   }
@@ -106,7 +108,7 @@ async function explanation() {
 
 async function classify() {
   const number = ++asked;
-  if (!text.value.trim()) return fail("There is no text yet. Type or paste one.");
+  if (boxes.every((box) => !box.value.trim())) return fail("There is no text yet. Type or paste one.");
   if (characters() > most) return fail(`The text has ${characters()} characters; the limit is ${most}.`);
   button.setAttribute("aria-busy", "true");
   try {
@@ -125,7 +127,7 @@ async function classify() {
 }
 
 form.addEventListener("submit", (event) => { event.preventDefault(); classify(); });
-text.addEventListener("input", count);
+for (const box of boxes) box.addEventListener("input", count);
 form.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();

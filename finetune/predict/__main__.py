@@ -9,7 +9,8 @@ Each text, given as an argument or as one line on stdin, gets one line of JSON, 
 and columns and gets the answers in new columns; without --output it is written to stdout as JSON Lines. A missing or blank
 text has no label: its answer is null, so line N of the output always answers line N of the input. Where the model's decision
 leaves a text unsure, the label is null too, and `unsure` is true. A folder of tables becomes
-a folder of Parquet files, one for each table; a stopped run continues with the missing ones.
+a folder of Parquet files, one for each table; a stopped run continues with the missing ones. For a model of several columns
+each text is a JSON object with these, such as {"title": "Lost", "body": "It never came."}.
 """
 
 import argparse
@@ -49,7 +50,11 @@ def parsed() -> argparse.Namespace:
         help="where to write the table with its answers, in any of these formats; or a folder, also s3://…",
     )
     parser.add_argument(
-        "--text-column", default="text", metavar="NAME", help="column that holds the texts (default: text)"
+        "--text-column",
+        action="append",
+        metavar="NAME",
+        help="column that holds the texts (default: text); for a model of several columns, given once for each (default: "
+        "those it was trained on)",
     )
     parser.add_argument(
         "--prefix", default="", help="prefix of the new columns label, probability and probability_<class>"
@@ -117,7 +122,13 @@ def answer(options: argparse.Namespace):
     """Answers the texts or the table that the options name."""
     if options.input is None:
         classifier = Classifier(options.model, threads=options.threads)
-        answer_texts(classifier, [checked(options.texts)] if options.texts else arrived_lines(sys.stdin.buffer))
+        batches = [checked(options.texts)] if options.texts else arrived_lines(sys.stdin.buffer)
+        where = "text" if options.texts else "stdin line"
+        if classifier.columns is not None:
+            from finetune.predict.fields import rows_of  # it needs pyarrow, as below
+
+            batches = rows_of(batches, classifier.columns, where)
+        answer_texts(classifier, batches)
         return
     if is_folder(options.input):
         from finetune.predict.folder import score_folder

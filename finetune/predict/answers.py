@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from finetune.base.errors import UserError
-from finetune.base.names import nothing_to_see
+from finetune.base.fields import Text, is_blank
 from finetune.base.terminal import say
 from finetune.runtime.classifier import Classifier
 from finetune.scoring.decisions import UNSURE, shown_class
@@ -33,9 +33,9 @@ class Answers(NamedTuple):
     probabilities: np.ndarray
 
 
-def answers(classifier: Classifier, texts: Sequence[str | None]) -> Answers:
+def answers(classifier: Classifier, texts: Sequence[Text | None]) -> Answers:
     """An answer to each text."""
-    present = [index for index, text in enumerate(texts) if text and not nothing_to_see(text)]
+    present = [index for index, text in enumerate(texts) if not is_blank(text)]
     probabilities = np.full((len(texts), len(classifier.labels)), np.nan)
     probabilities[present] = classifier.probabilities([texts[index] for index in present])
     labels: list[str | None] = [None] * len(texts)
@@ -48,7 +48,7 @@ def answers(classifier: Classifier, texts: Sequence[str | None]) -> Answers:
     return Answers(labels, unsure, probability.round(DIGITS), probabilities.round(DIGITS))
 
 
-def answer_lines(classifier: Classifier, texts: Sequence[str]) -> bytes:
+def answer_lines(classifier: Classifier, texts: Sequence[Text | None]) -> bytes:
     """One line of JSON per text: {"label": "good", "probability": 0.9, "probabilities": {"bad": 0.1, "good": 0.9}}.
 
     A model that may leave a text unsure has {"label": …, "unsure": …, …}, so that no label can be mistaken for that.
@@ -96,7 +96,7 @@ def decoded(lines: list[bytes], first: int) -> list[str]:
     return texts
 
 
-def answer_texts(classifier: Classifier, batches: Iterable[Sequence[str]]):
+def answer_texts(classifier: Classifier, batches: Iterable[Sequence[Text | None]]):
     """Writes answers to stdout and flushes after each batch, so that the next program in a pipe need not wait."""
     count = 0
     for texts in batches:

@@ -1,4 +1,4 @@
-"""Tables read in batches: every column unchanged, and the texts of one of them.
+"""Tables read in batches: every column unchanged, and the texts of one of them or of several.
 
 Columns of CSV and TSV are text. A column of JSON Lines holds numbers, booleans or text if all its values do, else JSON; a
 key missing from a row is null. Parquet columns keep their types. Memory does not grow with the table.
@@ -41,7 +41,8 @@ TYPES = {
     frozenset({"integer", "float"}): pa.float64(),
     frozenset({"text"}): pa.string(),
 }
-Batches = Iterator[tuple[list[str | None], pa.Table]]  # texts, and the rows that hold them
+Texts = list[str | None] | list[tuple[str | None, ...]]  # of one column, or of several
+Batches = Iterator[tuple[Texts, pa.Table]]  # texts, and the rows that hold them
 
 
 class Survey(NamedTuple):
@@ -51,7 +52,7 @@ class Survey(NamedTuple):
     schema: pa.Schema
 
 
-def survey(path: Path, text: str) -> Survey:
+def survey(path: Path, columns: list[str]) -> Survey:
     """Rows and columns of a table, read to its end, so that any mistake in it is reported before long work starts.
 
     Raises UserError as `finetune.sources.tables.read_batches` does, and for two columns of one name.
@@ -59,24 +60,23 @@ def survey(path: Path, text: str) -> Survey:
     ending = known_format(path)
     with readable(path):
         if ending in SEPARATORS:
-            return csv_survey(path, text, SEPARATORS[ending])
-        return parquet_survey(path, text) if ending == ".parquet" else json_survey(path, text)
+            return csv_survey(path, columns, SEPARATORS[ending])
+        return parquet_survey(path, columns) if ending == ".parquet" else json_survey(path, columns)
 
 
-def csv_survey(path: Path, text: str, separator: str) -> Survey:
+def csv_survey(path: Path, columns: list[str], separator: str) -> Survey:
     header = next(csv_rows(path, separator))
-    check_columns(path.name, [text, *header], header)
-    rows = sum(len(batch[text]) for batch in read_batches(path, header))
+    check_columns(path.name, [*columns, *header], header)
+    rows = sum(len(batch[columns[0]]) for batch in read_batches(path, header))
     return Survey(rows, pa.schema([(name, pa.string()) for name in header]))
 
 
-def parquet_survey(path: Path, text: str) -> Survey:
+def parquet_survey(path: Path, columns: list[str]) -> Survey:
     with parquet_file(path) as table:
         schema = table.schema_arrow
-    check_columns(path.name, [text, *schema.names], schema.names)
-    return Survey(
-        sum(len(batch[text]) for batch in read_batches(path, [text])), schema.with_metadata(kept(schema.metadata))
-    )
+    check_columns(path.name, [*columns, *schema.names], schema.names)
+    rows = sum(len(batch[columns[0]]) for batch in read_batches(path, columns))
+    return Survey(rows, schema.with_metadata(kept(schema.metadata)))
 
 
 def kept(metadata: dict | None) -> dict | None:
@@ -84,10 +84,11 @@ def kept(metadata: dict | None) -> dict | None:
     return {key: value for key, value in metadata.items() if key != b"huggingface"} if metadata else None
 
 
-def json_survey(path: Path, text: str) -> Survey:
+def json_survey(path: Path, columns: list[str]) -> Survey:
     rows, kinds = 0, {}
     for where, row, _ in json_rows(path):
-        json_value_text(json_value(row, text, where), text, where)
+        for column in columns:
+            json_value_text(json_value(row, column, where), column, where)
         rows += 1
         for key, value in row.items():
             if key not in kinds:
@@ -96,7 +97,7 @@ def json_survey(path: Path, text: str) -> Survey:
             if value is not None:
                 kinds[key].add(json_kind(value))
         check_column_count(f"{path.name}, up to {where.removeprefix(path.name + ' ')},", len(kinds))
-    kinds = kinds or {text: set()}
+    kinds = kinds or {column: set() for column in columns}
     return Survey(rows, pa.schema([(key, TYPES.get(frozenset(seen), JSON)) for key, seen in kinds.items()]))
 
 
@@ -127,33 +128,46 @@ def json_value_text(value, column: str, where: str) -> str | None:
     return json_text(json.dumps(value) if number else value, column, where)
 
 
-def read_columns(path: Path, text: str, schema: pa.Schema, size: int) -> Batches:
-    """Texts of one column, and all columns, of a surveyed table; at most `size` rows at a time."""
+def of_rows(columns: list[list]) -> Texts:
+    """Texts of each row, from those of each column: of one column as they are, of several as tuples."""
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def read_columns(path: Path, columns: list[str], schema: pa.Schema, size: int) -> Batches:
+    """Texts of the named columns, and all columns, of a surveyed table; at most `size` rows at a time."""
     ending = known_format(path)
     with readable(path):
         if ending in SEPARATORS:
-            batches = ((batch[text], pa.table(batch, schema)) for batch in read_batches(path, schema.names))
+            read = read_batches(path, schema.names)
+            batches = ((of_rows([batch[column] for column in columns]), pa.table(batch, schema)) for batch in read)
         elif ending == ".parquet":
-            batches = parquet_columns(path, text)
+            batches = parquet_columns(path, columns)
         else:
-            batches = json_columns(path, text, schema)
+            batches = json_columns(path, columns, schema)
         for texts, rows in batches:
             for start in range(0, len(texts), size):
                 yield texts[start : start + size], rows.slice(start, size)
 
 
-def parquet_columns(path: Path, text: str) -> Batches:
+def parquet_columns(path: Path, columns: list[str]) -> Batches:
     with parquet_file(path) as table:
-        (spelt,) = check_columns(path.name, [text], table.schema_arrow.names)
+        spelt = check_columns(path.name, columns, table.schema_arrow.names)
         for rows in parquet_rows(table, path, table.schema_arrow.names):
-            yield column_texts(rows.column(spelt).combine_chunks(), None, f"{path.name}: {text!r}"), rows
+            texts = [
+                column_texts(rows.column(name).combine_chunks(), None, f"{path.name}: {column!r}")
+                for column, name in zip(columns, spelt, strict=True)
+            ]
+            yield of_rows(texts), rows
 
 
-def json_columns(path: Path, text: str, schema: pa.Schema) -> Batches:
+def json_columns(path: Path, columns: list[str], schema: pa.Schema) -> Batches:
     for batch in json_batches(path):
-        texts = [json_value_text(json_value(row, text, where), text, where) for where, row, _ in batch]
-        columns = [json_array([row.get(field.name) for _, row, _ in batch], field.type) for field in schema]
-        yield texts, pa.table(columns, schema=schema)
+        texts = [
+            [json_value_text(json_value(row, column, where), column, where) for where, row, _ in batch]
+            for column in columns
+        ]
+        arrays = [json_array([row.get(field.name) for _, row, _ in batch], field.type) for field in schema]
+        yield of_rows(texts), pa.table(arrays, schema=schema)
 
 
 def json_array(values: list, kind: pa.DataType) -> pa.Array:

@@ -15,7 +15,7 @@ from finetune.base.terminal import say
 from finetune.predict.parts import LOCK, RECORD, Part, input_parts, missing_parts, record, remove_unfinished
 from finetune.predict.scorer import Job, Scorer, contents, digest, library_versions
 from finetune.predict.storage import Folder, LocalFolder, folder_at
-from finetune.predict.table import Answered, report_unlabelled
+from finetune.predict.table import Answered, chosen_columns, report_unlabelled
 from finetune.runtime.classifier import Classifier
 
 MOST_FAILED = 10  # parts with a mistake; then it is probably one of all parts
@@ -33,14 +33,15 @@ def score_folder(options: Namespace):
         raise UserError(f"--output {output} and --input {input} lie in each other; choose a folder outside the input")
     parts = input_parts(input)
     classifier = Classifier(options.model, threads=options.threads)
+    columns = chosen_columns(classifier, options.text_column)
     files = contents(Path(options.model), classifier.files)
     facts = {
         "model": digest(files),
-        "options": {"text_column": options.text_column, "prefix": options.prefix},
+        "options": {"text_column": columns[0] if len(columns) == 1 else columns, "prefix": options.prefix},
         "libraries": library_versions(),
     }
     missing_parts(parts, output, facts)
-    job = Job(str(input), str(output), options.text_column, options.prefix, options.threads, facts["libraries"])
+    job = Job(str(input), str(output), columns, options.prefix, options.threads, facts["libraries"])
     spread = partial(on_cluster, options.ray) if options.ray else here
     with spread(job, files) as results, alone(output):
         missing = missing_parts(parts, output, facts)

@@ -19,7 +19,7 @@ class Job(NamedTuple):
 
     input: str
     output: str
-    text: str
+    columns: list[str]
     prefix: str
     threads: int | None
     libraries: dict[str, str]
@@ -92,7 +92,7 @@ class Scorer:
         self.check(part)
         try:
             with self.input.reading(part.name) as source, self.output.writing(part.output) as target:
-                found = answer_table(self.classifier, source, target, self.job.text, self.job.prefix, self.step)
+                found = answer_table(self.classifier, source, target, self.job.columns, self.job.prefix, self.step)
                 self.check(part)
         except FileNotFoundError as error:
             raise UserError(f"{self.input}/{part.name} is gone ({one_line(error)})") from None

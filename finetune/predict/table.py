@@ -51,14 +51,33 @@ class Answered(NamedTuple):
     schema: pa.Schema
 
 
-def surveyed(path: Path, text: str, classifier: Classifier, prefix: str) -> tuple[Survey, pa.Schema]:
+def chosen_columns(classifier: Classifier, named: list[str] | None) -> list[str]:
+    """Columns to read: those named on the command line, or those of the training data. Raises UserError for another number."""
+    default = classifier.columns or ["text"]
+    columns = [normal_name(name) or name for name in named or default]
+    if len(columns) != len(default):
+        reads = "one column of texts" if len(default) == 1 else f"{len(default)} columns ({', '.join(default)})"
+        raise UserError(
+            f"the model reads {reads}, found --text-column {', '.join(columns)}; give the option once for each column"
+        )
+    if len(set(columns)) < len(columns):
+        raise UserError(f"--text-column must name each column once, found {', '.join(columns)}")
+    return columns
+
+
+def surveyed(path: Path, columns: list[str], classifier: Classifier, prefix: str) -> tuple[Survey, pa.Schema]:
     """Rows and columns of a table, and its columns with the new ones; raises UserError for a mistake anywhere in it."""
     try:
-        found = survey(path, text)
+        found = survey(path, columns)
     except MissingColumn as error:
         # A table with another separator has a single column, so there is nothing to choose.
         hinted = str(error).endswith(tuple(SEPARATOR_HINTS.values()))
-        raise UserError(str(error) if hinted else f"{error}; choose the column to read with --text-column") from None
+        which = (
+            "column to read"
+            if len(columns) == 1
+            else f"{len(columns)} columns to read, in the order {', '.join(columns)},"
+        )
+        raise UserError(str(error) if hinted else f"{error}; choose the {which} with --text-column") from None
     new = answer_columns(classifier, prefix)
     # Readers compare names in their normal form, so a new column must not look like an old one either.
     old = {normal_name(name) for name in found.schema.names}
@@ -73,20 +92,20 @@ def answer_table(
     classifier: Classifier,
     path: Path,
     output: Path | None,
-    text: str,
+    columns: list[str] | None,
     prefix: str,
     step: Callable[[int], None] | None = None,
 ) -> Answered:
     """Writes the table with its answers, to stdout if `output` is None. Raises UserError before it writes anything.
 
-    `step` gets the number of rows after each batch; without it a progress bar does.
+    `columns` hold the texts; None means those of the training data. `step` gets the number of rows after each batch; without it a progress bar does.
     """
-    text = normal_name(text) or text
-    (rows, schema), whole = surveyed(path, text, classifier, prefix)
+    columns = chosen_columns(classifier, columns)
+    (rows, schema), whole = surveyed(path, columns, classifier, prefix)
     blank = unsure = 0
     writer = json_writer(sys.stdout.buffer, whole) if output is None else table_writer(output, whole)
     with writer as write, tqdm(desc="predict", total=rows, unit=" rows", disable=True if step else None) as bar:
-        for texts, table in read_columns(path, text, schema, CHUNK):
+        for texts, table in read_columns(path, columns, schema, CHUNK):
             answered = answers(classifier, texts)
             numbers = [answered.probability, *answered.probabilities.T]
             added = [answered.labels, *([answered.unsure] if classifier.decision.leaves_unsure else [])]

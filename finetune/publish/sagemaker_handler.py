@@ -8,6 +8,7 @@ import csv
 import io
 import json
 
+from finetune.base.fields import Text
 from finetune.base.files import csv_writer
 from finetune.runtime.classifier import Classifier
 from finetune.scoring.decisions import UNSURE, shown_class
@@ -20,8 +21,10 @@ def model_fn(model_dir: str) -> Classifier:
     return Classifier(model_dir)
 
 
-def input_fn(request_body: str | bytes, request_content_type: str) -> list[str]:
+def input_fn(request_body: str | bytes, request_content_type: str) -> list[str | dict]:
     """Texts of a request: JSON `{"inputs": text or texts}`, or CSV with one text a row and no header.
+
+    For a model of several columns a text is an object with these, in JSON.
 
     Raises ValueError with the reason for any other body.
     """
@@ -35,15 +38,15 @@ def input_fn(request_body: str | bytes, request_content_type: str) -> list[str]:
     return csv_texts(body) if kind == CSV else json_texts(body)
 
 
-def json_texts(body: str) -> list[str]:
+def json_texts(body: str) -> list[str | dict]:
     """Texts under `inputs`; a single text needs no list."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the body is not JSON: {error}") from None
     texts = value.get("inputs") if isinstance(value, dict) else None
-    texts = [texts] if isinstance(texts, str) else texts
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+    texts = [texts] if isinstance(texts, str | dict) else texts
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str | dict) for text in texts):
         raise ValueError('the body must be {"inputs": "a text"} or {"inputs": ["a text", "another"]}')
     return texts
 
@@ -64,13 +67,28 @@ def csv_texts(body: str) -> list[str]:
     return [text for (text,) in rows]
 
 
-def predict_fn(texts: list[str], model: Classifier) -> list[dict]:
+def with_columns(texts: list[str | dict], columns: list[str] | None) -> list[Text]:
+    """The texts as the classifier takes them; raises ValueError for an object, or its absence, where the model has no use for it."""
+    if columns is None:
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("each of the inputs must be a text, found an object")
+        return texts
+    expected = f"each of the inputs must be an object with the texts of {', '.join(columns)}"
+    for text in texts:
+        if not isinstance(text, dict) or set(text) != set(columns):
+            raise ValueError(f"{expected}, found {', '.join(text) if isinstance(text, dict) else 'a text'}")
+        if not all(field is None or isinstance(field, str) for field in text.values()):
+            raise ValueError(f"{expected}, found a value that is no text")
+    return [tuple(text[name] for name in columns) for text in texts]
+
+
+def predict_fn(texts: list[str | dict], model: Classifier) -> list[dict]:
     """Label of each text, its calibrated probability, and the probabilities of all labels.
 
     Where the model may leave a text unsure, `unsure` says whether it does; then the label is None.
     """
     answers = []
-    rows = model.probabilities(texts)
+    rows = model.probabilities(with_columns(texts, model.columns))
     for row, answer in zip(rows, model.decision.answers(rows), strict=True):
         probabilities = {label: round(float(value), 6) for label, value in zip(model.labels, row, strict=True)}
         unsure, shown = bool(answer == UNSURE), model.labels[shown_class(answer, row)]

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from finetune.rows.pairs import Pair, kept_lengths
 from finetune.rows.tokens import SpecialTokens, encode, special_tokens
 
 MOST_WORDS = 50_000  # remembered from batch to batch, about 10 MB; when there are more, all are forgotten
@@ -56,6 +57,33 @@ def cut(rows: Ragged, max_length: int, mode: str, special: SpecialTokens) -> Rag
     return Ragged(pieces(rows.values, starts.ravel(), lengths.ravel()), lengths.sum(1))
 
 
+def pair_rows(one: Ragged, other: Ragged, pair: Pair, max_length: int, mode: str) -> Ragged:
+    """Every pair as `Pair.row` makes it, from the token ids of two columns without special tokens."""
+    kept = kept_lengths(one.lengths, other.lengths, max_length - pair.special)
+    second, after = other.values, np.array(pair.after, np.int32)
+    if pair.typed:
+        second, after = ~second, ~after
+    specials = (np.array(pair.before, np.int32), np.array(pair.between, np.int32), after)
+    blocks = [*specials, one.values, second]
+    offsets = np.cumsum([0, *map(len, blocks)])
+    starts, lengths = [], []
+
+    def add(start, length):
+        starts.append(np.broadcast_to(start, one.lengths.shape))
+        lengths.append(np.broadcast_to(length, one.lengths.shape))
+
+    for number, (text, stays) in enumerate(zip((one, other), kept, strict=True)):
+        add(offsets[number], len(specials[number]))
+        whole = text.lengths <= stays
+        head = np.where(whole | (mode == "head"), stays, stays // 4)
+        place = offsets[3 + number] + text.starts
+        add(place, head)
+        add(place + text.lengths - (stays - head), stays - head)
+    add(offsets[2], len(after))
+    lengths = np.column_stack(lengths)
+    return Ragged(pieces(np.concatenate(blocks), np.column_stack(starts).ravel(), lengths.ravel()), lengths.sum(1))
+
+
 class Encoder:
     """Encodes columns of texts with a tokenizer: token ids not truncated, special tokens included.
 
@@ -79,13 +107,19 @@ class Encoder:
         """Token ids of each text of a column without nulls."""
         if not self.by_word:
             return ragged(encode(self.tokenizer, texts.to_pylist()))
+        return self.surrounded(self.bare(texts))
+
+    def bare(self, texts: pa.Array) -> Ragged:
+        """Token ids of each text without special tokens."""
+        if not self.by_word:
+            return ragged(encode(self.tokenizer, texts.to_pylist(), special=False))
         split = pc.split_pattern(texts, " ")
         spelt = split.flatten().dictionary_encode()
         numbers = self.numbers(spelt.dictionary.to_pylist())[spelt.indices.to_numpy()]
         lengths = self.words.lengths[numbers]
         ids = pieces(self.words.values, self.words.starts[numbers], lengths)
         ends = np.concatenate([[0], np.cumsum(lengths)])[split.offsets.to_numpy() - split.offsets[0].as_py()]
-        return self.surrounded(Ragged(ids, np.diff(ends)))
+        return Ragged(ids, np.diff(ends))
 
     def numbers(self, words: list[str]) -> np.ndarray:
         """Number of each word in `self.words`, which new words join."""

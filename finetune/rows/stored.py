@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from finetune.base.params import Tokenize
-from finetune.rows.encoding import Encoder, cut
+from finetune.rows.encoding import Encoder, cut, pair_rows
+from finetune.rows.pairs import Pair
 from finetune.rows.token_ids import TokenIds
 from finetune.rows.tokens import special_tokens
+from finetune.rows.windows import Documents, window_column
 
 TOKENIZED = Path("data/tokenized")
 # Most training rows that the baselines learn from and that are searched for near-duplicates and doubtful labels. TF-IDF of
@@ -20,37 +23,72 @@ TRAIN_SAMPLE = 50_000
 BATCH = 5_000  # rows read at a time; at 45 tokens each they take 2 MB
 
 
-def row_features(names: list[str]) -> Features:
-    """Columns of a stored split; the label column carries its `names`, and row ids point back to the source."""
+def row_features(names: list[str], fields: bool = False, windows: bool = False) -> Features:
+    """Columns of a stored split; the label column carries its `names`, and row ids point back to the source.
+
+    With `fields`, rows also hold the texts of several columns, which `text` joins; with `windows`, `input_ids` is a list of
+    windows.
+    """
     return Features(
         {
             "row": Value("int64"),  # position in the source, counted through all its splits
             "text": Value("string"),
             "label": ClassLabel(names=names),
             "group": Value("string"),
-            "input_ids": List(Value("int32")),  # special tokens included, not padded
+            "input_ids": List(List(Value("int32")))
+            if windows
+            else List(Value("int32")),  # special tokens included, not padded; of pairs see `pairs`
             "truncated": Value("bool"),
         }
+        | ({"fields": List(Value("string"))} if fields else {})
     )
 
 
 def tokenised_rows(
-    ids: np.ndarray, batch: pa.RecordBatch, labels: np.ndarray, features: Features, encoder: Encoder, settings: Tokenize
+    ids: np.ndarray,
+    batch: pa.RecordBatch,
+    labels: np.ndarray,
+    features: Features,
+    encoder: Encoder,
+    settings: Tokenize,
+    pair: Pair | None = None,
 ) -> tuple[pa.Table, np.ndarray]:
     """Rows as they are stored, and the number of tokens of each before truncation.
 
-    `ids` are the row ids, `batch` holds text and group, `labels` are class ids; all have one entry per row.
+    `ids` are the row ids, `batch` holds text and group, and fields where there are several columns; `labels` are class ids.
+    All have one entry per row. `pair` is how the tokenizer joins two fields.
     """
-    whole = encoder(batch.column("text"))
+    fields = [batch.column("fields")] if "fields" in features else []
+    special = special_tokens(encoder.tokenizer)
+    if settings.overlap is not None:
+        whole = encoder(batch.column("text"))
+        rows, lengths = window_column(whole, settings.max_length, settings.overlap, special), whole.lengths
+    elif pair is None:
+        whole = encoder(batch.column("text"))
+        rows, lengths = (
+            cut(whole, settings.max_length, settings.truncation, special),
+            whole.lengths,
+        )
+    else:
+        texts = pc.list_flatten(fields[0])
+        one, other = (encoder.bare(texts.take(pa.array(range(first, len(texts), 2)))) for first in (0, 1))
+        rows = pair_rows(one, other, pair, settings.max_length, settings.truncation)
+        lengths = one.lengths + other.lengths + pair.special
     columns = [
         ids,
         batch.column("text"),
         labels.astype(np.int64),
         batch.column("group"),
-        cut(whole, settings.max_length, settings.truncation, special_tokens(encoder.tokenizer)).as_arrow(),
-        whole.lengths > settings.max_length,
+        rows if isinstance(rows, pa.Array) else rows.as_arrow(),
+        (lengths > settings.max_length) & (settings.overlap is None),
+        *fields,
     ]
-    return pa.table(columns, schema=features.arrow_schema), whole.lengths
+    return pa.table(columns, schema=features.arrow_schema), lengths
+
+
+def texts_read(rows: Dataset) -> list[str] | list[list[str]]:
+    """The texts as the model gets them: the fields of each row where they come from several columns."""
+    return rows["fields"][:] if "fields" in rows.features else rows["text"][:]
 
 
 def read_rows(split: str, columns: Sequence[str] | None = None) -> Dataset:
@@ -118,9 +156,10 @@ def class_ids(rows: Dataset) -> np.ndarray:
     return column(rows, "label").to_numpy()
 
 
-def token_ids(rows: Dataset) -> TokenIds:
-    """Token ids of each row, special tokens included, in Arrow's buffers."""
-    return TokenIds(column(rows, "input_ids"))
+def token_ids(rows: Dataset) -> TokenIds | Documents:
+    """Token ids of each row, special tokens included, in Arrow's buffers; `Documents` where a row is a list of windows."""
+    ids = column(rows, "input_ids")
+    return Documents.of_column(ids) if pa.types.is_list(ids.type.value_type) else TokenIds(ids)
 
 
 def label_names(rows: Dataset) -> list[str]:

@@ -9,8 +9,11 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from finetune.base.errors import UserError, one_line
+from finetune.base.fields import Text
+from finetune.rows.form import Form, Whole
 from finetune.rows.lengths import length_order
-from finetune.rows.tokens import SpecialTokens, truncate
+from finetune.rows.pairs import Pair, typed_ids
+from finetune.rows.tokens import SpecialTokens
 from finetune.scoring.decisions import DECISION, read_decision
 
 EXPORTED = Path("models/export")  # as `dvc repro export` writes it
@@ -22,7 +25,8 @@ BATCH_TOKENS = 256  # fewer leave cores idle, more overflow the cache; a longer 
 class Classifier:
     """Classes of texts, by the model in an exported folder.
 
-    `labels` are the class names in id order, `max_length` the tokens a text is cut to, `decision` the rule that turns
+    `labels` are the class names in id order, `columns` the names of the fields of a text where it has several (else None),
+    `max_length` the tokens a text is cut to, `decision` the rule that turns
     probabilities into answers, `files` all that was read from the folder. The int8 model is taken where export kept it,
     unless `model` names another file of the folder. `threads` is the number of threads for one batch; None means one per core. An answer depends on its text alone, never on the rest of the batch.
     Several threads may use one classifier. Raises UserError when the folder holds no such model.
@@ -65,38 +69,66 @@ class Classifier:
         self.max_length: int = facts["max_length"]
         self.truncation: str = facts["truncation"]
         self.special = SpecialTokens(*facts["special_tokens"])
+        self.columns: list[str] | None = facts.get("columns")
+        pair = Pair(*facts["pair"]) if "pair" in facts else None
+        self.form = Form(self.max_length, self.truncation, self.special, pair, facts.get("stride"))
         self.pad_id: int = facts["pad_id"]
 
-    def whole(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens included, of any length."""
-        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+    def whole(self, texts: Sequence[Text]) -> list[Whole]:
+        """Token ids of each text, special tokens included, of any length; of a pair those of both texts, without them."""
 
-    def cut(self, ids: list[int]) -> list[int]:
-        """Ids of a text cut to `max_length` as in training."""
-        return truncate(ids, self.max_length, self.truncation, self.special)
+        def ids(texts: list[str], special: bool) -> list[list[int]]:
+            return [found.ids for found in self.tokenizer.encode_batch_fast(texts, add_special_tokens=special)]
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, cut to `max_length`."""
+        return self.form.whole(texts, ids)
+
+    def cut(self, ids: Whole) -> list[int] | list[list[int]]:
+        """Ids of a text cut to `max_length` as in training, or of its windows."""
+        return self.form.row(ids)
+
+    def encode(self, texts: Sequence[Text]) -> list[list[int]] | list[list[list[int]]]:
+        """Token ids of each text, cut to `max_length`, or of its windows."""
         return [self.cut(ids) for ids in self.whole(texts)]
 
-    def answer(self, ids: Sequence[Sequence[int]], output: str = "probabilities") -> np.ndarray:
-        """`logits` or calibrated `probabilities` of rows of token ids, float32 of shape [rows, classes]."""
+    def answer(self, ids: Sequence[Sequence], output: str = "probabilities") -> np.ndarray:
+        """`logits` or calibrated `probabilities` of rows that `encode` gives, float32 of shape [rows, classes].
+
+        The logits of a text in windows are the mean over these; windows that several texts share are computed once.
+        """
+        if self.form.stride is None:
+            return self.computed(ids, output)
+        rows = {tuple(window): None for text in ids for window in text}
+        places = {row: place for place, row in enumerate(rows)}
+        found = self.computed(list(rows), "logits").astype(np.float64)
+        means = [found[[places[tuple(window)] for window in text]].mean(0) for text in ids]
+        logits = np.stack(means) if means else np.empty((0, len(self.labels)))
+        if output == "probabilities":
+            exponents = np.exp((logits - logits.max(1, keepdims=True, initial=-np.inf)) / self.temperature)
+            logits = exponents / exponents.sum(1, keepdims=True)
+        return logits.astype(np.float32)
+
+    def computed(self, ids: Sequence[Sequence[int]], output: str) -> np.ndarray:
+        """An output of the ONNX model for rows of token ids."""
         answers = np.empty((len(ids), len(self.labels)), np.float32)
         for positions in length_order([len(row) for row in ids], rows=len(ids), tokens=BATCH_TOKENS):
-            answers[positions] = self.session.run(
-                [output], padded([ids[position] for position in positions], self.pad_id)
-            )[0]
+            rows = padded([ids[position] for position in positions], self.pad_id, self.form.pair)
+            answers[positions] = self.session.run([output], rows)[0]
         return answers
 
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+    def probabilities(self, texts: Sequence[Text]) -> np.ndarray:
         """Calibrated probabilities of texts, float32 of shape [texts, classes]."""
         return self.answer(self.encode(texts))
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, np.ndarray]:
-    """`input_ids` and `attention_mask`, int64 of shape [rows, longest row]."""
+def padded(rows: Sequence[Sequence[int]], pad_id: int, pair: Pair | None = None) -> dict[str, np.ndarray]:
+    """`input_ids` and `attention_mask`, int64 of shape [rows, longest row]; of pairs also the `token_type_ids`, if there are types."""
     lengths = np.array([len(row) for row in rows])
     mask = np.arange(lengths.max()) < lengths[:, None]
     ids = np.full(mask.shape, pad_id, np.int64)
     ids[mask] = np.concatenate(rows)
-    return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+    types = None
+    if pair and pair.typed:
+        ids, types = typed_ids(ids)
+        types = np.zeros_like(ids) if types is None else types
+    arrays = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+    return arrays if types is None else arrays | {"token_type_ids": types}

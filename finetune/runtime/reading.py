@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from finetune.base.fields import Text
 from finetune.runtime.classifier import Classifier
 
 
@@ -22,15 +23,16 @@ class Reader:
     def __init__(self, classifier: Classifier):
         self.classifier = classifier
         self.unknown = unknown_id(classifier)
-        self.special = sum(classifier.special)
 
-    def read(self, texts: Sequence[str]) -> list[Reading]:
+    def read(self, texts: Sequence[Text]) -> list[Reading]:
         """A reading of each text, which is tokenised once, at full length."""
         readings = []
         for whole in self.classifier.whole(texts):
-            cut = self.classifier.cut(whole)
-            unknown = 0 if self.unknown is None else whole.count(self.unknown)
-            readings.append(Reading(cut, len(whole) - self.special, unknown, len(cut) < len(whole)))
+            unknown = 0
+            if self.unknown is not None:
+                unknown = sum(part.count(self.unknown) for part in (whole if isinstance(whole, tuple) else (whole,)))
+            form = self.classifier.form
+            readings.append(Reading(form.row(whole), form.length(whole), unknown, form.is_cut(whole)))
         return readings
 
 

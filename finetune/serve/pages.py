@@ -44,8 +44,27 @@ def card_title(card: str | None) -> str:
     return next(titles, "Text classifier")
 
 
+def text_boxes(columns: list[str] | None) -> str:
+    """The box for a text, or one for each of its columns."""
+    box = '<textarea id="{id}" rows="5" autocomplete="off" aria-describedby="hint"{column}></textarea>'
+    if columns is None:
+        return f'<label for="text">Your text</label>\n  {box.format(id="text", column="")}'
+    boxes = []
+    for number, name in enumerate(columns):
+        id, shown = "text" if number == 0 else f"text-{number}", escape(name)
+        column = f' data-column="{shown}"'
+        boxes += [f'<label for="{id}">{shown}</label>', box.format(id=id, column=column)]
+    return "\n  ".join(boxes)
+
+
 def try_page(
-    card: str | None, labels: list[str], decision: Decision, max_characters: int, max_length: int, locked: bool
+    card: str | None,
+    labels: list[str],
+    decision: Decision,
+    max_characters: int,
+    max_length: int,
+    locked: bool,
+    columns: list[str] | None = None,
 ) -> str:
     """The page to try the model; on a `locked` server it also asks for the token."""
     return filled(
@@ -53,6 +72,7 @@ def try_page(
         title=escape(card_title(card)),
         labels=", ".join(f"<b>{escape(label)}</b>" for label in labels),
         rule="" if decision == Decision() else f" {escape(rule_sentence(decision.described(labels)))}",
+        texts=text_boxes(columns),
         characters=str(max_characters),
         tokens=str(max_length),
         card='<a href="card">Model card</a>' if card else "",

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
+from finetune.base.fields import Text, is_blank
 from finetune.base.names import nothing_to_see
 from finetune.scoring.decisions import UNSURE, shown_class
 
@@ -30,8 +31,9 @@ class Body(BaseModel):
         """The body with one unknown name at most: pydantic makes an error of each, and a body has room for 90,000."""
         if not isinstance(body, dict):
             return body
-        first = next((name for name in body if name not in cls.model_fields), None)
-        return {name: value for name, value in body.items() if name == first or name in cls.model_fields}
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        first = next((name for name in body if name not in known), None)
+        return {name: value for name, value in body.items() if name == first or name in known}
 
 
 class Requests(NamedTuple):
@@ -41,20 +43,59 @@ class Requests(NamedTuple):
     one_or_many: object
 
 
-def requests(max_texts: int, max_characters: int) -> Requests:
-    """Body types with these limits."""
-    text_within = Annotated[
-        str,
-        Field(max_length=max_characters, json_schema_extra={"minLength": 1, "pattern": READABLE}),
-        AfterValidator(readable),
-    ]
+def text_with_fields(columns: list[str], max_characters: int) -> type[Body]:
+    """Type of a text of several columns: an object with a key for each, text or null, and at least one word in all."""
+
+    class Fields(Body):
+        @model_validator(mode="before")
+        @classmethod
+        def is_object(cls, body):
+            if not isinstance(body, dict):
+                raise ValueError(f"must be an object with the keys {', '.join(columns)}, found a {type(body).__name__}")
+            return body
+
+        @model_validator(mode="after")
+        def within(self):
+            texts = text_of(self)
+            if is_blank(texts):
+                raise ValueError("is empty; expected at least one word in one of its fields")
+            count = sum(len(text or "") for text in texts)
+            if count > max_characters:
+                raise ValueError(f"has {count} characters in all; expected at most {max_characters}")
+            return self
+
+    # Names of columns need not be names in Python.
+    fields = {f"field_{number}": (str | None, Field(alias=name)) for number, name in enumerate(columns)}
+    return create_model("Fields", __base__=Fields, **fields)
+
+
+def text_of(text: str | Body) -> Text:
+    """A text of a body as the classifier takes it: a string, or its fields in the order of the columns."""
+    return text if isinstance(text, str) else tuple(getattr(text, name) for name in type(text).model_fields)
+
+
+def requests(max_texts: int, max_characters: int, columns: list[str] | None = None) -> Requests:
+    """Body types with these limits; a text is a string, or an object with these columns."""
+    text_within = (
+        text_with_fields(columns, max_characters)
+        if columns
+        else Annotated[
+            str,
+            Field(max_length=max_characters, json_schema_extra={"minLength": 1, "pattern": READABLE}),
+            AfterValidator(readable),
+        ]
+    )
+
+    examples = ["A joy to watch.", "A waste of time."]
+    if columns:
+        examples = [dict.fromkeys(columns, text) for text in examples]
 
     class OneText(Body):
-        model_config = ConfigDict(json_schema_extra={"examples": [{"text": "A joy to watch."}]})
+        model_config = ConfigDict(json_schema_extra={"examples": [{"text": examples[0]}]})
         text: text_within
 
     class ManyTexts(Body):
-        model_config = ConfigDict(json_schema_extra={"examples": [{"texts": ["A joy to watch.", "A waste of time."]}]})
+        model_config = ConfigDict(json_schema_extra={"examples": [{"texts": examples}]})
         texts: Annotated[list[text_within], Field(min_length=1, max_length=max_texts)]
 
     def kind(body) -> str | None:

@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 
 from finetune.base.errors import UserError, one_line
+from finetune.base.fields import Text
 from finetune.base.files import read_json
 from finetune.runtime.classifier import Classifier
 from finetune.runtime.drift import PROFILE, Window
@@ -32,19 +33,19 @@ class Service:
         self.batcher = Batcher(self.classify, settings.threads, settings.queue, self.monitor.batch.observe)
         self.monitor.waiting.set_function(lambda: self.batcher.waiting)
 
-    def classify(self, rows: list[str | list[int]]) -> list[tuple[Reading | None, np.ndarray]]:
-        """Reading and probabilities of each row. A row is a text, or token ids, which have no reading (None)."""
-        texts = iter(self.reader.read([row for row in rows if isinstance(row, str)]))
-        readings = [next(texts) if isinstance(row, str) else None for row in rows]
+    def classify(self, rows: list[Text | list[int]]) -> list[tuple[Reading | None, np.ndarray]]:
+        """Reading and probabilities of each row: a text, a tuple of fields, or token ids, which have no reading (None)."""
+        texts = iter(self.reader.read([row for row in rows if not isinstance(row, list)]))
+        readings = [None if isinstance(row, list) else next(texts) for row in rows]
         ids = [row if reading is None else reading.ids for row, reading in zip(rows, readings, strict=True)]
         return list(zip(readings, self.classifier.answer(ids), strict=True))
 
-    async def answers(self, rows: list[str] | list[list[int]]) -> tuple[list[Reading | None], np.ndarray]:
+    async def answers(self, rows: list[Text] | list[list[int]]) -> tuple[list[Reading | None], np.ndarray]:
         """Readings, and probabilities of shape [rows, classes]. Raises Full when the queue has no room for the rows."""
         readings, probabilities = zip(*await self.batcher.answers(rows), strict=True)
         return list(readings), np.stack(probabilities)
 
-    async def predict(self, texts: list[str]) -> list[schemas.Prediction]:
+    async def predict(self, texts: list[Text]) -> list[schemas.Prediction]:
         """A prediction for each text; counts them, and adds them to the drift window."""
         readings, probabilities = await self.answers(texts)
         answers = self.classifier.decision.answers(probabilities)
@@ -54,7 +55,7 @@ class Service:
             self.window.add(readings, probabilities)
         return schemas.predictions(self.labels, readings, probabilities, answers)
 
-    async def explain(self, text: str) -> schemas.Explanation:
+    async def explain(self, text: Text) -> schemas.Explanation:
         """The prediction for a text, and how far each of its words pushes it."""
         self.batcher.check_room(explain.most_rows(text))  # before the work of building them
         (reading,) = await asyncio.to_thread(self.reader.read, [text])

@@ -17,7 +17,7 @@ def pinned_rows(data: Data, folder: Path) -> tuple[dict[str, Iterable[dict]], di
     Files that are not on this disk are fetched into `folder`. Raises UserError when the source cannot be read or is
     not the one that `data.sha256` names.
     """
-    columns = list(dict.fromkeys([data.text, data.label] + ([data.group] if data.group else [])))
+    columns = list(dict.fromkeys([*data.columns, data.label, *([data.group] if data.group else [])]))
     if data.uri.startswith("hf://"):
         if data.sha256:
             raise UserError("data.sha256 must be null for hf://, which is pinned by its revision")

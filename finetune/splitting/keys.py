@@ -32,9 +32,10 @@ def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, label_id
     for part, batch in batches:
         rows = slice(start, start + batch.num_rows)
         texts, labels, groups = (batch.column(name).to_pylist() for name in ("text", "label", "group"))
+        fields = batch.column("fields").to_pylist() if "fields" in batch.schema.names else None
         keys.source[rows] = part
         keys.label[rows] = [label_ids.get(label, -1) for label in labels]
-        keys.text[rows] = [text_key(text) for text in texts]
+        keys.text[rows] = [text_key(text) for text in texts] if fields is None else list(map(fields_key, fields))
         # A row without a group is a group by itself. No name of a group has a control character.
         hashes = {group: hash64(group) for group in set(groups) if group}
         keys.group[rows] = [hashes.get(group) or hash64(f"row\0{row}") for row, group in enumerate(groups, start)]
@@ -46,6 +47,13 @@ def text_key(text: str | None) -> int:
     """Hash of a text that ignores case, spacing and invisible characters; 0 if nothing of it can be seen."""
     normal = normal_name((text or "").casefold())
     return hash64(normal) if normal and normal.strip(UNSEEN_ALONE) else 0
+
+
+def fields_key(fields: list[str]) -> int:
+    """As `text_key`, of the texts of several columns: equal only if each is; 0 if nothing of any can be seen."""
+    # A hash of each: joined texts would be equal where a part moves from one column to the next.
+    keys = [text_key(field) for field in fields]
+    return hash64(repr(keys)) if any(keys) else 0
 
 
 def hash64(text: str) -> int:

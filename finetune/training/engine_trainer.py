@@ -59,7 +59,7 @@ class ClassifierTrainer(Trainer):
         super().__init__(
             model=fit.model,
             optimizers=(fit.optimizer, fit.schedule),
-            train_dataset=range(len(fit.train_labels)),
+            train_dataset=range(len(fit.row_weights)),
             processing_class=fit.tokenizer,
             callbacks=[Hooks(fit)],
             **kwargs,

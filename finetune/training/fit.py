@@ -20,6 +20,7 @@ from finetune.base.terminal import say
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.prediction import predict
 from finetune.rows.stored import class_ids, label_names, token_ids
+from finetune.rows.windows import as_documents, pooled
 from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
 from finetune.training.class_weights import class_weights
@@ -34,6 +35,7 @@ from finetune.training.probe import start_head
 from finetune.training.progress import Progress
 from finetune.training.settings import macro_f1
 from finetune.training.watched import append_scores
+from finetune.training.window_rows import of_windows
 
 # Validations of a training that repeats its epochs to reach min_steps: each may cost more than the steps between them.
 VALIDATIONS = 5
@@ -46,7 +48,7 @@ def part_loss(model, part: dict[str, torch.Tensor], settings: Train) -> torch.Te
     The loss of a row is the cross-entropy with its label, mixed with the divergence from the teacher if there is one.
     Each process sees its share of the rows. The weights make the mean over processes equal to the mean over rows.
     """
-    inputs = {name: part[name] for name in ("input_ids", "attention_mask")}
+    inputs = {name: part[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in part}
     logits = model(**inputs).logits.float()
     losses = torch.nn.functional.cross_entropy(logits, part["labels"], reduction="none")
     if "soft_labels" in part:
@@ -90,13 +92,20 @@ class Fit:
         self.validation_labels = class_ids(validation)
         self.class_weights = class_weights(settings.class_weights, self.train_labels.numpy(), label_names(train))
         self.row_weights = self.class_weights[self.train_labels.numpy()]
+        train_ids, validation_ids = token_ids(train), token_ids(validation)
+        self.documents = as_documents(validation_ids)
+        validation_labels = self.validation_labels
+        if self.documents is not None:
+            self.targets, self.row_weights = of_windows(train_ids, self.targets, self.row_weights)
+            validation_labels = validation_labels[self.documents.owners]
+            train_ids, validation_ids = train_ids.windows, validation_ids.windows
         self.train_rows, self.validation_rows = (
-            TokenRows(token_ids(rows), tokenizer.pad_token_id) for rows in (train, validation)
+            TokenRows(ids, tokenizer.pad_token_id) for ids in (train_ids, validation_ids)
         )
 
         if settings.strategy == "lp_ft":
             prompt_rows = prompts and TokenRows(prompts, tokenizer.pad_token_id)
-            labelled = (self.train_rows, self.train_labels.numpy()), (self.validation_rows, self.validation_labels)
+            labelled = (self.train_rows, self.targets["labels"].numpy()), (self.validation_rows, validation_labels)
             start_head(model, *labelled, prompt_rows, precision, self.class_weights)
         freeze(model, settings)
         self.base = None
@@ -119,7 +128,7 @@ class Fit:
         self.layer_schedule = layer_schedule(model, self.steps, settings)
         trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
         self.trained_count = sum(weights.numel() for weights in trained.values())
-        rows = min(len(train) * self.epochs, self.steps * settings.batch_size)
+        rows = min(len(self.row_weights) * self.epochs, self.steps * settings.batch_size)
         # One validation is one chance to improve.
         patience = settings.patience and settings.patience * self.validated_every
         self.progress = Progress(live, set(trained), self.steps, rows, patience, settings.best)
@@ -174,8 +183,10 @@ class Fit:
         """Logits of shape [positions, classes] of the validation rows at these positions."""
         if not positions:
             return np.empty((0, self.model.config.num_labels), np.float32)
-        rows = self.validation_rows.select(positions)
-        return predict(self.model, rows, lambda output, _: output.logits, desc="validate")
+        chosen = positions if self.documents is None else self.documents.positions(positions)
+        rows = self.validation_rows.select(chosen)
+        answers = predict(self.model, rows, lambda output, _: output.logits, desc="validate")
+        return answers if self.documents is None else pooled(answers, self.documents.counts[positions])
 
     @property
     def is_finished(self) -> bool:

@@ -102,7 +102,17 @@ def test_yaml_is_read_as_dvc_reads_it(text, value):
         ),
         ("split.train_rows", 0, r"split\.train_rows must be greater than or equal to 1, found 0"),
         ("tokenize.max_length", "128", r"tokenize\.max_length must be a valid integer, found '128'"),
-        ("tokenize.truncation", "tail", r"tokenize\.truncation must be 'head' or 'head_tail', found 'tail'"),
+        ("tokenize.truncation", "tail", r"tokenize\.truncation must be 'head', 'head_tail' or 'windows', found 'tail'"),
+        (
+            "tokenize",
+            {"max_length": 32, "truncation": "head", "stride": 4},
+            r"tokenize must have stride null unless truncation is windows, found 4",
+        ),
+        (
+            "tokenize",
+            {"max_length": 32, "truncation": "windows", "stride": 32},
+            r"tokenize must have a stride below its max_length, found 32 and 32",
+        ),
         ("data.sha256", "abc", r"data\.sha256 must match .*, found 'abc'"),
         ("data.labels", {"a": "b"}, r"data\.labels must.* at least 2 .*, found"),
         ("data.labels", {"a": "x", " a": "y"}, r"data\.labels must have keys that differ in more than blanks"),
@@ -118,6 +128,16 @@ def test_yaml_is_read_as_dvc_reads_it(text, value):
         ("data.labels", ["a", "b"], r"data\.labels must be a valid dictionary, found"),
         ("data.text", datetime.date(2026, 1, 1), r"data\.text must be a valid string, found datetime"),
         ("data.text", 3, r"data\.text must be a valid string, found 3"),
+        (
+            "data.text",
+            ["a"],
+            r"data\.text must be the name of a column, or a list of at least two names, found \['a'\]",
+        ),
+        ("data.text", [], r"data\.text must be the name of a column, or a list of at least two names, found \[\]"),
+        ("data.text", ["a", "b", "a "], r"data\.text must name each column once, found 'a' 2 times"),
+        ("data.text", ["a", 3], r"data\.text must be a valid string, found 3"),
+        ("data.text", ["a", "label"], r"data must name another column as its label, found 'label' for the texts too"),
+        ("data.text", [f"c{number}" for number in range(21)], r"data\.text must list at most 20 columns, found 21"),
         (
             "baseline.zero_shot.template",
             "It was {label}.",
@@ -261,6 +281,20 @@ def test_folds_take_no_teacher_because_it_may_know_the_rows_they_test():
     params["split"] |= {"folds": 5, "fold": 0, "test_rows": None}
     with pytest.raises(UserError, match=r"must have train\.teacher null with split\.folds: folds test every row"):
         check_params(params, "params.yaml")
+
+
+def test_a_teacher_reads_one_column_of_texts_without_windows():
+    for key, value, found in (
+        ("tokenize.truncation", "windows", "tokenize.truncation: windows"),
+        ("data.text", ["title", "body"], "several columns in data.text"),
+    ):
+        params = changed(key, value)
+        check_params(params, "params.yaml")
+        params["train"]["teacher"] = "data/local/teacher"
+        with pytest.raises(
+            UserError, match=f"train.teacher null, or one column of texts without windows, found {found}"
+        ):
+            check_params(params, "params.yaml")
 
 
 def test_a_file_from_before_teachers_learns_which_key_to_add():

@@ -73,7 +73,7 @@ def scored(shipped, workdir, monkeypatch):
 
 def rows_of(path: Path) -> list[dict[str, str | None]]:
     """Rows of a table as text."""
-    _, schema = survey(path, "text")
+    _, schema = survey(path, ["text"])
     batches = read_batches(path, schema.names)
     return [dict(zip(schema.names, row, strict=True)) for batch in batches for row in zip(*batch.values(), strict=True)]
 
@@ -344,7 +344,7 @@ def test_a_parquet_column_without_text_is_refused_by_both_readers(scored, workdi
     pq.write_table(table, workdir / "in.parquet")
     assert refusal(scored, workdir / "in.parquet", "out.csv").startswith("in.parquet: 'text' must hold text (")
     with pytest.raises(UserError, match=r"^in.parquet: 'text' must hold text \("):
-        list(read_columns(workdir / "in.parquet", "text", table.schema, 10))
+        list(read_columns(workdir / "in.parquet", ["text"], table.schema, 10))
 
 
 def constant(name: str):
@@ -498,8 +498,8 @@ def test_reading_in_batches_loses_no_row(workdir, monkeypatch):
     (workdir / "in.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in "abcdefg"))
     (workdir / "in.csv").write_text("text\n" + "\n".join("abcdefg"))
     for path in sorted(workdir.iterdir()):
-        rows, schema = survey(path, "text")
-        found = list(read_columns(path, "text", schema, size=2))
+        rows, schema = survey(path, ["text"])
+        found = list(read_columns(path, ["text"], schema, size=2))
         assert rows == 7
         assert [len(texts) for texts, _ in found] == [2, 1, 2, 1, 1]
         assert [text for texts, _ in found for text in texts] == list("abcdefg")
