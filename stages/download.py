@@ -11,6 +11,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import write_json
@@ -44,9 +46,10 @@ def download_data(data: Data):
         counts = {name: write_rows(batches, data, RAW / f"{name}.parquet") for name, batches in splits.items()}
     labels = name_of_each_value(counts, data)
     check_named_labels(list(dict.fromkeys(labels.values())))
-    rows = {name: count.total() for name, count in counts.items()}
+    rows = {name: pq.read_metadata(RAW / f"{name}.parquet").num_rows for name in counts}
     columns = {"columns": data.columns} if len(data.columns) > 1 else {}
-    write_json(RAW / "source.json", {"uri": data.uri, **pin, **columns, "rows": rows, "labels": labels})
+    task = {} if data.task == "single_label" else {"task": data.task}
+    write_json(RAW / "source.json", {"uri": data.uri, **pin, **columns, "rows": rows, "labels": labels, **task})
     say("data/raw: " + ", ".join(f"{count} {name} rows" for name, count in rows.items()))
 
 

@@ -19,10 +19,11 @@ from finetune.base.command import run
 from finetune.base.errors import UserError, existing
 from finetune.base.files import read_json
 from finetune.base.metric_files import write_metrics
-from finetune.base.params import read_params
+from finetune.base.params import Evaluate, read_params
 from finetune.base.terminal import say
 from finetune.encoder.models import trained_classifier
 from finetune.evaluation.evaluated import score
+from finetune.evaluation.label_sets import score_sets, write_set_plots
 from finetune.evaluation.plots import write_accuracy, write_plots, write_slices
 from finetune.evaluation.review_lists import COLUMNS
 from finetune.evaluation.spreadsheet import write_spreadsheet
@@ -33,6 +34,8 @@ from finetune.rows.stored import (
     class_ids,
     column,
     count_stored,
+    has_label_sets,
+    label_matrix,
     label_names,
     read_rows,
     read_sample,
@@ -57,6 +60,39 @@ def best_baseline(test: Dataset) -> tuple[str, np.ndarray]:
             f"{BASELINE} is about other rows than data/tokenized/test.parquet; run `dvc repro baseline_eval`"
         )
     return best, np.array(predictions.column(best).to_pylist())
+
+
+def evaluate_sets(splits: dict[str, Dataset], tokenizer, model, settings: Evaluate):
+    """The same files for several labels per text."""
+    test = splits["test"]
+    truth = label_matrix(test)
+    best, _ = best_baseline(test)
+    stored = pq.read_table(BASELINE)
+    names = [name.removesuffix(".answers") for name in stored.column_names if name.endswith(".answers")]
+    baselines = {
+        name: tuple(np.array(stored.column(key).to_pylist()) for key in (name, f"{name}.answers")) for name in names
+    }
+    evaluated, answers = score_sets(model, tokenizer, splits, baselines, best, settings)
+    columns = {
+        "row": column(test, "row"),
+        "label": column(test, "label").cast(pa.list_(pa.int64())),
+        "predicted": pa.array([np.flatnonzero(row) for row in answers], pa.list_(pa.int64())),
+        "logits": pa.array(list(evaluated.logits)),
+    }
+    PREDICTIONS.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), PREDICTIONS / "test.parquet")
+    for name, rows in evaluated.tables.items():
+        write_spreadsheet(PREDICTIONS / f"{name}.csv", COLUMNS[name], rows)
+    for name, content in evaluated.metrics.items():
+        write_metrics(name, content)
+    write_set_plots(PLOTS, truth, evaluated, settings.bins)
+    write_accuracy(PLOTS, evaluated.metrics["test"])
+    write_slices(PLOTS, evaluated.slices)
+    scores, gain = evaluated.metrics["test"], evaluated.metrics["test"]["gains"][best]["micro_f1"]
+    say(
+        f"test micro F1 {scores['micro_f1']:.3f}, macro F1 {scores['f1']:.3f}, exactly right {scores['accuracy']:.3f}; micro F1 "
+        f"{100 * gain['value']:+.1f} points over {best} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+    )
 
 
 def rule_line(rule: dict) -> str:
@@ -85,6 +121,8 @@ def main():
     splits = {"train": read_sample("train", TRAIN_SAMPLE, SEED)}
     splits |= {name: read_rows(name) for name in ("validation", "test")}
     test = splits["test"]
+    if has_label_sets(test):
+        return evaluate_sets(splits, load_tokenizer(FINETUNED), trained_classifier(FINETUNED), settings)
     labels = class_ids(test)
     best, baseline = best_baseline(test)
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
@@ -117,6 +155,7 @@ def main():
     )
     if rule := evaluated.metrics["test"].get("decision"):
         say(f"decision: {rule_line(rule)}")
+    return None
 
 
 if __name__ == "__main__":

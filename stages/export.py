@@ -23,14 +23,14 @@ from finetune.base.files import read_json, write_json
 from finetune.base.metric_files import stage_metrics, write_metrics
 from finetune.base.params import Export, read_params
 from finetune.base.terminal import say
-from finetune.encoder.models import trained_classifier
+from finetune.encoder.models import divide_logits, save, trained_classifier
 from finetune.export.card import Facts, model_card
 from finetune.export.model_name import model_name
 from finetune.export.onnx_files import write_onnx
 from finetune.export.pins import pinned_versions
-from finetune.export.proof import int8_verdict, onnx_logits, onnx_proof, reload_proof
+from finetune.export.proof import int8_set_verdict, int8_verdict, onnx_logits, onnx_proof, reload_proof
 from finetune.export.reload import proof_rows, reloaded_probabilities
-from finetune.rows.stored import TOKENIZED, class_ids, column, label_names, texts_read
+from finetune.rows.stored import TOKENIZED, class_ids, column, has_label_sets, label_matrix, label_names, texts_read
 from finetune.rows.tokens import load_tokenizer
 from finetune.runtime.classifier import FP32, INT8, Classifier
 from finetune.runtime.drift import PROFILE, profile
@@ -90,19 +90,29 @@ def main():
     measured = {name: stage_metrics(name) for name in MEASURED}
     source = read_json(TOKENIZED / "source.json")
     test = proof_rows("test", MOST_COMPARED)
-    labels, texts = class_ids(test), texts_read(test)
+    several, texts = has_label_sets(test), texts_read(test)
+    labels = label_matrix(test) if several else class_ids(test)
     predictions = pq.read_table(PREDICTIONS)
     of_sample = pc.is_in(predictions.column("row"), column(test, "row"))
     evaluated = np.array(predictions.filter(of_sample).column("logits").to_pylist())
 
     shutil.copytree(FINETUNED, EXPORT, dirs_exist_ok=True)
-    write_decision(measured["test"].get("decision"))
-    temperature = measured["test"]["calibration"]["temperature"]
+    scores, thresholds = measured["test"], None
     tokenizer, model = load_tokenizer(FINETUNED), trained_classifier(FINETUNED)
+    if several:
+        thresholds = np.array([scores["thresholds"][name] for name in label_names(test)])
+        divide_logits(model, np.array([scores["calibration"]["temperatures"][name] for name in label_names(test)]))
+        save(model, tokenizer, EXPORT)
+    write_decision({"thresholds": scores["thresholds"]} if several else scores.get("decision"))
+    temperature = scores["calibration"].get("temperature")
     write_onnx(EXPORT, model, tokenizer, temperature, source["truncation"], label_names(test), facts_read(source))
-    reload = reload_proof(evaluated, reloaded_probabilities(EXPORT, MOST_COMPARED), settings.tolerance)
-    exact = onnx_proof(evaluated, onnx_logits(EXPORT, FP32, texts), EXPORT)
-    int8 = int8_verdict(labels, evaluated, onnx_logits(EXPORT, INT8, texts), settings.int8.max_drop)
+    reload = reload_proof(evaluated, reloaded_probabilities(EXPORT, MOST_COMPARED), settings.tolerance, thresholds)
+    exact = onnx_proof(evaluated, onnx_logits(EXPORT, FP32, texts), EXPORT, thresholds)
+    in_int8, drop = onnx_logits(EXPORT, INT8, texts), settings.int8.max_drop
+    if several:
+        int8 = int8_set_verdict(labels, evaluated, in_int8, thresholds, drop)
+    else:
+        int8 = int8_verdict(labels, evaluated, in_int8, drop)
     if not int8["kept"]:
         (EXPORT / INT8).unlink()
     write_profile(texts_read(proof_rows("validation", MOST_COMPARED)))

@@ -38,6 +38,7 @@ from finetune.rows.tokens import (
 from finetune.rows.windows import check_stride
 from finetune.splitting.column_counts import column_counts, column_lines
 from finetune.splitting.keys import label_ids, row_keys
+from finetune.splitting.label_sets import LabelSets, assign_set_splits, set_counts
 from finetune.splitting.raw import count_rows, raw_batches, raw_texts
 from finetune.splitting.splits import SPLIT_NAMES, assign_splits, evenly_spaced, split_counts, split_lines
 
@@ -100,12 +101,20 @@ def main():
     check_length(settings.max_length, tokenizer, config, pair)
     check_windows(settings, tokenizer, pair)
     label_names = list(dict.fromkeys(raw["labels"].values()))
-    keys = row_keys(raw_batches(RAW, BATCH), count_rows(RAW), label_ids(raw["labels"]))
-    split, dropped = assign_splits(keys, split_settings, label_names)
+    several = raw.get("task") == "multi_label"
+    ids = label_ids(raw["labels"])
+    sets = LabelSets(ids) if several else None
+    keys = row_keys(raw_batches(RAW, BATCH), count_rows(RAW), sets or ids)
+    split, dropped = (
+        assign_set_splits(keys, sets, split_settings, label_names)
+        if several
+        else assign_splits(keys, split_settings, label_names)
+    )
+    labels = sets.of_rows(keys.label) if several else keys.label
 
     TOKENIZED.mkdir(parents=True, exist_ok=True)
-    features = row_features(label_names, bool(columns), settings.overlap is not None)
-    lengths = write_splits(split, keys.label, features, tokenizer, config, settings, pair)
+    features = row_features(label_names, several, bool(columns), settings.overlap is not None)
+    lengths = write_splits(split, labels, features, tokenizer, config, settings, pair)
     tokenizer.model_max_length = settings.max_length
     tokenizer.save_pretrained(TOKENIZED / "tokenizer")
     source = {
@@ -118,15 +127,16 @@ def main():
 
     used = lengths[split >= 0]
     fit = tokenizer_fit(raw_texts(RAW, BATCH, evenly_spaced(split, SAMPLE)), tokenizer)
-    metrics = (
-        split_counts(split, keys.label, label_names)
-        | {
-            "dropped": dropped,
-            "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95), **fit},
-            "truncated": 0.0 if settings.overlap is not None else (used > settings.max_length).mean(),
-        }
-        | ({"columns": column_counts(columns, TOKENIZED)} if columns else {})
+    counts = (
+        set_counts(split, keys.label, sets, label_names) if several else split_counts(split, keys.label, label_names)
     )
+    metrics = counts | {
+        "dropped": dropped,
+        "tokens": {"mean": used.mean(), "p95": np.percentile(used, 95), **fit},
+        "truncated": 0.0 if settings.overlap is not None else (used > settings.max_length).mean(),
+    }
+    if columns:
+        metrics["columns"] = column_counts(columns, TOKENIZED)
     write_metrics("data", metrics)
     for line in split_lines(metrics["rows"], dropped, split_settings):
         say(line)

@@ -23,13 +23,14 @@ from finetune.base.params import Train, read_params
 from finetune.base.terminal import say
 from finetune.encoder.hardware import chosen_precision, device_name
 from finetune.encoder.models import fresh_classifier, save
-from finetune.rows.stored import TOKENIZED, label_names, read_rows
+from finetune.rows.stored import TOKENIZED, has_label_sets, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints, stage_key
 from finetune.training.distillation import stored_teacher
 from finetune.training.distributed import launch, rank
 from finetune.training.fine_tune import fine_tune
 from finetune.training.fit import Fit
+from finetune.training.objective import majority_set_scores, objective_of
 from finetune.training.probe import prompt_rows
 from finetune.training.settings import majority_f1, majority_share, majority_warning, resolved
 
@@ -42,7 +43,10 @@ def measured(fit: Fit, settings: Train, reason: str, model, precision: str, name
     """Metrics of a finished training: scores, steps, weights, and the settings that were null or `auto`."""
     best = fit.progress.best
     labels = fit.train_labels.numpy(), fit.validation_labels
-    majority = {"accuracy": majority_share(*labels), "f1": majority_f1(*labels)}
+    if labels[0].ndim == 2:
+        majority = majority_set_scores(*labels)
+    else:
+        majority = {"accuracy": majority_share(*labels), "f1": majority_f1(*labels)}
     warning = majority_warning(settings, fit.progress.step, best.scores, majority)
     weights = dict(zip(names, fit.class_weights, strict=True))
     if warning:
@@ -71,11 +75,13 @@ def main():
     is_first = rank() == 0
     train, validation = (read_rows(name, ("label", "input_ids")) for name in ("train", "validation"))
     teacher, teacher_source = stored_teacher() if settings.teacher else (None, None)
-    settings, reason = resolved(settings, len(train))
+    settings, reason = resolved(settings, len(train), has_label_sets(train))
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
     probes = settings.strategy == "lp_ft"
     prompts = prompt_rows(tokenizer, label_names(train), prompts) if probes else None
-    model = fresh_classifier(BASE, label_names(train), settings.seed, settings.dropout, mean=probes)
+    model = fresh_classifier(
+        BASE, label_names(train), settings.seed, settings.dropout, probes, objective_of(train).problem_type
+    )
     precision = chosen_precision(settings.precision)
     threads = torch.get_num_threads()
     key = stage_key("train", settings=settings.model_dump(), prompts=prompts, precision=precision, threads=threads)

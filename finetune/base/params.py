@@ -46,20 +46,55 @@ Columns = Annotated[
 ]
 
 
+def visible_separator(separator: str) -> str:
+    """The separator itself; raises ValueError for an empty one, which would separate nothing."""
+    if not separator:
+        raise ValueError('must have at least one character, such as ";", found an empty text')
+    return separator
+
+
 class Data(Section):
     uri: Uri
     sha256: Sha256
     text: Columns
-    label: Label
+    label: Label | Annotated[list[Label], Field(min_length=2)]
     labels: Annotated[dict[str, Label], Field(min_length=2), BeforeValidator(text_keys)] | None
     group: Label | None
+    task: Literal["single_label", "multi_label"] = "single_label"
+    separator: Annotated[str, AfterValidator(visible_separator)] | None = None
+
+    @property
+    def label_columns(self) -> list[str]:
+        """Columns that hold the labels: one, or a column of 0 and 1 for each label."""
+        return [self.label] if isinstance(self.label, str) else self.label
+
+    @property
+    def list_column(self) -> str | None:
+        """The column whose cells may be lists; None for one label per text, and where other forms hold the labels."""
+        lists = self.task == "multi_label" and self.separator is None and isinstance(self.label, str)
+        return self.label if lists else None
+
+    @model_validator(mode="after")
+    def label_has_the_form_of_the_task(self):
+        columns = not isinstance(self.label, str)
+        if self.task == "single_label" and (columns or self.separator is not None):
+            given = "several columns as its label" if columns else "a separator"
+            raise ValueError(f"must have task: multi_label for {given}, found task: single_label")
+        if columns and self.separator is not None:
+            raise ValueError("must have separator: null where its label names several columns of 0 and 1")
+        if len(set(self.label_columns)) < len(self.label_columns):
+            raise ValueError(f"must name each column of its label once, found {SHORT.repr(self.label)}")
+        return self
 
     @model_validator(mode="after")
     def columns_differ(self):
-        for key, value, others in (("label", self.label, self.columns), ("group", self.group, [self.label])):
-            if value in others:
-                taken = "the texts" if key == "label" else "the labels"
-                raise ValueError(f"must name another column as its {key}, found {SHORT.repr(value)} for {taken} too")
+        for column in self.label_columns:
+            for key, value, others in (("label", column, self.columns), ("group", self.group, [column])):
+                if value in others:
+                    taken = "the texts" if key == "label" else "the labels"
+                    raise ValueError(
+                        f"must name another column as its {key}, found {SHORT.repr(value)} for {taken} too"
+                    )
         return self
 
     @property
@@ -420,7 +455,7 @@ def check_named_labels(label_names: list[str], path: Path = PARAMS):
     the whole file is read here, so that `download` need not rerun when one of them changes.
     """
     params = check_params(parse_yaml(path), source=str(path))
-    if "zero_shot" not in params.baseline.skip:
+    if "zero_shot" not in params.baseline.skip and params.data.task == "single_label":
         check_prompts(params.baseline.zero_shot.prompts, label_names)
     check_class_weights(params.train.class_weights, label_names)
     check_decide(params.decide, label_names)
@@ -470,11 +505,50 @@ def check_params(values, source: str) -> Params:
     if not isinstance(values, dict):
         raise UserError(f"{source} must hold sections such as train:, found {SHORT.repr(values)}")
     try:
-        return Params.model_validate(values)
+        params = Params.model_validate(values)
+        check_task(params, source)
+        return params
     except ValidationError as error:
         problems = error.errors()
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(f"{source}: {explain(problems[0], values)}{more}") from None
+
+
+def check_task(params: Params, source: str):
+    """Raises UserError for a setting that has no meaning, or is not built, for several labels per text."""
+    if params.data.task == "single_label":
+        return
+    data, train, decide = params.data, params.train, params.decide
+    own = "each label has a threshold of its own, chosen on validation"
+    refused = [
+        ("data.text", len(data.columns) > 1, "one column", "several columns are for one label per text"),
+        (
+            "tokenize.truncation",
+            params.tokenize.truncation == "windows",
+            "head or head_tail",
+            "windows are for one label",
+        ),
+        ("split.folds", params.split.folds is not None, "null", "cross-validation is for one label per text"),
+        (
+            "train.class_weights",
+            train.class_weights is not None,
+            "null",
+            "weights of classes are for one label per text",
+        ),
+        (
+            "train.strategy",
+            train.strategy == "lp_ft",
+            "auto, full, head, gradual or lora",
+            "its head starts from one label",
+        ),
+        ("train.teacher", train.teacher is not None, "null", "a teacher gives one label to each text"),
+        *((f"decide.{name}", value is not None, "null", own) for name, value in decide.model_dump().items()),
+    ]
+    for key, is_wrong, fix, why in refused:
+        if is_wrong:
+            value = attrgetter(key)(params)
+            found = SHORT.repr(value.model_dump() if isinstance(value, BaseModel) else value)
+            raise UserError(f"{source}: {key} must be {fix} with data.task: multi_label, found {found}; {why}")
 
 
 def explain(problem: dict, values: dict) -> str:

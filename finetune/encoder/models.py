@@ -5,6 +5,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from transformers import (
@@ -54,11 +55,18 @@ def loading(folder) -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float | None = None, mean: bool = False):
+def fresh_classifier(
+    folder,
+    label_names: list[str],
+    seed: int,
+    dropout: float | None = None,
+    mean: bool = False,
+    problem_type: str = "single_label_classification",
+):
     """The encoder of a checkpoint with a randomly initialised classification head for these labels, weights in fp32.
 
     The head depends on the seed alone. The label names go into the config. `dropout` replaces every dropout of the
-    encoder's config; None keeps them.
+    encoder's config; None keeps them. `problem_type` tells transformers.pipeline whether to apply a softmax or a sigmoid.
     """
     set_seed(seed)
     with loading(folder):
@@ -73,7 +81,7 @@ def fresh_classifier(folder, label_names: list[str], seed: int, dropout: float |
             id2label=dict(enumerate(label_names)),
             label2id={name: label for label, name in enumerate(label_names)},
             # Without it, transformers uses a regression loss for one label and a binary loss for float labels.
-            problem_type="single_label_classification",
+            problem_type=problem_type,
             # The checkpoint may bring a head with another number of classes.
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
@@ -108,6 +116,16 @@ def replace_head(model, seed: int):
     for name, module in fresh.named_children():
         if name != model.base_model_prefix:
             setattr(model, name, module)
+
+
+def divide_logits(model, divisors: np.ndarray):
+    """Divides each logit of a classifier by a number of its own, in the weights of the output layer."""
+    layer = model.get_submodule(output_layer(model, len(divisors)).removesuffix(".weight"))
+    with torch.no_grad():
+        for weights in (layer.weight, layer.bias):
+            if weights is not None:
+                by = torch.as_tensor(divisors, dtype=weights.dtype, device=weights.device)
+                weights.div_(by.reshape(-1, *[1] * (weights.ndim - 1)))
 
 
 def trained_classifier(folder):

@@ -14,10 +14,11 @@ from finetune.scoring.decisions import rule_sentence
 from finetune.wording.classifiers import baseline_notes, by_sign, scores_table
 from finetune.wording.decisions import promise_rows
 from finetune.wording.markdown import code, table
-from finetune.wording.names import BASELINES, CALIBRATION, EDITS, HEADLINE, SLICES
+from finetune.wording.names import BASELINES, CALIBRATION, EDITS, HEADLINE, SET_SCORES, SLICES
 from finetune.wording.numbers import interval, percent, points
 
 TEMPLATE = Path(__file__).with_name("card.md")
+SETS_TEMPLATE = Path(__file__).with_name("card_sets.md")  # several labels per text
 
 FILES = {
     "model": ("model.safetensors", "fp32, for transformers"),
@@ -113,7 +114,8 @@ def model_card(facts: Facts) -> str:
         "shell": lambda value: shlex.quote(json.dumps(value, ensure_ascii=False)),
         "thousands": "{:,}".format,
     }
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    template = SETS_TEMPLATE if "thresholds" in metrics["test"] else TEMPLATE
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
         facts._asdict() | metrics,
         metadata=card_metadata(facts).to_yaml(),
         columns=columns,
@@ -126,6 +128,7 @@ def model_card(facts: Facts) -> str:
         edits=EDITS,
         calibration_scores=CALIBRATION,
         scores=HEADLINE | {"roc_auc": "area under the ROC curve"},
+        set_scores=SET_SCORES,
         scores_table=scores_table,
         skipped=baseline_notes(metrics["baseline"], code),
         slice_rows=slice_rows(metrics["slices"]),

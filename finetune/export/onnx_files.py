@@ -14,7 +14,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQua
 from finetune.base.errors import UserError
 from finetune.rows.pairs import Pair
 from finetune.rows.tokens import special_tokens
-from finetune.runtime.classifier import FP32, INT8
+from finetune.runtime.classifier import FP32, INT8, MULTI_LABEL
 
 OPSET = 20  # the first with a Gelu operator; every onnxruntime since 1.17 reads it
 INT8_BLOCK = 64  # weights that share a scale: 32 was slower; with 128 an answer depended on the other rows of its batch
@@ -49,27 +49,43 @@ class Calibrated(torch.nn.Module):
         return logits, torch.softmax(logits / self.temperature, -1)
 
 
+class Sigmoids(torch.nn.Module):
+    """Logits and the probability of each of several labels; their temperatures are in the weights already."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask):
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits, torch.sigmoid(logits)
+
+
 def write_onnx(
     folder: Path,
     model,
     tokenizer,
-    temperature: float,
+    temperature: float | None,
     truncation: str,
     label_names: list[str],
     more: dict | None = None,
 ):
-    """Both ONNX files into an exported folder, each with everything a caller needs in its metadata; `more` joins it."""
+    """Both ONNX files into an exported folder, each with everything a caller needs in its metadata; `more` joins it.
+
+    Without a temperature, a text may have several labels, and the probability of each is a sigmoid.
+    """
     whole = fp32_onnx(
         model.cpu(),
         temperature,
         {
             "labels": label_names,
-            "temperature": temperature,
+            "temperature": 1.0 if temperature is None else temperature,
             "max_length": tokenizer.model_max_length,
             "truncation": truncation,
             "special_tokens": special_tokens(tokenizer),
             "pad_id": tokenizer.pad_token_id,
         }
+        | ({"task": MULTI_LABEL} if temperature is None else {})
         | (more or {}),
     )
     (folder / FP32).parent.mkdir(exist_ok=True)
@@ -77,7 +93,7 @@ def write_onnx(
     onnx.save(int8_onnx(whole), folder / INT8)
 
 
-def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
+def fp32_onnx(model, temperature: float | None, facts: dict) -> onnx.ModelProto:
     """ONNX of a classifier on the processor, for any batch and any length.
 
     Inputs `input_ids` and `attention_mask`, and `token_type_ids` where `facts` name a pair with types, int64 of shape
@@ -99,7 +115,7 @@ def fp32_onnx(model, temperature: float, facts: dict) -> onnx.ModelProto:
     names = INPUTS if facts.get("pair") and Pair(*facts["pair"]).typed else INPUTS[:2]
     with quiet():
         program = torch.onnx.export(
-            Calibrated(model, temperature).eval(),
+            (Sigmoids(model) if temperature is None else Calibrated(model, temperature)).eval(),
             tuple(example.clone() for _ in names),
             dynamo=True,
             verbose=False,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, logit, softmax
+from sklearn.metrics import f1_score
 
 from finetune.base.errors import UserError
 from finetune.base.fields import Text
@@ -13,11 +14,18 @@ from finetune.runtime.classifier import FP32, Classifier
 ONNX_TOLERANCE = 1e-4  # of a logit: the same sums in fp32, in another order
 
 
-def agreement(evaluated: np.ndarray, exported: np.ndarray) -> dict[str, float]:
-    """Largest difference of a logit or probability, and the fraction of rows that keep their label."""
+def agreement(evaluated: np.ndarray, exported: np.ndarray, thresholds: np.ndarray | None = None) -> dict[str, float]:
+    """Largest difference of a logit or probability, and the fraction of rows that keep their label.
+
+    With thresholds, one for each label, a row keeps its set of labels.
+    """
+    if thresholds is None:
+        same = evaluated.argmax(1) == exported.argmax(1)
+    else:
+        same = ((evaluated >= thresholds) == (exported >= thresholds)).all(1)
     return {
         "max_difference": np.abs(evaluated - exported).max(),
-        "agreement": (evaluated.argmax(1) == exported.argmax(1)).mean(),
+        "agreement": same.mean(),
     }
 
 
@@ -27,9 +35,12 @@ def onnx_logits(folder: Path, model: Path, texts: Sequence[Text]) -> np.ndarray:
     return classifier.answer(classifier.encode(texts), "logits")
 
 
-def reload_proof(evaluated: np.ndarray, reloaded: np.ndarray, tolerance: float) -> dict[str, float]:
+def reload_proof(
+    evaluated: np.ndarray, reloaded: np.ndarray, tolerance: float, thresholds: np.ndarray | None = None
+) -> dict[str, float]:
     """Agreement of the reloaded model's probabilities with the evaluated logits; raises UserError beyond `tolerance`."""
-    proof = agreement(softmax(evaluated, axis=1), reloaded)
+    probabilities = softmax(evaluated, axis=1) if thresholds is None else expit(evaluated)
+    proof = agreement(probabilities, reloaded, thresholds)
     if proof["max_difference"] > tolerance:
         raise UserError(
             f"the exported model's probabilities differ from the evaluated ones by up to {proof['max_difference']:.2g}; "
@@ -38,12 +49,16 @@ def reload_proof(evaluated: np.ndarray, reloaded: np.ndarray, tolerance: float) 
     return proof
 
 
-def onnx_proof(evaluated: np.ndarray, exported: np.ndarray, folder: Path) -> dict[str, float]:
+def onnx_proof(
+    evaluated: np.ndarray, exported: np.ndarray, folder: Path, thresholds: np.ndarray | None = None
+) -> dict[str, float]:
     """Agreement of the fp32 ONNX file's logits with the evaluated ones; raises UserError beyond ONNX_TOLERANCE."""
-    proof = agreement(evaluated, exported)
+    if thresholds is not None:  # a temperature below 1 in the weights magnifies the rounding of a logit
+        evaluated, exported = expit(evaluated), expit(exported)
+    proof = agreement(evaluated, exported, thresholds)
     if proof["max_difference"] > ONNX_TOLERANCE:
         raise UserError(
-            f"the logits of {folder / FP32} differ from the evaluated ones by up to {proof['max_difference']:.2g}; at most "
+            f"the {'logits' if thresholds is None else 'probabilities'} of {folder / FP32} differ from the evaluated ones by up to {proof['max_difference']:.2g}; at most "
             f"{ONNX_TOLERANCE} is expected: run `dvc repro --force evaluate export`, and report it if that does not help"
         )
     return proof
@@ -60,4 +75,19 @@ def int8_verdict(labels: np.ndarray, evaluated: np.ndarray, exported: np.ndarray
         "agreement": agreement(evaluated, exported)["agreement"],
         "kept": kept,
         "why": f"accuracy changes by {change:+.4f}; export.int8.max_drop allows a fall of {max_drop:g}",
+    }
+
+
+def int8_set_verdict(
+    truth: np.ndarray, evaluated: np.ndarray, exported: np.ndarray, thresholds: np.ndarray, max_drop: float
+) -> dict:
+    """The verdict on several labels per text, of shape [rows, labels]: micro F1 takes the place of the accuracy."""
+    least = logit(thresholds)
+    before, after = (f1_score(truth, rows >= least, average="micro", zero_division=0) for rows in (evaluated, exported))
+    return {
+        "micro_f1": after,
+        "change": after - before,
+        "agreement": agreement(evaluated, exported, least)["agreement"],
+        "kept": bool(after - before >= -max_drop),
+        "why": f"micro F1 changes by {after - before:+.4f}; export.int8.max_drop allows a fall of {max_drop:g}",
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from tqdm import tqdm
 from transformers import pipeline
 
@@ -19,7 +19,7 @@ from finetune.encoder.hardware import attention, fast_fp32
 from finetune.encoder.models import loading, trained_classifier
 from finetune.encoder.prediction import logits
 from finetune.rows.lengths import length_order
-from finetune.rows.stored import TOKENIZED, column, label_names, read_sample, token_ids
+from finetune.rows.stored import TOKENIZED, column, has_label_sets, label_names, read_sample, token_ids
 from finetune.rows.tokens import load_tokenizer
 from finetune.rows.windows import as_documents
 
@@ -94,7 +94,6 @@ def folder_probabilities(folder: str, most: int) -> np.ndarray:
     apart = np.flatnonzero(read_otherwise(rows, source))
     if len(apart):
         ids = token_ids(rows).select(apart)
-        probabilities[apart] = softmax(
-            logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id).astype(np.float64), axis=-1
-        )
+        answers = logits(trained_classifier(folder), ids, load_tokenizer(folder).pad_token_id).astype(np.float64)
+        probabilities[apart] = expit(answers) if has_label_sets(rows) else softmax(answers, axis=-1)
     return probabilities

@@ -22,7 +22,7 @@ from pathlib import Path
 from finetune.base.command import Parser, run
 from finetune.base.errors import Stopped, UserError, one_line
 from finetune.predict.answers import answer_texts, arrived_lines
-from finetune.runtime.classifier import EXPORTED, Classifier
+from finetune.runtime.classifier import EXPORTED, Classifier, one_label
 
 MOST_THREADS = 1_024  # more than the cores of any machine this may run on; each costs memory
 
@@ -121,7 +121,7 @@ def stopper(output: str | None):
 def answer(options: argparse.Namespace):
     """Answers the texts or the table that the options name."""
     if options.input is None:
-        classifier = Classifier(options.model, threads=options.threads)
+        classifier = one_label(Classifier(options.model, threads=options.threads))
         batches = [checked(options.texts)] if options.texts else arrived_lines(sys.stdin.buffer)
         where = "text" if options.texts else "stdin line"
         if classifier.columns is not None:
@@ -140,7 +140,7 @@ def answer(options: argparse.Namespace):
 
     path, output = Path(options.input), None if options.output is None else Path(options.output)
     check_files(path, output)
-    classifier = Classifier(options.model, threads=options.threads)
+    classifier = one_label(Classifier(options.model, threads=options.threads))
     report_unlabelled(path, answer_table(classifier, path, output, options.text_column, options.prefix))
 
 

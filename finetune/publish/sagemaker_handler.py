@@ -10,7 +10,7 @@ import json
 
 from finetune.base.fields import Text
 from finetune.base.files import csv_writer
-from finetune.runtime.classifier import Classifier
+from finetune.runtime.classifier import Classifier, one_label
 from finetune.scoring.decisions import UNSURE, shown_class
 
 JSON, CSV = "application/json", "text/csv"
@@ -18,7 +18,7 @@ JSON, CSV = "application/json", "text/csv"
 
 def model_fn(model_dir: str) -> Classifier:
     """The model in the folder of the unpacked archive."""
-    return Classifier(model_dir)
+    return one_label(Classifier(model_dir))
 
 
 def input_fn(request_body: str | bytes, request_content_type: str) -> list[str | dict]:

@@ -23,17 +23,18 @@ TRAIN_SAMPLE = 50_000
 BATCH = 5_000  # rows read at a time; at 45 tokens each they take 2 MB
 
 
-def row_features(names: list[str], fields: bool = False, windows: bool = False) -> Features:
+def row_features(names: list[str], several: bool = False, fields: bool = False, windows: bool = False) -> Features:
     """Columns of a stored split; the label column carries its `names`, and row ids point back to the source.
 
-    With `fields`, rows also hold the texts of several columns, which `text` joins; with `windows`, `input_ids` is a list of
-    windows.
+    With `several` labels per text, a label is a list of ids. With `fields`, rows also hold the texts of several columns,
+    which `text` joins; with `windows`, `input_ids` is a list of windows.
     """
+    label = ClassLabel(names=names)
     return Features(
         {
             "row": Value("int64"),  # position in the source, counted through all its splits
             "text": Value("string"),
-            "label": ClassLabel(names=names),
+            "label": List(label) if several else label,
             "group": Value("string"),
             "input_ids": List(List(Value("int32")))
             if windows
@@ -55,8 +56,8 @@ def tokenised_rows(
 ) -> tuple[pa.Table, np.ndarray]:
     """Rows as they are stored, and the number of tokens of each before truncation.
 
-    `ids` are the row ids, `batch` holds text and group, and fields where there are several columns; `labels` are class ids.
-    All have one entry per row. `pair` is how the tokenizer joins two fields.
+    `ids` are the row ids, `batch` holds text and group, and fields where there are several columns; `labels` are class ids,
+    or an object array of sequences of them. All have one entry per row. `pair` is how the tokenizer joins two fields.
     """
     fields = [batch.column("fields")] if "fields" in features else []
     special = special_tokens(encoder.tokenizer)
@@ -77,7 +78,7 @@ def tokenised_rows(
     columns = [
         ids,
         batch.column("text"),
-        labels.astype(np.int64),
+        labels if labels.dtype == object else labels.astype(np.int64),
         batch.column("group"),
         rows if isinstance(rows, pa.Array) else rows.as_arrow(),
         (lengths > settings.max_length) & (settings.overlap is None),
@@ -162,6 +163,21 @@ def token_ids(rows: Dataset) -> TokenIds | Documents:
     return Documents.of_column(ids) if pa.types.is_list(ids.type.value_type) else TokenIds(ids)
 
 
+def has_label_sets(rows: Dataset) -> bool:
+    """Whether a row has a set of labels, which may be empty, instead of one label."""
+    return isinstance(rows.features["label"], List)
+
+
+def label_matrix(rows: Dataset) -> np.ndarray:
+    """Whether each row has each label, bool of shape [rows, labels]."""
+    cells = column(rows, "label").combine_chunks()
+    row = np.repeat(np.arange(len(cells)), cells.value_lengths().to_numpy(zero_copy_only=False))
+    matrix = np.zeros((len(cells), len(label_names(rows))), bool)
+    matrix[row, cells.flatten().to_numpy()] = True
+    return matrix
+
+
 def label_names(rows: Dataset) -> list[str]:
     """Class names in id order."""
-    return rows.features["label"].names
+    feature = rows.features["label"]
+    return (feature.feature if has_label_sets(rows) else feature).names

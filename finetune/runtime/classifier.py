@@ -14,11 +14,12 @@ from finetune.rows.form import Form, Whole
 from finetune.rows.lengths import length_order
 from finetune.rows.pairs import Pair, typed_ids
 from finetune.rows.tokens import SpecialTokens
-from finetune.scoring.decisions import DECISION, read_decision
+from finetune.scoring.decisions import DECISION, Decision, read_decision, read_thresholds
 
 EXPORTED = Path("models/export")  # as `dvc repro export` writes it
 FP32 = Path("onnx/model.onnx")  # where the Hub's own exports lie, so that other tools find them
 INT8 = Path("onnx/model_int8.onnx")
+MULTI_LABEL = "multi_label"  # in the metadata of a model whose texts may have several labels
 BATCH_TOKENS = 256  # fewer leave cores idle, more overflow the cache; a longer text forms a batch alone
 
 
@@ -28,7 +29,8 @@ class Classifier:
     `labels` are the class names in id order, `columns` the names of the fields of a text where it has several (else None),
     `max_length` the tokens a text is cut to, `decision` the rule that turns
     probabilities into answers, `files` all that was read from the folder. The int8 model is taken where export kept it,
-    unless `model` names another file of the folder. `threads` is the number of threads for one batch; None means one per core. An answer depends on its text alone, never on the rest of the batch.
+    unless `model` names another file of the folder. `several` says whether a text may have several labels; then `thresholds`
+    holds the least probability of each. `threads` is the number of threads for one batch; None means one per core. An answer depends on its text alone, never on the rest of the batch.
     Several threads may use one classifier. Raises UserError when the folder holds no such model.
     """
 
@@ -63,7 +65,9 @@ class Classifier:
         facts = {key: json.loads(value) for key, value in facts.items()}
         self.model = model
         self.labels: list[str] = facts["labels"]
-        self.decision = read_decision(folder, self.labels)
+        self.several = facts.get("task") == MULTI_LABEL
+        self.thresholds = read_thresholds(folder, self.labels) if self.several else None
+        self.decision = Decision() if self.several else read_decision(folder, self.labels)
         self.files = [name for name in (Path("tokenizer.json"), model, Path(DECISION)) if (folder / name).is_file()]
         self.temperature: float = facts["temperature"]
         self.max_length: int = facts["max_length"]
@@ -118,6 +122,16 @@ class Classifier:
     def probabilities(self, texts: Sequence[Text]) -> np.ndarray:
         """Calibrated probabilities of texts, float32 of shape [texts, classes]."""
         return self.answer(self.encode(texts))
+
+
+def one_label(classifier: Classifier) -> Classifier:
+    """The classifier itself; raises UserError for one that gives several labels, which the caller cannot show."""
+    if classifier.several:
+        raise UserError(
+            "this model gives a text several labels (data.task: multi_label), which this command does not answer with yet; use "
+            'transformers.pipeline("text-classification", top_k=None) and the thresholds in decision.json, as the model card shows'
+        )
+    return classifier
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int, pair: Pair | None = None) -> dict[str, np.ndarray]:

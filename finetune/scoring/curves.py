@@ -9,8 +9,11 @@ GRID = np.linspace(0, 1, 101)
 def one_vs_rest(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """(is it this class?, its probability) for the second of two classes, or for each of more.
 
-    Leaves out a class that no row has, and one that all rows have.
+    Of labels that are sets, bool of shape [rows, labels], each label is taken. Leaves out a class that no row has, and one that all rows have.
     """
+    if labels.ndim == 2:
+        pairs = zip(labels.T, probabilities.T, strict=True)
+        return [(truth, score) for truth, score in pairs if 0 < truth.sum() < len(truth)]
     classes = probabilities.shape[1]
     chosen = [1] if classes == 2 else range(classes)
     pairs = [(labels == label, probabilities[:, label]) for label in chosen]

@@ -82,6 +82,19 @@ def read_decision(folder: Path, label_names: list[str]) -> Decision:
         ) from None
 
 
+def read_thresholds(folder: Path, label_names: list[str]) -> np.ndarray:
+    """Least probability of each of several labels, in id order; raises UserError if the folder does not hold one for each."""
+    path = folder / DECISION
+    try:
+        thresholds = read_json(path)["thresholds"]
+        return np.array([probability(thresholds[name]) for name in label_names])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} holds no thresholds for the labels {', '.join(label_names)} ({type(error).__name__}: {one_line(error)}); "
+            "export the model again with `dvc repro export`"
+        ) from None
+
+
 def parsed_decision(described: dict, label_names: list[str]) -> Decision:
     """The rule that `Decision.described` wrote; raises ValueError, KeyError or TypeError for anything else."""
     least, threshold = described.get("min_probability"), described.get("threshold")

@@ -9,7 +9,7 @@ import onnxruntime
 from finetune.base.errors import UserError, one_line
 from finetune.base.fields import Text
 from finetune.base.files import read_json
-from finetune.runtime.classifier import Classifier
+from finetune.runtime.classifier import Classifier, one_label
 from finetune.runtime.drift import PROFILE, Window
 from finetune.runtime.reading import Reader, Reading
 from finetune.scoring.decisions import UNSURE, shown_class
@@ -25,7 +25,7 @@ class Service:
     def __init__(self, settings: Settings):
         onnxruntime.set_default_logger_severity(4)  # a failing call raises an error, which the guard logs once
         # Batches already run in parallel, so more threads inside each would only compete.
-        self.classifier = Classifier(settings.folder, threads=1)
+        self.classifier = one_label(Classifier(settings.folder, threads=1))
         self.labels = self.classifier.labels
         self.reader = Reader(self.classifier)
         self.window = reference_window(settings.folder, self.labels, settings.window)

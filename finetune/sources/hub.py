@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, constants, errors, snapshot_download
 
 from finetune.base.errors import UserError, one_line
 from finetune.sources.model_folder import NEEDED, RUNS_CODE, refuse_code, weight_files
-from finetune.sources.parquet_rows import class_names, column_texts
+from finetune.sources.parquet_rows import class_names, column_texts, list_texts
 
 BATCH = 1_000
 SPLITS_READ = ("train", "validation", "test")  # others, such as IMDb's `unsupervised`, are ignored
@@ -101,7 +101,9 @@ def resolve(uri: str, datasets: bool) -> Repository:
     return Repository(match["repo"], info.sha, match["config"])
 
 
-def dataset_batches(repository: Repository, columns: list[str]) -> dict[str, Iterator[dict[str, list[str | None]]]]:
+def dataset_batches(
+    repository: Repository, columns: list[str], list_column: str | None = None
+) -> dict[str, Iterator[dict[str, list[str | None]]]]:
     """Batches of the named columns for each split, in the form of `finetune.sources.tables.read_batches`.
 
     Class labels become their names; -1, the Hub's mark for "no label", becomes None. Raises UserError when a column is
@@ -117,11 +119,11 @@ def dataset_batches(repository: Repository, columns: list[str]) -> dict[str, Ite
                 raise UserError(
                     f"{repository.repo} has no column {column!r}; its columns are {', '.join(split.column_names)}"
                 )
-            if not isinstance(split.features[column], Value | ClassLabel):
+            if column != list_column and not isinstance(split.features[column], Value | ClassLabel):
                 raise UserError(
                     f"{repository.repo}: the column {column!r} must hold text or labels, found {split.features[column]}"
                 )
-    return {name: text_batches(split, columns) for name, split in wanted.items()}
+    return {name: text_batches(split, columns, list_column) for name, split in wanted.items()}
 
 
 def dataset_splits(repository: Repository) -> DatasetDict:
@@ -149,11 +151,11 @@ def dataset_splits(repository: Repository) -> DatasetDict:
         return builder.as_dataset()
 
 
-def text_batches(split, columns: list[str]) -> Iterator[dict[str, list[str | None]]]:
+def text_batches(split, columns: list[str], list_column: str | None = None) -> Iterator[dict[str, list[str | None]]]:
     """Batches of a `datasets.Dataset` with every value as text, the same as from its Parquet files on this disk."""
     for batch in split.select_columns(columns).with_format("arrow").iter(BATCH):
         yield {
-            column: column_texts(
+            column: (list_texts if column == list_column else column_texts)(
                 batch.column(column).combine_chunks(), class_names(batch.schema, column), f"the column {column!r}"
             )
             for column in columns

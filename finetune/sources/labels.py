@@ -23,6 +23,7 @@ def name_of_each_value(counts: dict[str, Counter], data: Data) -> dict[str, str]
     values = [value for value in total if value is not None]
     check_values(values, len(values), data)
     check_forms(values, total, data)
+    check_label_columns(total, data)
     if data.labels is not None:
         names = data.labels
         check_mapping(names, total, data.label)
@@ -88,6 +89,13 @@ def check_mapping(names: dict[str, str], counts: Counter, column: str):
                 f"data.labels: no row holds {' or '.join(map(repr, values))}, which stands for {name!r}; "
                 f"column {column!r} holds {shown(counts)}"
             )
+
+
+def check_label_columns(counts: Counter, data: Data):
+    """Raises UserError for a column of 0 and 1 that holds no 1: nothing can be learnt about its label."""
+    columns = [] if isinstance(data.label, str) else data.label
+    if empty := next((column for column in columns if not counts[column]), None):
+        raise UserError(f"column {empty!r} holds no 1, so its label cannot be learnt; leave it out of data.label")
 
 
 def check_missing_mark(values: list[str], counts: Counter, column: str):

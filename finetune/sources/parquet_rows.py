@@ -75,13 +75,16 @@ def long_text(where: str) -> str:
 
 
 def class_names(schema: pa.Schema, column: str) -> list[str] | None:
-    """Names of the class ids in a column that `datasets` wrote as a ClassLabel; None for any other column.
+    """Names of the class ids in a column that `datasets` wrote as a ClassLabel, or as a list of them; None for any other column.
 
     https://huggingface.co/docs/datasets/about_dataset_features
     """
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return features[column]["names"] if features[column]["_type"] == "ClassLabel" else None
+        feature = features[column]
+        if feature.get("_type") in ("List", "LargeList", "Sequence"):
+            feature = feature["feature"]
+        return feature["names"] if feature["_type"] == "ClassLabel" else None
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -103,6 +106,19 @@ def column_texts(column: pa.Array, names: list[str] | None, where: str) -> list[
         return column.cast(pa.string()).to_pylist()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UserError(f"{where} must hold text ({one_line(error)})") from None
+
+
+def list_texts(column: pa.Array, names: list[str] | None, where: str) -> list[list[str | None] | str | None]:
+    """Cells of a column of lists as lists of texts; cells of any other column as text, as `column_texts` gives them."""
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        return column_texts(column, names, where)
+    texts = column_texts(column.flatten(), names, where)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
+    cells, start = [], 0
+    for length, known in zip(lengths, column.is_valid().to_pylist(), strict=True):
+        cells.append(texts[start : start + length] if known else None)
+        start += length
+    return cells
 
 
 def class_name(value: int | None, names: list[str], where: str) -> str | None:

@@ -17,24 +17,25 @@ def pinned_rows(data: Data, folder: Path) -> tuple[dict[str, Iterable[dict]], di
     Files that are not on this disk are fetched into `folder`. Raises UserError when the source cannot be read or is
     not the one that `data.sha256` names.
     """
-    columns = list(dict.fromkeys([*data.columns, data.label, *([data.group] if data.group else [])]))
+    named = [*data.columns, *data.label_columns, *([data.group] if data.group else [])]
+    columns = list(dict.fromkeys(named))
     if data.uri.startswith("hf://"):
         if data.sha256:
             raise UserError("data.sha256 must be null for hf://, which is pinned by its revision")
         repository = resolve(data.uri, datasets=True)
-        return dataset_batches(repository, columns), {"commit": repository.commit}
+        return dataset_batches(repository, columns, data.list_column), {"commit": repository.commit}
     path = local_path(data.uri, folder)
     if path.is_dir() and data.sha256:
         raise UserError(f"data.sha256 must be null for a folder of files, and {data.uri} is one")
     pin = {"sha256": check_sha256(path, data.sha256, "data.sha256")} if path.is_file() else {}
     splits = split_files(path)
-    return {name: chained(files, columns) for name, files in splits.items()}, pin
+    return {name: chained(files, columns, data.list_column) for name, files in splits.items()}, pin
 
 
-def chained(files: list[Path], columns: list[str]) -> Iterable[dict]:
+def chained(files: list[Path], columns: list[str], list_column: str | None) -> Iterable[dict]:
     """Batches of several files, one after another."""
     for file in files:
-        yield from read_batches(file, columns)
+        yield from read_batches(file, columns, list_column)
 
 
 def pinned_model(model: Model, folder: Path) -> tuple[Path, dict]:

@@ -18,7 +18,7 @@ from finetune.base.names import normal_name
 from finetune.sources.bounds import LONGEST_ROW, batches, bounded_lines, check_column_count
 from finetune.sources.compressed import COMPRESSIONS, opened, readable, zip_member
 from finetune.sources.csv_rows import csv_rows
-from finetune.sources.parquet_rows import class_names, column_texts, parquet_file, parquet_rows
+from finetune.sources.parquet_rows import class_names, column_texts, list_texts, parquet_file, parquet_rows
 
 # Levels of nested JSON kept in reserve, so that a row read here can also be written from deeper in the call stack.
 ROOM = 50
@@ -96,15 +96,18 @@ def table_format(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def read_batches(path: Path, columns: list[str]) -> Iterator[dict[str, list[str | None]]]:
+def read_batches(
+    path: Path, columns: list[str], list_column: str | None = None
+) -> Iterator[dict[str, list[str | None]]]:
     """The named columns of a table, batch by batch; memory does not grow with the table.
 
     Raises UserError for an unknown format, a missing column (MissingColumn, which lists the columns found), text that
-    is not UTF-8, or a damaged file.
+    is not UTF-8, or a damaged file. In JSON Lines and Parquet, cells of `list_column` may be lists of texts.
     """
     reader = READERS[known_format(path)]
     with readable(path):
-        yield from reader(path, columns)
+        lists = {} if list_column is None or reader in (csv_batches, tsv_batches) else {"list_column": list_column}
+        yield from reader(path, columns, **lists)
 
 
 def known_format(path: Path) -> str:
@@ -235,11 +238,14 @@ def json_constant(name: str) -> float | None:
     return None if name == "NaN" else float(name)
 
 
-def jsonl_batches(path: Path, columns: list[str]):
+def jsonl_batches(path: Path, columns: list[str], list_column: str | None = None):
     # Numbers keep the form in which they are written.
     for batch in json_batches(path, parse_float=str, parse_int=str):
         yield {
-            column: [json_text(json_value(row, column, where), column, where) for where, row, _ in batch]
+            column: [
+                (json_texts if column == list_column else json_text)(json_value(row, column, where), column, where)
+                for where, row, _ in batch
+            ]
             for column in columns
         }
 
@@ -261,6 +267,13 @@ def json_text(value, column: str, where: str) -> str | None:
     return value
 
 
+def json_texts(value, column: str, where: str) -> list[str | None] | str | None:
+    """A JSON list as a list of texts, anything else as text."""
+    if isinstance(value, list):
+        return [json_text(item, column, where) for item in value]
+    return json_text(value, column, where)
+
+
 def check_whole(text: str, where: str):
     """Raises UserError for an unpaired surrogate: in JSON, \\ud83d is half an emoji, which UTF-8 cannot encode."""
     try:
@@ -271,13 +284,15 @@ def check_whole(text: str, where: str):
         ) from None
 
 
-def parquet_batches(path: Path, columns: list[str]):
+def parquet_batches(path: Path, columns: list[str], list_column: str | None = None):
     with parquet_file(path) as table:
         spelt = check_columns(path.name, columns, table.schema_arrow.names)
         names = {column: class_names(table.schema_arrow, column) for column in spelt}
         for rows in parquet_rows(table, path, spelt):
             yield {
-                column: column_texts(rows.column(name).combine_chunks(), names[name], f"{path.name}: {column!r}")
+                column: (list_texts if column == list_column else column_texts)(
+                    rows.column(name).combine_chunks(), names[name], f"{path.name}: {column!r}"
+                )
                 for column, name in zip(columns, spelt, strict=True)
             }
 

@@ -4,6 +4,7 @@ All functions work on a few numbers per row, so that a data set larger than memo
 """
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -20,14 +21,17 @@ LEFT_OUT = -1
 NEAR = 1 / 4  # of a share: how much larger or smaller it may be where there are few groups
 
 
-def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
+def assign_splits(
+    rows: RowKeys, settings: Split, label_names: list[str], check: Callable | None = None
+) -> tuple[np.ndarray, dict[str, int]]:
     """Split of each row (TRAIN, VALIDATION, TEST or LEFT_OUT), and the number of rows left out for each reason.
 
     A test or validation split of the source is kept; a missing one is taken out of train, stratified by label, with the
     rows of a group kept together. If several rows have the same text, only the first stays; rows of test come first,
     then validation, then train, so that the test rows depend on no other split. Validation and test have at most
     `held_out_rows` rows; more that could be taken out stay in train, more that the source has are left out. With
-    `settings.folds`, test is one of so many folds of train, with all of its rows. Raises UserError when there are too few rows.
+    `settings.folds`, test is one of so many folds of train, with all of its rows. `check` looks at the split of each row in the end,
+    if not `check_classes` is to. Raises UserError when there are too few rows.
     """
     split, dropped = dropped_rows(rows)
     if not (split == TRAIN).any():
@@ -63,7 +67,7 @@ def assign_splits(rows: RowKeys, settings: Split, label_names: list[str]) -> tup
             chosen = nested_subset(rows.label[members], wanted, settings.seed)
             split[np.setdiff1d(members, members[chosen])] = LEFT_OUT
             dropped["subset"] += len(members) - wanted
-    check_classes(split, rows.label, label_names)
+    check(split) if check else check_classes(split, rows.label, label_names)
     return split, dropped
 
 

@@ -19,7 +19,7 @@ from finetune.base.params import Train
 from finetune.base.terminal import say
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.prediction import predict
-from finetune.rows.stored import class_ids, label_names, token_ids
+from finetune.rows.stored import label_names, token_ids
 from finetune.rows.windows import as_documents, pooled
 from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
@@ -30,6 +30,7 @@ from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
 from finetune.training.layers import freeze, layer_schedule, parameter_groups
 from finetune.training.loader import EpochLoader, epoch_loader
+from finetune.training.objective import OneLabel, SeveralLabels, objective_of, set_scores
 from finetune.training.order import LengthBatches
 from finetune.training.probe import start_head
 from finetune.training.progress import Progress
@@ -50,7 +51,8 @@ def part_loss(model, part: dict[str, torch.Tensor], settings: Train) -> torch.Te
     """
     inputs = {name: part[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in part}
     logits = model(**inputs).logits.float()
-    losses = torch.nn.functional.cross_entropy(logits, part["labels"], reduction="none")
+    task = SeveralLabels() if part["labels"].is_floating_point() else OneLabel()
+    losses = task.losses(logits, part["labels"])
     if "soft_labels" in part:
         losses = distilled(losses, logits, part["soft_labels"], settings)
     return (losses * part["weights"]).sum()
@@ -85,13 +87,15 @@ class Fit:
             )
         self.settings, self.precision, self.tokenizer = settings, precision, tokenizer
         self.checkpoints, self.interrupts = checkpoints, interrupts
-        self.train_labels = torch.tensor(class_ids(train))
+        objective = objective_of(train)
+        self.train_labels = torch.tensor(objective.targets(train))
         self.targets = {"labels": self.train_labels}
         if teacher is not None:
             self.targets["soft_labels"] = soft_labels(teacher, settings.teacher_temperature)
-        self.validation_labels = class_ids(validation)
+        self.validation_labels = objective.targets(validation)
+        several = self.train_labels.ndim == 2
         self.class_weights = class_weights(settings.class_weights, self.train_labels.numpy(), label_names(train))
-        self.row_weights = self.class_weights[self.train_labels.numpy()]
+        self.row_weights = np.ones(len(train)) if several else self.class_weights[self.train_labels.numpy()]
         train_ids, validation_ids = token_ids(train), token_ids(validation)
         self.documents = as_documents(validation_ids)
         validation_labels = self.validation_labels
@@ -254,7 +258,9 @@ class Fit:
 
 
 def validation_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """Accuracy, macro F1 over the classes that occur, and mean cross-entropy."""
+    """Accuracy, macro F1 over the classes that occur, and mean cross-entropy; of sets of labels where a row has a set."""
+    if labels.ndim == 2:
+        return set_scores(labels, logits)
     classes = range(logits.shape[1])
     return {
         "accuracy": float(accuracy_score(labels, logits.argmax(1))),

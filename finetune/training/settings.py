@@ -32,13 +32,15 @@ CHOSEN = "set in params.yaml"
 FAR = 3  # a learning rate this many times higher or lower than the measured one is a likely reason to learn nothing
 
 
-def resolved(settings: Train, rows: int) -> tuple[Train, str]:
+def resolved(settings: Train, rows: int, several: bool = False) -> tuple[Train, str]:
     """Settings without nulls for this number of training rows, and why the strategy is what it is.
 
-    A batch size that is null is at most the number of rows.
+    A batch size that is null is at most the number of rows. With `several` labels per text, `auto` is always `full`.
     """
     strategy, reason = settings.strategy, CHOSEN
-    if strategy == "auto":
+    if strategy == "auto" and several:
+        strategy, reason = "full", "auto: several labels per text"
+    elif strategy == "auto":
         strategy = "lp_ft" if rows < ENOUGH_ROWS else "full"
         bound = (
             f"fewer than {ENOUGH_ROWS:,} training rows"

@@ -23,3 +23,12 @@ EDITS = {
 }
 HEADLINE = {"accuracy": "accuracy", "f1": "macro F1", "precision": "macro precision", "recall": "macro recall"}
 CALIBRATION = {"ece": "calibration error (ECE)", "log_loss": "log loss", "brier": "Brier score"}
+SET_SCORES = {  # of several labels per text
+    "micro_f1": "micro F1",
+    "f1": "macro F1",
+    "sample_f1": "sample F1",
+    "accuracy": "subset accuracy: all labels right",
+    "hamming_loss": "Hamming loss (lower is better)",
+    "average_precision": "mean average precision",
+    "lrap": "label-ranking average precision (LRAP)",
+}

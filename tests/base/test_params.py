@@ -461,3 +461,41 @@ def test_a_folder_without_git_is_one_line_before_dvc_starts(workdir):
     (workdir / ".git").mkdir()
     (workdir / "part").mkdir()
     check_repository(workdir / "part")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"data.label": ["a", "b"]},
+            "data must have task: multi_label for several columns as its label, found task: single_label",
+        ),
+        ({"data.separator": ";"}, "data must have task: multi_label for a separator"),
+        ({"data.task": "multi_label", "data.separator": ""}, "data.separator must have at least one character"),
+        ({"data.task": "multi_label", "data.separator": ";", "data.label": ["a", "b"]}, "separator: null"),
+        ({"data.task": "multi_label", "data.label": ["a", "a"]}, "must name each column of its label once"),
+        ({"data.task": "multi_label", "data.label": ["a", "text"]}, "must name another column as its label"),
+        (
+            {"data.task": "multi_label", "train.class_weights": "balanced"},
+            "train.class_weights must be null with data.task",
+        ),
+        (
+            {"data.task": "multi_label", "train.strategy": "lp_ft"},
+            "train.strategy must be auto, full, head, gradual or lora",
+        ),
+        (
+            {"data.task": "multi_label", "split.folds": 5, "split.fold": 0, "split.test_rows": None},
+            "split.folds must be null",
+        ),
+        ({"data.task": "multi_label", "decide.min_accuracy": 0.9}, "decide.min_accuracy must be null with data.task"),
+    ],
+)
+def test_what_does_not_fit_the_number_of_labels_per_text_ends_in_one_line(values, message):
+    params = copy.deepcopy(PARAMS)
+    for key, value in values.items():
+        section, name = key.split(".")
+        params[section][name] = value
+    with pytest.raises(UserError) as caught:
+        check_params(params, "params.yaml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

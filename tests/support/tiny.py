@@ -178,3 +178,17 @@ def tiny_checkpoint(folder: Path, family: str = "bert", masked: bool = False) ->
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tagged_texts(rows: int, seed: int = 0) -> list[dict]:
+    """Texts with a list of labels (good, bad, acted), which their words determine, or with none, and a film."""
+    chance = random.Random(seed)
+    words_of = {"good": GOOD, "bad": BAD, "acted": ["actor"]}
+    by_text: dict[str, dict] = {}
+    while len(by_text) < rows:
+        labels = [name for name, share in (("good", 0.4), ("bad", 0.35), ("acted", 0.3)) if chance.random() < share]
+        words = chance.choices([word for word in FILLER if word != "actor"], k=chance.randint(3, 12))
+        words += [word for label in labels for word in (chance.choice(words_of[label]), chance.choice(words_of[label]))]
+        chance.shuffle(words)
+        by_text[" ".join(words)] = {"text": " ".join(words), "labels": labels, "film": f"film {chance.randrange(40)}"}
+    return list(by_text.values())

@@ -1,0 +1,79 @@
+"""Several labels per text, end to end in real dvc: from a list in JSON Lines to the exported folder."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from finetune.results.metrics import read_metrics
+from finetune.runtime.classifier import Classifier
+from tests.support.project import Project
+from tests.support.tiny import tagged_texts
+
+SETTINGS = {
+    "data.uri": "data/local/tagged.jsonl",
+    "data.label": "labels",
+    "data.labels": None,
+    "data.task": "multi_label",
+    "train.epochs": 12,
+}
+SCORES = {"micro_f1", "f1", "sample_f1", "accuracy", "hamming_loss", "average_precision", "lrap"}
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory) -> Project:
+    """The tiny project with several labels per text after `dvc repro`; do not change it."""
+    project = Project.create(tmp_path_factory.mktemp("tagged") / "project")
+    lines = "".join(json.dumps(row) + "\n" for row in tagged_texts(400))
+    (project.folder / "data/local/tagged.jsonl").write_text(lines, encoding="utf-8")
+    project.set_params(SETTINGS | {"gate": {"test.micro_f1": {"min": 0.3}, "test.lrap": {"min": 0.3}}})
+    project.commit("Several labels")
+    project.dvc("repro")
+    return project
+
+
+def test_every_score_has_an_interval_and_a_paired_gain(tagged):
+    metrics = read_metrics(tagged.folder / "metrics")
+    test = metrics["test"]
+    for name in SCORES:
+        ends = test["intervals"][name]
+        assert ends["low"] <= test[name] <= ends["high"], name
+    assert set(test["gains"]) == {"majority", "tfidf", "embedding"}
+    assert all(gains.keys() >= SCORES for gains in test["gains"].values())
+    assert test["micro_f1"] > metrics["baseline"]["majority"]["micro_f1"] + 0.2
+    assert set(test["per_class"]) == {"acted", "bad", "good"}
+    assert metrics["data"]["without_label"] > 50
+    assert sum(metrics["data"]["rows"].values()) == 400
+
+
+def test_pipeline_and_onnx_give_the_evaluated_probabilities_and_the_folder_the_thresholds(tagged):
+    """`export` compares transformers.pipeline, in a process of its own, with what evaluate wrote: the same sets in every row."""
+    metrics = read_metrics(tagged.folder / "metrics")
+    assert metrics["export"]["reload"]["agreement"] == metrics["export"]["onnx"]["agreement"] == 1
+    assert metrics["export"]["reload"]["max_difference"] < 1e-4
+    folder = tagged.folder / "models/export"
+    assert json.loads((folder / "config.json").read_text())["problem_type"] == "multi_label_classification"
+    thresholds = json.loads((folder / "decision.json").read_text())["thresholds"]
+    assert thresholds == metrics["test"]["thresholds"]
+    classifier = Classifier(folder, threads=1)
+    texts = pq.read_table(tagged.folder / "data/tokenized/test.parquet").column("text").to_pylist()
+    answers = classifier.probabilities(texts) >= classifier.thresholds
+    predicted = pq.read_table(tagged.folder / "data/predictions/test.parquet").column("predicted").to_pylist()
+    assert np.mean([np.flatnonzero(row).tolist() == one for row, one in zip(answers, predicted, strict=True)]) >= 0.97
+
+
+def test_the_gate_and_the_card_know_the_scores(tagged):
+    assert "test.lrap" in tagged.run("python", "-m", "finetune.gate").stdout
+    card = tagged.read("models/export/README.md")
+    assert "label-ranking average precision (LRAP)" in card
+    assert "| `acted` |" in card
+    assert "majority" in tagged.run("python", "-m", "finetune.summary").stdout
+
+
+@pytest.mark.parametrize("command", [("predict", "a great film"), ("report",)])
+def test_a_command_that_does_not_answer_with_several_labels_says_so_in_one_line(tagged, command):
+    done = tagged.run("python", "-m", f"finetune.{command[0]}", *command[1:], check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "data.task: multi_label" in done.stderr
