@@ -7,12 +7,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # Values go to Python through the environment: `value` keeps make from running $(shell …) in them, and the recipes' double
 # quotes keep the shell from reading them as code.
-VALUES := AGAINST NAME K FOLDS TRIALS PORT TO PRIVATE PULL
+VALUES := AGAINST NAME K FOLDS TRIALS SET RAY PORT TO PRIVATE PULL
 $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
 export $(VALUES)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro pull push test lint format gate report recipe learning-curve seeds folds search serve publish cluster readme bench clean
+.PHONY: help repro pull push test test-cluster lint format gate report recipe learning-curve seeds folds search variations serve publish cluster readme bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ push: .venv/publish ## send the results of all runs to the DVC remote
 
 test: .venv/development lint ## lint, then run all tests
 	@pytest
+
+test-cluster: .venv/development .venv/cluster ## run the tests that need Ray
+	@pytest -n 0 tests/cluster
 
 lint: .venv/development ## check style and format
 	@ruff check .
@@ -58,7 +61,10 @@ folds: .venv/runtime ## cross-validate, for few rows: every row is tested once: 
 	@python -m finetune.cross_validation -- "$$FOLDS"
 
 search: .venv/search ## try other settings with Optuna and propose the best: make search TRIALS=20
-	@python -m finetune.search -- "$$TRIALS"
+	@python -m finetune.search $${RAY:+"--ray=$$RAY"} -- "$$TRIALS"
+
+variations: .venv/runtime ## train with a list of other settings: make variations SET=train.lr=1e-5,3e-5,1e-4
+	@python -m finetune.variations $${RAY:+"--ray=$$RAY"} "-S$$SET"
 
 serve: .venv/runtime ## serve the exported model over HTTP, with a page to try it: make serve PORT=8001
 	@python -m finetune.serve $${PORT:+"--port=$$PORT"}

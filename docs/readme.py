@@ -36,7 +36,7 @@ FLOORS = (
     *("base", "sources", "splitting", "rows", "encoder", "teacher", "scoring", "baselines", "training", "evaluation"),
     *("wording", "runtime", "export", "results", "cluster"),
     *("summary", "recipe", "seeds", "cross_validation", "learning_curve", "plots_page"),
-    *("gate", "search", "report", "predict", "serve", "publish", "share"),
+    *("share", "gate", "search", "variations", "report", "predict", "serve", "publish"),
 )
 DECISIONS = {  # for docs/code.md; a test checks that each name exists
     "the order of the labels": ["sources/labels.py: name_of_each_value"],

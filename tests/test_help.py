@@ -24,6 +24,7 @@ WITH_OPTIONS = tuple(
         "gate",
         "report",
         "search",
+        "variations",
         "predict",
         "serve",
         "publish",

@@ -103,6 +103,7 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
         ("serve", [RUNTIME], ["python -m finetune.serve"]),
         ("publish", [RUNTIME, PUBLISH], ["python -m finetune.publish -- "]),
         ("search", [RUNTIME, SEARCH], ["python -m finetune.search -- 20"]),
+        ("variations", [RUNTIME], ["python -m finetune.variations -S"]),
         ("test", [RUNTIME, PUBLISH, SEARCH, DEVELOPMENT], ["ruff check .", "ruff format --check .", "pytest "]),
         ("readme", [RUNTIME, PUBLISH, SEARCH, DEVELOPMENT], ["python -m docs.readme"]),
         ("cluster", [RUNTIME, PUBLISH, CLUSTER], []),

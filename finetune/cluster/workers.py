@@ -11,7 +11,7 @@ from finetune.base.terminal import say
 
 ATTEMPTS = 3  # deaths of an actor with one piece, or before its first
 PATIENCE = 30  # seconds without a free core until somebody hears of it
-GRACE = 10  # seconds for actors to remove their temporary files
+GRACE = 30  # seconds for actors to end their work and remove their temporary files
 Piece = TypeVar("Piece")
 
 
@@ -38,12 +38,17 @@ class Workers:
         self.running[actor.ready.remote()] = actor, None
 
     def results(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, object]]:
-        """Each piece with its result, or with the UserError that it raised, as they come in."""
-        waiting, told = deque(pieces), False
-        while waiting or any(piece is not None for _, piece in self.running.values()):
-            while waiting and self.idle:
-                actor, piece = self.idle.pop(), waiting.popleft()
+        """Each piece with its result, or with the UserError that it raised, as they come in.
+
+        A piece is taken from `pieces` when an actor is free for it, so it may depend on the results so far.
+        """
+        pieces, again, told = iter(pieces), deque(), False
+        while True:
+            while self.idle and (piece := again.popleft() if again else next(pieces, None)) is not None:
+                actor = self.idle.pop()
                 self.running[actor.work.remote(piece)] = actor, piece
+            if not again and self.idle and all(piece is None for _, piece in self.running.values()):
+                return
             done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=PATIENCE)
             if not done:
                 if not told and all(piece is None for _, piece in self.running.values()):
@@ -56,7 +61,7 @@ class Workers:
             except self.ray.exceptions.RayActorError as error:
                 self.replace(actor, piece, error)
                 if piece is not None:
-                    waiting.append(piece)
+                    again.append(piece)
                 continue
             except self.ray.exceptions.RuntimeEnvSetupError as error:
                 raise UserError(f"a worker could not get this project's code ({one_line(error)[:300]})") from None
@@ -82,10 +87,11 @@ class Workers:
 
     def end(self):
         """Ends every actor. Those that work stop at their next step, and remove what they have not finished."""
-        busy = {call: actor for call, (actor, piece) in self.running.items() if piece is not None}
-        for actor in busy.values():
-            actor.stop.remote()
-        if busy:
-            self.ray.wait(list(busy), num_returns=len(busy), timeout=GRACE)
+        # One that waits for a core never answers.
+        waiting = [actor for actor, piece in self.running.values() if piece is None]
+        stops = [actor.stop.remote() for actor in self.actors if actor not in waiting]
+        ending = stops + [call for call, (_, piece) in self.running.items() if piece is not None]
+        if ending:
+            self.ray.wait(ending, num_returns=len(ending), timeout=GRACE)
         for actor in self.actors:
             self.ray.kill(actor)

@@ -9,6 +9,7 @@ Writes metrics/search.json and metrics/search.svg, and keeps its study and logs 
 import csv
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tabulate import tabulate
@@ -21,6 +22,7 @@ from finetune.base.yaml_file import parse_yaml
 from finetune.results.experiments import settings_digest
 from finetune.results.metrics import look_up, read_metrics
 from finetune.results.revisions import Revision
+from finetune.search.remote import Trial, add_options, check_options, on_cluster
 from finetune.search.space import SEED, check_space, start_values, suggested
 from finetune.search.trials import LOGS, Failed, Pruned, ensure_experiment
 
@@ -46,13 +48,29 @@ class Search:
         self.name = study.study_name(self.values, self.ranges, self.metric, self.checksums)
         self.study = study.opened(self.name, self.metric, self.start, self.seed)
 
+    def comparison_seeds(self) -> list[int]:
+        """Seeds that chose nothing, with which the proposal compares two settings; the search's own where `search.seeds` is 0."""
+        more = [(self.seed + offset) % 2**32 for offset in range(1, self.more_seeds + 1)]
+        return more or [self.seed]
+
+    def compared(self) -> list[tuple[str, dict]]:
+        """Experiments of the proposal, by name with their dotted parameters; none if no trial scored better than the first."""
+        from finetune.search.study import experiment_name
+
+        by_number = {trial["trial"]: trial for trial in self.trials()}
+        start, best = by_number[0], by_number[self.study.best_trial.number]
+        if best["value"] == start["value"]:
+            return []
+        chosen = [one["used"] | {SEED: seed} for one in (start, best) for seed in self.comparison_seeds()]
+        return [(experiment_name(self.values, used, self.checksums), used) for used in chosen]
+
     @property
     def score(self) -> str:
         """Name of the metric among the scores of a validation."""
         return self.metric.rpartition(".")[2]
 
-    def run_trial(self, trial):
-        """Runs one trial and records how it ended. Raises UserError if the first one fails, with which all are compared."""
+    def begin(self, trial) -> tuple[str, dict]:
+        """Records what a trial will run, and returns the name of its experiment and its dotted parameters."""
         from finetune.search import study
 
         settings = suggested(trial, self.values, self.ranges)
@@ -62,6 +80,38 @@ class Search:
         for key, value in (("settings", settings), ("used", used), ("experiment", name)):
             trial.set_user_attr(key, value)
         say(f"trial {trial.number}: " + ("params.yaml as it is" if not trial.number else in_short(settings)))
+        return name, used
+
+    def failed(self, trial, problem: str, where: str = ""):
+        """Records a trial that failed. Raises UserError if it is the first one, with which all are compared."""
+        from finetune.search import study
+
+        if not trial.number:
+            raise UserError(f"params.yaml as it is fails: {problem}{where}") from None
+        trial.set_user_attr("error", printable(problem))
+        self.study.tell(trial, state=study.TrialState.FAIL)
+        say(f"trial {trial.number}: failed: {problem}")
+
+    def completed(self, trial, name: str, started: float):
+        """Records the score of a trial whose experiment exists; `started` is by the monotonic clock."""
+        from finetune.search import study
+
+        revision = Revision(name)
+        value = look_up(revision.metrics()["train"], self.metric)
+        # Of a training that DVC took from its cache nothing was seen; later ones are compared with it too.
+        study.report_new(trial, validation_curve(revision, self.score)[:-1])
+        self.study.tell(trial, value)
+        seconds = time.monotonic() - started
+        best = self.study.best_trial
+        say(
+            f"trial {trial.number}: {self.metric} {value:.4f} after {seconds:.0f} s; best {best.value:.4f} (trial {best.number})"
+        )
+
+    def run_trial(self, trial):
+        """Runs one trial on this machine and records how it ended."""
+        from finetune.search import study
+
+        name, used = self.begin(trial)
 
         def is_bad(validations: list[dict]) -> bool:
             # The last validation decides nothing: the training is over then.
@@ -72,29 +122,37 @@ class Search:
         try:
             ensure_experiment(name, used, is_bad)
         except Failed as error:
-            if not trial.number:
-                raise UserError(
-                    f"params.yaml as it is fails: {error}; its output is in {LOGS / f'{name}.log'}"
-                ) from None
-            trial.set_user_attr("error", printable(error))
-            self.study.tell(trial, state=study.TrialState.FAIL)
-            say(f"trial {trial.number}: failed: {error}")
+            self.failed(trial, str(error), f"; its output is in {LOGS / f'{name}.log'}")
         except Pruned:
             self.study.tell(trial, state=study.TrialState.PRUNED)
             say(
                 f"trial {trial.number}: ended early, below the median of the others after the same number of validations"
             )
         else:
-            revision = Revision(name)
-            value = look_up(revision.metrics()["train"], self.metric)
-            # Of a training that DVC took from its cache nothing was seen; later ones are compared with it too.
-            study.report_new(trial, validation_curve(revision, self.score)[:-1])
-            self.study.tell(trial, value)
-            seconds = time.monotonic() - started
-            best = self.study.best_trial
-            say(
-                f"trial {trial.number}: {self.metric} {value:.4f} after {seconds:.0f} s; best {best.value:.4f} (trial {best.number})"
-            )
+            self.completed(trial, name, started)
+
+    def run_on_cluster(self, results: Callable, count: int):
+        """Runs trials on a cluster, as many at once as it has room for, each to its end; then the seeds of the proposal."""
+        from finetune.search.study import next_trial
+
+        running = {}  # number of a trial -> the trial, and when it started
+
+        def trials():
+            while (trial := next_trial(self.study, count, self.seed, running)) is not None:
+                name, used = self.begin(trial)
+                running[trial.number] = trial, time.monotonic()
+                yield Trial(name, json.dumps(used), trial.number)
+
+        for piece, problem in results(trials(), count):
+            trial, started = running.pop(piece.number)
+            if problem is None:
+                self.completed(trial, piece.name, started)
+            else:
+                self.failed(trial, str(problem))
+        more = [Trial(name, json.dumps(used)) for name, used in self.compared()]
+        for piece, problem in results(more, len(more)):
+            if problem is not None:
+                raise UserError(f"the experiment {piece.name} failed: {problem}")
 
     def trials(self) -> list[dict]:
         """Finished trials as plain values."""
@@ -153,10 +211,9 @@ def results(search: Search) -> dict:
     trials = search.trials()
     by_number = {trial["trial"]: trial for trial in trials}
     start, best = by_number[0], by_number[search.study.best_trial.number]
-    more = [(search.seed + offset) % 2**32 for offset in range(1, search.more_seeds + 1)]
+    seeds = search.comparison_seeds()
     proposed = None
     if best["value"] != start["value"]:
-        seeds = more or [search.seed]
         proposed = proposal(search.values, best, start, search.metric, seeds, search.checksums)
     return {
         "study": search.name,
@@ -174,7 +231,10 @@ def main():
     parser.add_argument(
         "count", type=int, help="number of trials in all, at least 2, the first with params.yaml as it is"
     )
-    count = parser.parse_args().count
+    add_options(parser)
+    options = parser.parse_args()
+    check_options(options)
+    count = options.count
     if count < 2:
         raise UserError(f"a search compares trials; their number must be at least 2, found {count}")
     try:
@@ -189,6 +249,9 @@ def main():
     with only_search():
         try:
             search = Search()
+            if options.ray is not None:
+                with on_cluster(options.ray, options.cpus, options.gpus) as run_trials:
+                    search.run_on_cluster(run_trials, count)
             while (trial := next_trial(search.study, count, search.seed)) is not None:
                 search.run_trial(trial)
             found = results(search)

@@ -7,6 +7,7 @@ identify a study, so trials of other data or another space never mix with it.
 import contextlib
 import json
 import warnings
+from collections.abc import Collection
 
 import optuna
 from filelock import FileLock, Timeout
@@ -98,11 +99,14 @@ def sampler(seed: int, trial: int) -> optuna.samplers.BaseSampler:
         )
 
 
-def next_trial(study: optuna.Study, count: int, seed: int) -> Trial | None:
-    """The trial to run now: one that was interrupted, else a new one; None if so many are finished."""
+def next_trial(study: optuna.Study, count: int, seed: int, running: Collection[int] = ()) -> Trial | None:
+    """The trial to run now: one that was interrupted, else a new one; None if so many are finished or `running` now.
+
+    Trials that run at the same time are numbered in `running`.
+    """
     trials = study.get_trials(deepcopy=False)
-    interrupted = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    finished = sum(trial.state in FINISHED for trial in trials)
+    interrupted = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.number not in running]
+    finished = sum(trial.state in FINISHED for trial in trials) + len(running)
     if finished >= count:
         return None
     study.sampler = sampler(seed, finished)

@@ -28,10 +28,13 @@ class Pruned(Exception):
     """A training that was ended because its validations are bad."""
 
 
-def ensure_experiment(name: str, settings: dict, is_bad: Callable[[list[dict]], bool] | None = None):
+def ensure_experiment(
+    name: str, settings: dict, is_bad: Callable[[list[dict]], bool] | None = None, more: tuple[str, ...] = ()
+):
     """Runs the DVC experiment of this name with these dotted parameters, unless it exists.
 
     `is_bad` gets the validations so far (`read_scores`) whenever there is a new one. Its output goes to search/logs/.
+    `more` are options for `dvc exp run`.
     Raises Failed, or Pruned if `is_bad` said so; neither leaves an experiment or a copy of the project behind.
     """
     if name in experiment_names():
@@ -39,7 +42,7 @@ def ensure_experiment(name: str, settings: dict, is_bad: Callable[[list[dict]], 
     LOGS.mkdir(parents=True, exist_ok=True)
     log, scores = LOGS / f"{name}.log", (LOGS / f"{name}.scores").resolve()
     scores.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "finetune.search.dvc_process", *experiment_arguments(name, settings)]
+    command = [sys.executable, "-m", "finetune.search.dvc_process", *experiment_arguments(name, settings), *more]
     with log.open("wb") as output:
         dvc = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | {SCORES_FILE: str(scores)}

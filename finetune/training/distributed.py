@@ -2,7 +2,10 @@
 
 import logging
 import os
+import platform
 import sys
+import uuid
+from pathlib import Path
 
 import torch
 import torch.distributed
@@ -49,6 +52,35 @@ def from_all(value) -> list:
     if torch.distributed.is_initialized():
         torch.distributed.all_gather_object(values, value)
     return values
+
+
+def check_same(key: str, folder: Path):
+    """Raises UserError, in every process, if processes have different keys, or do not share a folder.
+
+    `key` identifies data, code, settings and versions.
+    """
+    if processes() == 1:
+        return
+    # A name that nobody has looked for yet: network file systems remember for seconds that a file is missing.
+    mark = folder / from_first(f"seen-{uuid.uuid4().hex}")
+    if rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    wait()
+    found = from_all((platform.node(), key, mark.exists()))
+    if rank() == 0:
+        mark.unlink()
+    (first, expected, _), others = found[0], list(enumerate(found))[1:]
+    if differ := [f"process {number} on {node}" for number, (node, other, _) in others if other != expected]:
+        raise UserError(
+            f"{', '.join(differ)} has other data, code, settings, precision or threads than process 0 on {first}; start "
+            "torchrun in one folder that all machines share, with the same OMP_NUM_THREADS, and set train.precision to bf16 or fp32"
+        )
+    if blind := [f"process {number} on {node}" for number, (node, _, there) in others if not there]:
+        raise UserError(
+            f"{', '.join(blind)} does not see the folder of process 0 on {first}; start torchrun in one folder that all "
+            "machines share"
+        )
 
 
 def launch(module: str, count: int) -> int:

@@ -25,7 +25,7 @@ from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
 from finetune.training.class_weights import class_weights
 from finetune.training.distillation import distilled, soft_labels
-from finetune.training.distributed import from_all, from_first, leave, processes, rank, wait
+from finetune.training.distributed import check_same, from_all, from_first, leave, processes, rank, wait
 from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
 from finetune.training.layers import freeze, layer_schedule, parameter_groups
@@ -225,6 +225,7 @@ class Fit:
 
     def restore(self) -> Path | None:
         """Restores the progress from the newest checkpoint of this training and returns the checkpoint; None without one."""
+        check_same(self.checkpoints.folder.name, self.checkpoints.root)
         path = from_first(self.checkpoints.latest() if rank() == 0 else None)
         if path is not None:
             self.progress.load(path, PROGRESS, BEST)
