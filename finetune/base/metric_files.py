@@ -10,14 +10,28 @@ from finetune.base.files import read_json, write_json
 METRICS = Path("metrics")
 # A folder for each stage: DVC clears it before the stage runs. dvc.yaml lists it under `plots`, which keeps it in Git.
 DETAIL = METRICS / "detail"
+SETS = ("micro_f1", "sample_f1", "hamming_loss", "average_precision", "lrap")  # scores of several labels per text
 # Each file with the stage that writes it and the keys of its headline, "*" for any name: together they fit on a screen.
 FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": ("tokenize", ("rows", "dropped", "truncated")),
-    "baseline": ("baseline_eval", ("best", "*.accuracy", "*.f1")),
+    "baseline": ("baseline_eval", ("best", "*.accuracy", "*.f1", "*.micro_f1")),
     "train": ("train", ("validation", "best_epoch")),
     "test": (
         "evaluate",
-        ("accuracy", "interval", "gain", "rows", "precision", "recall", "f1", "roc_auc", "log_loss", "brier", "ece"),
+        (
+            "accuracy",
+            "interval",
+            "gain",
+            "rows",
+            "precision",
+            "recall",
+            "f1",
+            "roc_auc",
+            "log_loss",
+            "brier",
+            "ece",
+            *SETS,
+        ),
     ),
     "slices": ("evaluate", ()),
     "behaviour": ("evaluate", ()),

@@ -38,6 +38,8 @@ def connection(address: str, environment: dict[str, str]) -> Iterator[ModuleType
     """
     ray = imported()
     address = checked(ray, address)
+    # Not public, but Ray prints pages to stdout when a machine dies, whatever its settings; our own line says that.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
     before = signal.getsignal(signal.SIGTERM)
     try:
         with quiet():
