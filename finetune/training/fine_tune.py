@@ -13,7 +13,7 @@ from finetune.base.errors import UserError, one_line
 from finetune.base.params import Train
 from finetune.encoder.hardware import fast_fp32
 from finetune.training.checkpoints import Checkpoints
-from finetune.training.distributed import leave
+from finetune.training.distributed import leave, processes
 from finetune.training.engine_loop import train_with_loop
 from finetune.training.engine_trainer import train_with_trainer
 from finetune.training.fit import Fit
@@ -59,6 +59,13 @@ def fine_tune(
                 raise UserError(
                     f"out of memory with batches of {settings.batch_size} rows; lower train.batch_size or "
                     "tokenize.max_length, or close other programs"
+                ) from None
+            if processes() > 1 and ("gloo" in str(error) or "NCCL" in str(error)):
+                # "[…/pair.cc:537] Read error [10.0.0.2]:3143: Connection reset by peer. This is typically caused by …"
+                reason = one_line(error).partition(". This is typically")[0].rpartition("] ")[2][:200]
+                raise UserError(
+                    f"another process of this training ended or cannot be reached ({reason}); its own output says "
+                    "why. The same command resumes from the last checkpoint"
                 ) from None
             raise
         finally:
