@@ -20,6 +20,7 @@ DECLARED_LOSS = {
         "finetune/base/metric_files.py",
         "finetune/rows/form.py",
         "finetune/rows/tokenizer_fit.py",
+        "finetune/sources/label_cells.py",
         "finetune/sources/labels.py",
         "finetune/sources/raw_rows.py",
     },
