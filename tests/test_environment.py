@@ -19,9 +19,9 @@ CLOSED = dict.fromkeys(
 )
 # In one process, which loads torch once.
 STAGES = """
-from stages import baseline_eval, download, evaluate, export, tokenize, train
+from stages import baseline_eval, download, evaluate, export, teach, tokenize, train
 
-for stage in (download, tokenize, baseline_eval, train, evaluate, export):
+for stage in (download, tokenize, baseline_eval, teach, train, evaluate, export):
     stage.main()
 """
 NAMES = {"bad": "naïve Kritik", "good": "好"}

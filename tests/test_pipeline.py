@@ -177,8 +177,10 @@ def test_a_changed_parameter_makes_its_own_stage_stale(project):
 def test_every_section_but_the_gate_is_read_by_one_stage():
     sections = set(PARAMS)
     listed = [name for stage in STAGES for name in PIPELINE["stages"][stage]["params"]]
-    assert sorted(set(listed) - {"baseline.zero_shot.prompts"}) == sorted(sections - {"gate"})
-    assert len(listed) == len(sections)
+    assert sorted(name for name in listed if "." not in name) == sorted(sections - {"gate"})
+    # Single keys that another stage reads too.
+    shared = ["baseline.zero_shot.prompts", "tokenize.truncation", "train.teacher"]
+    assert sorted(name for name in listed if "." in name) == shared
 
 
 def test_a_changed_source_file_makes_exactly_the_stages_stale_that_list_it(project):

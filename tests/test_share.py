@@ -31,7 +31,7 @@ def clone(project: Project, folder: Path) -> Project:
 
 def without_cache(project: Project):
     """Removes everything that only this clone has."""
-    for name in (".dvc/cache", ".dvc/tmp", "models", "data/raw", "data/tokenized", "data/predictions"):
+    for name in (".dvc/cache", ".dvc/tmp", "models", "data/raw", "data/tokenized", "data/teacher", "data/predictions"):
         shutil.rmtree(project.folder / name, ignore_errors=True)
 
 
@@ -55,7 +55,7 @@ def test_a_run_of_one_clone_is_not_run_again_in_another(project, tmp_path, s3):
     assert not any("/runs/" in key for key in bucket_keys(s3, "models"))
     pushed = share(project, "push", **remote)
     assert pushed.returncode == 0, pushed.stderr
-    assert pushed.stdout.startswith("the remote holds the results of 9 runs of a stage; ")
+    assert pushed.stdout.startswith("the remote holds the results of 10 runs of a stage; ")
 
     other = clone(project, tmp_path / "other" / "project")
     pulled = share(other, "pull", **remote)
@@ -77,8 +77,8 @@ def test_outputs_that_nobody_pushed_are_counted(project, tmp_path):
     without_cache(project)
     pulled = share(project, "pull")
     assert pulled.returncode == 0, pulled.stderr
-    # baseline_eval and evaluate have files of their own; train and export have one folder each
-    assert "8 outputs of this commit are not in the remote, and `make repro` makes them" in pulled.stdout
+    # baseline_eval and evaluate have files of their own; teach, train and export have one folder each
+    assert "9 outputs of this commit are not in the remote, and `make repro` makes them" in pulled.stdout
     assert (project.folder / "data/tokenized/train.parquet").exists()
 
 

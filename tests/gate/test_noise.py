@@ -231,7 +231,7 @@ def trained(tmp_path, monkeypatch) -> Project:
     write_table(project.folder / "data/local/reviews.csv", rows)
     train = PARAMS["train"] | {"epochs": 8, "batch_size": 16}
     project.write_params(PARAMS | {"train": train, "split": PARAMS["split"] | {"validation": 0.1, "test": 0.3}})
-    project.run_here("download", "tokenize", "baseline_eval", "train", "evaluate")
+    project.run_here("download", "tokenize", "baseline_eval", "teach", "train", "evaluate")
     project.dvc("commit", "--force", "train", "evaluate")
     project.commit("Train")
     return project

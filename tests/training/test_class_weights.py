@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from finetune.base.errors import UserError
+from finetune.base.params import Train
 from finetune.encoder.batches import TokenRows
 from finetune.training.class_weights import class_weights
 from finetune.training.fit import Fit, part_loss
 from finetune.training.loader import epoch_loader
 from finetune.training.order import LengthBatches
 from tests.support.fitting import fit, losses, weights_of
+from tests.support.project import PARAMS
 
 BOTH = pytest.mark.parametrize("engine", ["trainer", "loop"])
 NAMES = ["common", "rare"]
@@ -62,15 +64,17 @@ def test_the_loss_of_a_batch_in_parts_and_processes_is_that_of_torch(monkeypatch
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", str(count))
         sampler = LengthBatches(np.full(7, 3), 7, seed=1)
-        (batch,) = epoch_loader(TokenRows(ids, 0), labels, weights[labels.numpy()], sampler, seed=1)
+        (batch,) = epoch_loader(TokenRows(ids, 0), {"labels": labels}, weights[labels.numpy()], sampler, seed=1)
         assert len(batch) == {1: 4, 2: 2, 3: 2}[count]  # 7, 4 or 3 rows, also where a process has one row fewer
-        total.append(sum(part_loss(Scores(), part) for part in batch))
+        total.append(sum(part_loss(Scores(), part, Train(**PARAMS["train"])) for part in batch))
     assert sum(total) / count == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_without_weights_a_row_counts_as_one_of_its_batch():
     rows = TokenRows([[1, 2], [3, 4], [5, 6]], 0)
-    (batch,) = epoch_loader(rows, torch.tensor([0, 1, 1]), np.ones(3), LengthBatches(rows.lengths, 3, 1), seed=1)
+    (batch,) = epoch_loader(
+        rows, {"labels": torch.tensor([0, 1, 1])}, np.ones(3), LengthBatches(rows.lengths, 3, 1), seed=1
+    )
     (part,) = batch
     assert torch.equal(part["weights"], torch.full((3,), 1 / 3))
 
