@@ -17,6 +17,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["PYTHONPATH"] = str(ROOT)
+# Under nohup it is ignored, here and in the servers that tests start, which then rightly do not stop for it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # A shell starts background jobs with Ctrl-C ignored, and child processes inherit that. Some tests stop them with Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
