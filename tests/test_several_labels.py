@@ -1,5 +1,6 @@
 """Several labels per text, end to end in real dvc: from a list in JSON Lines to the exported folder."""
 
+import csv
 import json
 
 import numpy as np
@@ -71,9 +72,37 @@ def test_the_gate_and_the_card_know_the_scores(tagged):
     assert "majority" in tagged.run("python", "-m", "finetune.summary").stdout
 
 
-@pytest.mark.parametrize("command", [("predict", "a great film"), ("report",)])
+def test_predict_answers_with_the_labels_that_reach_their_thresholds(tagged, tmp_path):
+    """In lines, in a CSV table (as JSON) and in the Parquet files of a folder (as lists): the sets that evaluate wrote."""
+    test = pq.read_table(tagged.folder / "data/tokenized/test.parquet").to_pydict()
+    thresholds = json.loads(tagged.read("models/export/decision.json"))["thresholds"]
+    texts = [text for text in test["text"] if text][:40]
+    found = tagged.run("python", "-m", "finetune.predict", *texts, " ").stdout
+    *lines, blank = [json.loads(line) for line in found.splitlines()]
+    assert blank == {"labels": None, "probabilities": None}
+    for line in lines:
+        assert line.keys() == {"labels", "probabilities"}
+        assert line["labels"] == [name for name, share in line["probabilities"].items() if share >= thresholds[name]]
+    assert len({tuple(line["labels"]) for line in lines}) > 2
+
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    with (folder / "texts.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["text"], *([text] for text in texts), [" "]])
+    table, parts = tmp_path / "answers.csv", tmp_path / "answers"
+    for source, target in ((folder / "texts.csv", table), (folder, parts)):
+        tagged.run("python", "-m", "finetune.predict", "--input", str(source), "--output", str(target))
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0].keys() == {"text", "labels", *(f"probability_{name}" for name in thresholds)}
+    expected = [line["labels"] for line in lines]
+    assert [row["labels"] and json.loads(row["labels"]) for row in rows] == [*expected, ""]
+    assert pq.read_table(parts / "texts.parquet").column("labels").to_pylist() == [*expected, None]
+
+
+@pytest.mark.parametrize("command", ["serve", "report"])
 def test_a_command_that_does_not_answer_with_several_labels_says_so_in_one_line(tagged, command):
-    done = tagged.run("python", "-m", f"finetune.{command[0]}", *command[1:], check=False)
+    done = tagged.run("python", "-m", f"finetune.{command}", check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "data.task: multi_label" in done.stderr

@@ -10,7 +10,8 @@ and columns and gets the answers in new columns; without --output it is written 
 text has no label: its answer is null, so line N of the output always answers line N of the input. Where the model's decision
 leaves a text unsure, the label is null too, and `unsure` is true. A folder of tables becomes
 a folder of Parquet files, one for each table; a stopped run continues with the missing ones. For a model of several columns
-each text is a JSON object with these, such as {"title": "Lost", "body": "It never came."}.
+each text is a JSON object with these, such as {"title": "Lost", "body": "It never came."}. A model for several labels per text
+answers with the list of those that reach their thresholds.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from finetune.base.command import Parser, run
 from finetune.base.errors import Stopped, UserError, one_line
 from finetune.predict.answers import answer_texts, arrived_lines
-from finetune.runtime.classifier import EXPORTED, Classifier, one_label
+from finetune.runtime.classifier import EXPORTED, Classifier
 
 MOST_THREADS = 1_024  # more than the cores of any machine this may run on; each costs memory
 
@@ -121,7 +122,7 @@ def stopper(output: str | None):
 def answer(options: argparse.Namespace):
     """Answers the texts or the table that the options name."""
     if options.input is None:
-        classifier = one_label(Classifier(options.model, threads=options.threads))
+        classifier = Classifier(options.model, threads=options.threads)
         batches = [checked(options.texts)] if options.texts else arrived_lines(sys.stdin.buffer)
         where = "text" if options.texts else "stdin line"
         if classifier.columns is not None:
@@ -140,7 +141,7 @@ def answer(options: argparse.Namespace):
 
     path, output = Path(options.input), None if options.output is None else Path(options.output)
     check_files(path, output)
-    classifier = one_label(Classifier(options.model, threads=options.threads))
+    classifier = Classifier(options.model, threads=options.threads)
     report_unlabelled(path, answer_table(classifier, path, output, options.text_column, options.prefix))
 
 

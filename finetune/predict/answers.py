@@ -24,10 +24,11 @@ class Answers(NamedTuple):
     """Answers to texts: None and NaN for missing or blank ones.
 
     `labels` are also None where the model's decision leaves a text `unsure`; `probability` is that of the label, or there of
-    the most probable one. `probabilities` have the shape [texts, classes].
+    the most probable one. `probabilities` have the shape [texts, classes]. Of a model for several labels per text, an entry of
+    `labels` is the list of those that reach their thresholds, and there is no `probability` of an answer (NaN).
     """
 
-    labels: list[str | None]
+    labels: list[str | list[str] | None]
     unsure: list[bool | None]
     probability: np.ndarray
     probabilities: np.ndarray
@@ -38,9 +39,13 @@ def answers(classifier: Classifier, texts: Sequence[Text | None]) -> Answers:
     present = [index for index, text in enumerate(texts) if not is_blank(text)]
     probabilities = np.full((len(texts), len(classifier.labels)), np.nan)
     probabilities[present] = classifier.probabilities([texts[index] for index in present])
-    labels: list[str | None] = [None] * len(texts)
+    labels: list[str | list[str] | None] = [None] * len(texts)
     unsure: list[bool | None] = [None] * len(texts)
     probability = np.full(len(texts), np.nan)
+    if classifier.several:
+        for index in present:
+            unsure[index], labels[index] = False, label_set(classifier, probabilities[index])
+        return Answers(labels, unsure, probability, probabilities.round(DIGITS))
     for index, answer in zip(present, classifier.decision.answers(probabilities[present]), strict=True):
         unsure[index] = bool(answer == UNSURE)
         labels[index] = None if unsure[index] else classifier.labels[answer]
@@ -48,18 +53,26 @@ def answers(classifier: Classifier, texts: Sequence[Text | None]) -> Answers:
     return Answers(labels, unsure, probability.round(DIGITS), probabilities.round(DIGITS))
 
 
+def label_set(classifier: Classifier, probabilities: np.ndarray) -> list[str]:
+    """The labels of a text that reach their thresholds, in the order of the labels, from its probabilities, [labels]."""
+    reached = probabilities >= classifier.thresholds
+    return [label for label, answered in zip(classifier.labels, reached, strict=True) if answered]
+
+
 def answer_lines(classifier: Classifier, texts: Sequence[Text | None]) -> bytes:
     """One line of JSON per text: {"label": "good", "probability": 0.9, "probabilities": {"bad": 0.1, "good": 0.9}}.
 
-    A model that may leave a text unsure has {"label": …, "unsure": …, …}, so that no label can be mistaken for that.
+    A model that may leave a text unsure has {"label": …, "unsure": …, …}, so that no label can be mistaken for that; one for
+    several labels has {"labels": […], "probabilities": …}.
     """
     lines = []
     for label, unsure, probability, row in zip(*answers(classifier, texts), strict=True):
-        answer = {"label": label} | ({"unsure": unsure} if classifier.decision.leaves_unsure else {})
-        answer |= {"probability": None, "probabilities": None}
-        if unsure is not None:
-            probabilities = dict(zip(classifier.labels, row.tolist(), strict=True))
-            answer |= {"probability": float(probability), "probabilities": probabilities}
+        answer = {"labels" if classifier.several else "label": label}
+        answer |= {"unsure": unsure} if classifier.decision.leaves_unsure else {}
+        if not classifier.several:
+            answer["probability"] = None if unsure is None else float(probability)
+        probabilities = dict(zip(classifier.labels, row.tolist(), strict=True))
+        answer["probabilities"] = None if unsure is None else probabilities
         lines.append(json.dumps(answer, ensure_ascii=False) + "\n")
     return "".join(lines).encode()
 

@@ -16,7 +16,7 @@ from finetune.predict.parts import LOCK, RECORD, Part, input_parts, missing_part
 from finetune.predict.scorer import Job, Scorer, contents, digest, library_versions
 from finetune.predict.storage import Folder, LocalFolder, folder_at
 from finetune.predict.table import Answered, chosen_columns, report_unlabelled
-from finetune.runtime.classifier import Classifier, one_label
+from finetune.runtime.classifier import Classifier
 
 MOST_FAILED = 10  # parts with a mistake; then it is probably one of all parts
 Results = Iterator[tuple[Part, Answered | UserError]]
@@ -32,7 +32,7 @@ def score_folder(options: Namespace):
     if output.holds(input) or input.holds(output):
         raise UserError(f"--output {output} and --input {input} lie in each other; choose a folder outside the input")
     parts = input_parts(input)
-    classifier = one_label(Classifier(options.model, threads=options.threads))
+    classifier = Classifier(options.model, threads=options.threads)
     columns = chosen_columns(classifier, options.text_column)
     files = contents(Path(options.model), classifier.files)
     facts = {

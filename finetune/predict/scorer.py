@@ -65,7 +65,7 @@ class Scorer:
                 if found[name] != wanted
             )
             raise UserError(f"{platform.node()} has {differ}; run `make cluster` there, as on every machine")
-        from finetune.runtime.classifier import Classifier, one_label
+        from finetune.runtime.classifier import Classifier
 
         self.input, self.output = folder_at(self.job.input), folder_at(self.job.output)
         if self.output.look(RECORD) is None:
@@ -77,7 +77,7 @@ class Scorer:
                 (Path(scratch) / name).parent.mkdir(exist_ok=True)
                 (Path(scratch) / name).write_bytes(content)
             (model,) = (Path(name) for name in self.files if name.endswith(".onnx"))
-            self.classifier = one_label(Classifier(scratch, model, threads=self.job.threads))
+            self.classifier = Classifier(scratch, model, threads=self.job.threads)
         del self.files
 
     def step(self, _rows: int):

@@ -12,7 +12,7 @@ from finetune.base.errors import UserError
 from finetune.base.files import file_kind
 from finetune.base.names import normal_name
 from finetune.base.terminal import say
-from finetune.predict.answers import CHUNK, answers
+from finetune.predict.answers import CHUNK, Answers, answers
 from finetune.predict.columns import Survey, read_columns, survey
 from finetune.predict.writer import json_writer, table_writer, written_format
 from finetune.runtime.classifier import Classifier
@@ -33,13 +33,28 @@ def check_files(path: Path, output: Path | None):
 
 
 def answer_columns(classifier: Classifier, prefix: str) -> list[pa.Field]:
-    """The new columns: the label, its probability, and the probability of each class; if a text may be unsure, also whether it is."""
+    """The new columns: the label, its probability, and the probability of each class; if a text may be unsure, also whether it is.
+
+    Of a model for several labels per text: the list of labels, and the probability of each.
+    """
+    each = [pa.field(f"{prefix}probability_{label}", pa.float64()) for label in classifier.labels]
+    if classifier.several:
+        return [pa.field(f"{prefix}labels", pa.list_(pa.string())), *each]
     return [
         pa.field(f"{prefix}label", pa.string()),
         *([pa.field(f"{prefix}unsure", pa.bool_())] if classifier.decision.leaves_unsure else []),
         pa.field(f"{prefix}probability", pa.float64()),
-        *(pa.field(f"{prefix}probability_{label}", pa.float64()) for label in classifier.labels),
+        *each,
     ]
+
+
+def answer_values(classifier: Classifier, answered: Answers) -> list:
+    """The values of `answer_columns`."""
+    each = [pa.array(column, from_pandas=True) for column in answered.probabilities.T]
+    if classifier.several:
+        return [pa.array(answered.labels, pa.list_(pa.string())), *each]
+    unsure = [answered.unsure] if classifier.decision.leaves_unsure else []
+    return [answered.labels, *unsure, pa.array(answered.probability, from_pandas=True), *each]
 
 
 class Answered(NamedTuple):
@@ -107,10 +122,7 @@ def answer_table(
     with writer as write, tqdm(desc="predict", total=rows, unit=" rows", disable=True if step else None) as bar:
         for texts, table in read_columns(path, columns, schema, CHUNK):
             answered = answers(classifier, texts)
-            numbers = [answered.probability, *answered.probabilities.T]
-            added = [answered.labels, *([answered.unsure] if classifier.decision.leaves_unsure else [])]
-            added += [pa.array(column, from_pandas=True) for column in numbers]
-            write(pa.Table.from_arrays([*table.columns, *added], schema=whole))
+            write(pa.Table.from_arrays([*table.columns, *answer_values(classifier, answered)], schema=whole))
             blank += answered.unsure.count(None)
             unsure += answered.unsure.count(True)
             (step or bar.update)(len(texts))
