@@ -22,7 +22,7 @@ from finetune.base.metric_files import write_metrics
 from finetune.base.params import Evaluate, read_params
 from finetune.base.terminal import say
 from finetune.encoder.models import trained_classifier
-from finetune.evaluation.evaluated import score
+from finetune.evaluation.evaluated import Evaluated, score
 from finetune.evaluation.label_sets import score_sets, write_set_plots
 from finetune.evaluation.plots import write_accuracy, write_plots, write_slices
 from finetune.evaluation.review_lists import COLUMNS
@@ -62,6 +62,18 @@ def best_baseline(test: Dataset) -> tuple[str, np.ndarray]:
     return best, np.array(predictions.column(best).to_pylist())
 
 
+def write_measured(columns: dict, evaluated: Evaluated):
+    """Writes the predictions (`columns`), the lists for people, the metrics, and the plots of accuracy and slices."""
+    PREDICTIONS.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), PREDICTIONS / "test.parquet")
+    for name, rows in evaluated.tables.items():
+        write_spreadsheet(PREDICTIONS / f"{name}.csv", COLUMNS[name], rows)
+    for name, content in evaluated.metrics.items():
+        write_metrics(name, content)
+    write_accuracy(PLOTS, evaluated.metrics["test"])
+    write_slices(PLOTS, evaluated.slices)
+
+
 def evaluate_sets(splits: dict[str, Dataset], tokenizer, model, settings: Evaluate):
     """The same files for several labels per text."""
     test = splits["test"]
@@ -79,15 +91,8 @@ def evaluate_sets(splits: dict[str, Dataset], tokenizer, model, settings: Evalua
         "predicted": pa.array([np.flatnonzero(row) for row in answers], pa.list_(pa.int64())),
         "logits": pa.array(list(evaluated.logits)),
     }
-    PREDICTIONS.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), PREDICTIONS / "test.parquet")
-    for name, rows in evaluated.tables.items():
-        write_spreadsheet(PREDICTIONS / f"{name}.csv", COLUMNS[name], rows)
-    for name, content in evaluated.metrics.items():
-        write_metrics(name, content)
+    write_measured(columns, evaluated)
     write_set_plots(PLOTS, truth, evaluated, settings.bins)
-    write_accuracy(PLOTS, evaluated.metrics["test"])
-    write_slices(PLOTS, evaluated.slices)
     scores, gain = evaluated.metrics["test"], evaluated.metrics["test"]["gains"][best]["micro_f1"]
     say(
         f"test micro F1 {scores['micro_f1']:.3f}, macro F1 {scores['f1']:.3f}, exactly right {scores['accuracy']:.3f}; micro F1 "
@@ -137,17 +142,10 @@ def main():
         "predicted": predicted,
         "logits": pa.array(list(evaluated.logits)),
     }
-    PREDICTIONS.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), PREDICTIONS / "test.parquet")
-    for name, rows in evaluated.tables.items():
-        write_spreadsheet(PREDICTIONS / f"{name}.csv", COLUMNS[name], rows)
-    for name, content in evaluated.metrics.items():
-        # The checks look at a sample of the training rows where there are more.
-        note = {"train_rows": len(splits["train"])} if sampled and name == "checks" else {}
-        write_metrics(name, content | note)
+    if sampled:  # the checks look at a sample of the training rows where there are more
+        evaluated.metrics["checks"]["train_rows"] = len(splits["train"])
+    write_measured(columns, evaluated)
     write_plots(PLOTS, labels, evaluated.probabilities, evaluated.calibrated, label_names(test), settings.bins)
-    write_accuracy(PLOTS, evaluated.metrics["test"])
-    write_slices(PLOTS, evaluated.slices)
     accuracy, interval, gain = (evaluated.metrics["test"][name] for name in ("accuracy", "interval", "gain"))
     say(
         f"test accuracy {accuracy:.3f} [{interval['low']:.3f}, {interval['high']:.3f}], "

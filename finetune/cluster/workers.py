@@ -42,7 +42,7 @@ class Workers:
 
         A piece is taken from `pieces` when an actor is free for it, so it may depend on the results so far.
         """
-        pieces, again, told = iter(pieces), deque(), False
+        pieces, again, reported = iter(pieces), deque(), False
         while True:
             while self.idle and (piece := again.popleft() if again else next(pieces, None)) is not None:
                 actor = self.idle.pop()
@@ -51,9 +51,9 @@ class Workers:
                 return
             done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=PATIENCE)
             if not done:
-                if not told and all(piece is None for _, piece in self.running.values()):
+                if not reported and all(piece is None for _, piece in self.running.values()):
                     say("waiting for a free core in the cluster", sys.stderr)
-                    told = True
+                    reported = True
                 continue
             actor, piece = self.running.pop(done[0])
             try:
