@@ -15,7 +15,8 @@ from datasets import Dataset, concatenate_datasets
 
 from finetune.base.command import run
 from finetune.base.errors import UserError
-from finetune.base.params import Decide, LabelThreshold, read_params
+from finetune.base.params import read_params
+from finetune.base.params_results import Decide, LabelThreshold
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.hardware import chosen_precision, fast_fp32
 from finetune.encoder.models import fresh_classifier
@@ -28,11 +29,12 @@ from finetune.scoring.curves import confidence_bins, expected_calibration_error
 from finetune.scoring.decisions import Decision
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.engine_loop import train_with_loop
-from finetune.training.fit import Fit, validation_scores
+from finetune.training.fit import Fit
 from finetune.training.frozen_encoder import encoder_features
 from finetune.training.interrupts import Interrupts
 from finetune.training.progress import sort_key
 from finetune.training.settings import resolved
+from finetune.training.task import OneLabel
 from stages.train import BASE
 
 ROWS = {"train": (100, 1_900), "validation": (40, 760), "test": (80, 1_520)}  # negative, positive
@@ -111,7 +113,7 @@ def trained(parts: dict[str, Dataset], strategy: str, weights, seed: int, folder
 def measured(parts: dict[str, Dataset], found: dict[str, np.ndarray], best: str) -> dict[str, float]:
     """Scores on test of the epoch with the best validation score `best`, and what rules chosen on validation give there."""
     labels = {name: class_ids(parts[name]) for name in ("validation", "test")}
-    scores = [validation_scores(labels["validation"], values) for values in found["validation"]]
+    scores = [OneLabel().scores(labels["validation"], values) for values in found["validation"]]
     epoch = max(range(len(scores)), key=lambda number: sort_key(scores[number], best))
     temperature = fit_temperature(labels["validation"], found["validation"][epoch])
     plain = scaled_probabilities(found["test"][epoch])

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from finetune.base.command import run
-from finetune.base.params import Tokenize, read_params
+from finetune.base.params import read_params
+from finetune.base.params_data import Tokenize
 from finetune.encoder.hardware import chosen_precision
 from finetune.encoder.models import fresh_classifier
 from finetune.encoder.prediction import logits

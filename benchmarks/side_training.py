@@ -19,7 +19,8 @@ from datasets import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
-from finetune.base.params import Train, read_params
+from finetune.base.params import read_params
+from finetune.base.params_training import Train
 from finetune.encoder.batches import padded
 from finetune.encoder.hardware import chosen_precision
 from finetune.encoder.models import fresh_classifier

@@ -26,6 +26,7 @@ from finetune.base.errors import UserError
 from finetune.rows.tokens import load_tokenizer
 from finetune.sources.bounds import BATCH
 from finetune.sources.raw_rows import SCHEMA
+from finetune.splitting import raw
 from finetune.splitting.keys import text_key
 from finetune.splitting.raw import raw_batches, raw_files
 from stages import tokenize
@@ -52,7 +53,7 @@ def texts_and_labels(rows: int) -> list[tuple[str, str]]:
     labels = json.loads((tokenize.RAW / "source.json").read_text(encoding="utf-8"))["labels"]
     # By key, because the stage keeps one row of each text: both sides must tokenise the same rows.
     known: dict[int, tuple[str, str]] = {}
-    for _, batch in raw_batches(tokenize.RAW, tokenize.BATCH):
+    for _, batch in raw_batches(tokenize.RAW):
         for text, label in zip(batch.column("text").to_pylist(), batch.column("label").to_pylist(), strict=True):
             if label in labels and (key := text_key(text)):
                 known.setdefault(key, (text, label))
@@ -90,8 +91,8 @@ def speed(rows: int, rounds: int) -> Ratio:
 
         def tokenizer():
             # In the stage's batches: encoding all rows at once takes longer, because it fills more memory.
-            for start in range(0, len(texts), tokenize.BATCH):
-                bare.encode_batch_fast(texts[start : start + tokenize.BATCH])
+            for start in range(0, len(texts), raw.BATCH):
+                bare.encode_batch_fast(texts[start : start + raw.BATCH])
 
         spent = median_seconds({"stage": stage, "tokenizer": tokenizer}, rounds)
     return Ratio(

@@ -33,7 +33,7 @@ SCORES = re.compile(r"^```\n(classifier .*?\n)?```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `(?P<key>[^`]+)` \| `(?P<value>[^`]+)` \| (?P<meaning>.+) \|$", re.MULTILINE)
 # From the ground up: a package imports only from those before it. Last come the commands.
 FLOORS = (
-    *("base", "sources", "splitting", "rows", "encoder", "teacher", "scoring", "baselines", "training", "evaluation"),
+    *("base", "sources", "rows", "splitting", "encoder", "teacher", "scoring", "baselines", "training", "evaluation"),
     *("wording", "runtime", "export", "results", "cluster"),
     *("summary", "recipe", "seeds", "cross_validation", "learning_curve", "plots_page"),
     *("share", "gate", "search", "variations", "report", "predict", "serve", "publish"),

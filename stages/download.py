@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.files import write_json
-from finetune.base.params import Data, Model, check_named_labels, read_params
+from finetune.base.params import check_named_labels, read_params
+from finetune.base.params_data import Data, Model
 from finetune.base.terminal import say
 from finetune.sources.labels import name_of_each_value
 from finetune.sources.model_folder import copy_checkpoint

@@ -19,53 +19,24 @@ from dvclive import Live
 
 from finetune.base.command import run
 from finetune.base.metric_files import write_metrics
-from finetune.base.params import Train, read_params
+from finetune.base.params import read_params
 from finetune.base.terminal import say
 from finetune.encoder.hardware import chosen_precision, device_name
 from finetune.encoder.models import fresh_classifier, save
-from finetune.rows.stored import TOKENIZED, has_label_sets, label_names, read_rows
+from finetune.rows.stored import TOKENIZED, label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints, stage_key
 from finetune.training.distillation import stored_teacher
 from finetune.training.distributed import launch, rank
 from finetune.training.fine_tune import fine_tune
-from finetune.training.fit import Fit
-from finetune.training.objective import majority_set_scores, objective_of
+from finetune.training.outcome import outcome
 from finetune.training.probe import prompt_rows
-from finetune.training.settings import majority_f1, majority_share, majority_warning, resolved
+from finetune.training.settings import resolved
+from finetune.training.task import task_of
 
 BASE = Path("models/base")
 FINETUNED = Path("models/finetuned")
 PLOTS = Path("metrics/plots/train")
-
-
-def measured(fit: Fit, settings: Train, reason: str, model, precision: str, names: list[str]) -> dict:
-    """Metrics of a finished training: scores, steps, weights, and the settings that were null or `auto`."""
-    best = fit.progress.best
-    labels = fit.train_labels.numpy(), fit.validation_labels
-    if labels[0].ndim == 2:
-        majority = majority_set_scores(*labels)
-    else:
-        majority = {"accuracy": majority_share(*labels), "f1": majority_f1(*labels)}
-    warning = majority_warning(settings, fit.progress.step, best.scores, majority)
-    weights = dict(zip(names, fit.class_weights, strict=True))
-    if warning:
-        say(f"warning: {warning}")
-    return {
-        "validation": best.scores,
-        "best_epoch": best.epoch,
-        "epochs": fit.progress.epoch,
-        "steps": fit.progress.step,
-        "strategy": settings.strategy,
-        "reason": reason,
-        "majority": majority["accuracy"],
-        "warning": warning,
-        "parameters": {
-            "total": sum(weights.numel() for weights in model.parameters()),
-            "trained": fit.trained_count,
-        },
-        "precision": precision,
-    } | ({"class_weights": weights} if settings.class_weights is not None else {})
 
 
 def main():
@@ -75,13 +46,12 @@ def main():
     is_first = rank() == 0
     train, validation = (read_rows(name, ("label", "input_ids")) for name in ("train", "validation"))
     teacher, teacher_source = stored_teacher() if settings.teacher else (None, None)
-    settings, reason = resolved(settings, len(train), has_label_sets(train))
+    task = task_of(train)
+    settings, reason = resolved(settings, len(train), task.several)
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
     probes = settings.strategy == "lp_ft"
     prompts = prompt_rows(tokenizer, label_names(train), prompts) if probes else None
-    model = fresh_classifier(
-        BASE, label_names(train), settings.seed, settings.dropout, probes, objective_of(train).problem_type
-    )
+    model = fresh_classifier(BASE, label_names(train), settings.seed, settings.dropout, probes, task.problem_type)
     precision = chosen_precision(settings.precision)
     threads = torch.get_num_threads()
     key = stage_key("train", settings=settings.model_dump(), prompts=prompts, precision=precision, threads=threads)
@@ -108,7 +78,9 @@ def main():
     # The model card shows the settings. Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.
     recorded = settings.model_dump(exclude_defaults=True)
     (FINETUNED / "training.json").write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
-    metrics = measured(fit, settings, reason, model, precision, label_names(train))
+    metrics = outcome(fit, settings, reason, model, precision, label_names(train))
+    if metrics["warning"]:
+        say(f"warning: {metrics['warning']}")
     write_metrics("train", metrics | ({"teacher": teacher_source} if settings.teacher else {}))
     lock.release()
     return None

@@ -25,7 +25,10 @@ DECLARED_LOSS = {
         "finetune/sources/raw_rows.py",
     },
     "train": {"finetune/rows/form.py", "finetune/rows/tokenizer_fit.py"},
-    "evaluate": {f"finetune/baselines/{name}.py" for name in ("frozen", "label_sets", "prompting", "with_encoder")},
+    "evaluate": {
+        f"finetune/baselines/{name}.py"
+        for name in ("frozen", "label_sets", "one_label", "prompting", "scored", "with_encoder")
+    },
     "export": {"finetune/rows/tokenizer_fit.py"},
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 from datasets import Dataset
 from scipy.special import softmax
 
-from finetune.base.params import FewShot
+from finetune.base.params_training import FewShot
 from finetune.baselines.regression import Labelled, best_regression, class_probabilities, fitted_regression
 from finetune.encoder.models import fresh_classifier
 from finetune.encoder.prediction import logits

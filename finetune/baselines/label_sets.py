@@ -8,13 +8,16 @@ import torch
 from datasets import Dataset
 from sklearn.metrics import log_loss
 
+from finetune.base.params_training import Baseline
 from finetune.baselines.regression import STRENGTHS, fitted_regression
+from finetune.baselines.scored import Scored, most_accurate
 from finetune.baselines.tfidf import term_weights
 from finetune.baselines.with_encoder import split_embeddings
 from finetune.encoder.hardware import chosen_precision, device
-from finetune.rows.stored import label_matrix, token_ids
-from finetune.scoring.label_sets import best_thresholds
+from finetune.rows.stored import label_matrix, label_names, token_ids
+from finetune.scoring.label_sets import best_thresholds, resampled_sets, set_block, set_intervals
 
+FOR_ONE_LABEL = ("untrained", "zero_shot", "few_shot")
 NOT_FOR_SETS = "it is for one label per text"
 
 
@@ -55,8 +58,8 @@ def one_vs_rest(features: dict, truth: dict[str, np.ndarray]) -> Answered:
 
 def set_baselines(
     base: Path, splits: dict[str, Dataset], train: np.ndarray, pad_id: int, skip: list[str]
-) -> tuple[dict[str, Answered], dict[str, str]]:
-    """Each baseline on the test rows, and why the others were skipped; `train` holds the label sets of all training rows."""
+) -> dict[str, Answered]:
+    """Each baseline that `skip` does not name on the test rows; `train` holds the label sets of all training rows."""
     truth = {name: label_matrix(rows) for name, rows in splits.items()}
     answered = {"majority": most_frequent_set(train, len(splits["test"]))}
     if "tfidf" not in skip:
@@ -70,5 +73,20 @@ def set_baselines(
         with torch.autocast(device().type, torch.bfloat16, enabled=chosen_precision("auto") == "bf16"):
             features = split_embeddings(base, {name: token_ids(rows) for name, rows in splits.items()}, pad_id)
         answered["embedding"] = one_vs_rest(features, truth)
-    skipped = dict.fromkeys(("untrained", "zero_shot", "few_shot"), NOT_FOR_SETS)
-    return answered, dict.fromkeys(skip, "baseline.skip names it") | {n: w for n, w in skipped.items() if n not in skip}
+    return answered
+
+
+def score_label_sets(base: Path, train: Dataset, splits: dict[str, Dataset], tokenizer, settings: Baseline) -> Scored:
+    """As `finetune.baselines.one_label.score_one_label`; the file of predictions holds the answers too."""
+    names, truth = label_names(splits["test"]), label_matrix(splits["test"])
+    answered = set_baselines(base, splits, label_matrix(train), tokenizer.pad_token_id, settings.skip)
+    metrics, columns = {}, {}
+    for name, of in answered.items():
+        metrics[name] = set_block(truth, of.answers, of.probabilities, names)
+        resampled = resampled_sets(truth, of.answers, of.probabilities)
+        metrics[name]["intervals"] = set_intervals(resampled, metrics[name]["interval"])
+        columns |= {name: of.probabilities.astype(np.float32), f"{name}.answers": of.answers}
+    best = most_accurate(metrics)
+    chosen = dict.fromkeys(settings.skip, "baseline.skip names it")
+    skipped = chosen | {name: NOT_FOR_SETS for name in FOR_ONE_LABEL if name not in chosen}
+    return Scored(metrics, columns, truth, best, answered[best].probabilities, skipped)

@@ -7,7 +7,8 @@ from datasets import Dataset
 from scipy.special import softmax
 from sklearn.preprocessing import normalize
 
-from finetune.base.params import ZeroShot, check_prompts
+from finetune.base.params import check_prompts
+from finetune.base.params_training import ZeroShot
 from finetune.encoder.batches import TokenRows
 from finetune.encoder.models import mask_filler
 from finetune.encoder.prediction import predict

@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig
 
-from finetune.base.params import Baseline
+from finetune.base.params_training import Baseline
 from finetune.baselines.frozen import embedding, few_shot, untrained
 from finetune.baselines.prompting import CannotTell, filled_mask, fills_masks, prompt_rows, similar_prompt
 from finetune.baselines.regression import Labelled

@@ -7,7 +7,7 @@ import numpy as np
 from datasets import Dataset
 
 from finetune.base.fields import Text, joined
-from finetune.base.params import Behaviour
+from finetune.base.params_results import Behaviour
 from finetune.encoder.prediction import logits
 from finetune.evaluation.edits import Edit, case, contractions, negation, neutral, typos
 from finetune.rows.form import Form, encoded

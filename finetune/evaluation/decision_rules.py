@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from finetune.base.errors import UserError
-from finetune.base.params import Decide, LabelThreshold, check_decide
+from finetune.base.params import check_decide
+from finetune.base.params_results import Decide, LabelThreshold
 from finetune.scoring.decisions import UNSURE, Decision
 from finetune.scoring.intervals import share_interval
 
@@ -123,3 +124,21 @@ def label_scores(rule: Decision, labels: np.ndarray, probabilities: np.ndarray) 
         "accuracy": share(int((answers == labels).sum()), len(labels)),
         "f1": float(f1_score(labels, answers, labels=np.unique(labels), average="macro", zero_division=0)),
     }
+
+
+def rule_line(rule: dict) -> str:
+    """The rule of a decision, and what it gives on validation and on test, on one line."""
+    shares = {
+        split: ", ".join(f"{name} {entry['value']:.3f}" for name, entry in rule[split].items() if has_value(entry))
+        for split in ("validation", "test")
+    }
+    if "threshold" in rule:
+        named = f"{rule['threshold']['label']} from a probability of {rule['threshold']['probability']:.4f} on"
+    else:
+        named = f"answers from a probability of {rule['min_probability']:.4f} on"
+    return f"{named}; validation {shares['validation']}; test {shares['test']}"
+
+
+def has_value(entry) -> bool:
+    """Whether an entry is a share of some rows."""
+    return isinstance(entry, dict) and entry["value"] is not None

@@ -6,21 +6,23 @@ A decision is one label of one text; the scores of probabilities are over all de
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from finetune.base.files import write_csv
-from finetune.base.params import Evaluate
+from finetune.base.params_results import Decide, Evaluate
 from finetune.encoder.prediction import logits
 from finetune.evaluation.calibration import TEMPERATURES, probability_scores, selective_accuracy, selective_curve
-from finetune.evaluation.evaluated import Evaluated
+from finetune.evaluation.evaluated import Baselines, Evaluated
 from finetune.evaluation.headline import rows_digest
 from finetune.evaluation.plots import plot_name
 from finetune.evaluation.resampling import areas, score_intervals
 from finetune.evaluation.review_lists import duplicate_rows
 from finetune.evaluation.slices import slice_metrics, slice_names, slice_scores
+from finetune.rows.form import Form
 from finetune.rows.stored import label_matrix, label_names, token_ids
 from finetune.scoring.curves import confidence_bins, one_vs_rest, precision_recall, roc
 from finetune.scoring.intervals import paired_gain
@@ -116,18 +118,18 @@ def mistakes(
     ]
 
 
-def score_sets(
+def score_label_sets(
     model,
     tokenizer,
     splits: dict[str, Dataset],
-    baselines: dict[str, tuple[np.ndarray, np.ndarray]],
-    best: str,
+    _form: Form,
+    baselines: Baselines,
     settings: Evaluate,
-) -> tuple[Evaluated, np.ndarray]:
-    """Everything that is measured of the model, and its answers on test, bool of shape [rows, labels].
+    _decide: Decide,
+) -> Evaluated:
+    """As `finetune.evaluation.one_label.score_one_label`, without behaviour, doubtful labels and rules for decisions.
 
-    `baselines` holds the probabilities and answers of each baseline on the test rows. The logits are calibrated: each
-    label's logit is divided by its temperature, as the exported model has it in its weights.
+    The logits are calibrated: each label's logit is divided by its temperature, as the exported model has it in its weights.
     """
     validation, test = splits["validation"], splits["test"]
     names, truth = label_names(test), label_matrix(test)
@@ -143,10 +145,10 @@ def score_sets(
     right = (answers == truth).all(1)
 
     block = set_block(truth, answers, after["test"], names)
-    ours = resampled_sets(truth, answers, after["test"])
+    ours, answered = resampled_sets(truth, answers, after["test"]), baselines.answers()
     gains = {
         name: set_gains(block, set_block(truth, theirs, scores, names), ours, resampled_sets(truth, theirs, scores))
-        for name, (scores, theirs) in baselines.items()
+        for name, (scores, theirs) in answered.items()
     }
     scores, intervals = probability_block(truth, expit(raw["test"].astype(np.float64)), after["test"], settings.bins)
     slices = set_slices(test, right, truth, settings)
@@ -155,7 +157,7 @@ def score_sets(
     by_label = dict(zip(names, temperatures.tolist(), strict=True))
     headline = {
         **block,
-        "gain": paired_gain(right, (baselines[best][1] == truth).all(1)),
+        "gain": paired_gain(right, (answered[baselines.best][1] == truth).all(1)),
         "gains": gains,
         **scores,
         "intervals": set_intervals(ours, block["interval"]) | intervals,
@@ -176,13 +178,14 @@ def score_sets(
         "near_duplicates": duplicate_list,
         "suspicious_labels": [],
     }
-    return Evaluated(
-        scaled["test"], expit(raw["test"].astype(np.float64)), after["test"], slices, metrics, tables
-    ), answers
+    predicted = pa.array([np.flatnonzero(row) for row in answers], pa.list_(pa.int64()))
+    before = expit(raw["test"].astype(np.float64))
+    return Evaluated(scaled["test"], before, after["test"], predicted, slices, metrics, tables)
 
 
-def write_set_plots(folder: Path, truth: np.ndarray, evaluated: Evaluated, bins: int):
+def write_label_set_plots(folder: Path, test: Dataset, evaluated: Evaluated, bins: int):
     """Data of the plots that dvc.yaml declares, and the scores of each label; a confusion matrix of sets would say little."""
+    truth = label_matrix(test)
     scores = evaluated.metrics["test"]
     write_csv(folder / "confusion.csv", ["actual", "predicted"], [])
     write_csv(folder / "roc.csv", ["false_positive_rate", "fine-tuned"], roc(truth, evaluated.calibrated))
@@ -215,3 +218,12 @@ def write_set_plots(folder: Path, truth: np.ndarray, evaluated: Evaluated, bins:
             for name, entry in scores["per_class"].items()
         ),
     )
+
+
+def label_set_lines(scores: dict, best: str) -> list[str]:
+    """For the terminal: the scores of sets, with the gain in micro F1 over the best baseline."""
+    gain = scores["gains"][best]["micro_f1"]
+    return [
+        f"test micro F1 {scores['micro_f1']:.3f}, macro F1 {scores['f1']:.3f}, exactly right {scores['accuracy']:.3f}; micro F1 "
+        f"{100 * gain['value']:+.1f} points over {best} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+    ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from datasets import Dataset
 
-from finetune.base.params import Slices
+from finetune.base.params_results import Slices
 from finetune.evaluation.words import any_of, plain_apostrophes
 from finetune.rows.stored import class_ids, label_names, token_ids
 from finetune.scoring.intervals import CONFIDENCE, accuracy_entry, share_interval

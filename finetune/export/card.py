@@ -10,16 +10,18 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
 from finetune.base.fields import SEPARATOR
+from finetune.export.pins import pinned_versions
 from finetune.scoring.decisions import rule_sentence
 from finetune.wording.classifiers import baseline_notes, by_sign, scores_table
 from finetune.wording.decisions import promise_rows
 from finetune.wording.markdown import code, table
 from finetune.wording.names import BASELINES, CALIBRATION, EDITS, HEADLINE, SET_SCORES, SLICES
-from finetune.wording.numbers import interval, percent, points
+from finetune.wording.numbers import dotted, interval, percent, points
 
 TEMPLATE = Path(__file__).with_name("card.md")
 SETS_TEMPLATE = Path(__file__).with_name("card_sets.md")  # several labels per text
 
+SHOWN = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "onnx", "onnxruntime")
 FILES = {
     "model": ("model.safetensors", "fp32, for transformers"),
     "onnx": ("onnx/model.onnx", "fp32"),
@@ -43,6 +45,20 @@ class Facts(NamedTuple):
     versions: dict[str, str]
     speed: dict
     grouped: bool
+
+
+def card_facts(*, source: dict, training: dict, **facts) -> Facts:
+    """The facts, with the parameters that earlier stages recorded: `export` reads no section of params.yaml but its own.
+
+    `training` is the content of models/finetuned/training.json, `facts` are the other fields.
+    """
+    versions = pinned_versions()
+    return Facts(
+        source=source,
+        parameters=dotted(source["settings"] | {"train": training}),
+        versions={name: versions[name] for name in SHOWN},
+        **facts,
+    )
 
 
 def card_metadata(facts: Facts) -> ModelCardData:

@@ -1,6 +1,6 @@
 """Metrics against the thresholds of `gate:` in params.yaml: each holds, falls short, or cannot be judged."""
 
-from finetune.base.params import Gate, Threshold
+from finetune.base.params_results import Gate, Threshold
 from finetune.gate.page import Section
 from finetune.results.folds import why_no_folds
 from finetune.results.metrics import look_up

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from finetune.base.params import Tokenize
+from finetune.base.params_data import Tokenize
 from finetune.rows.encoding import Encoder, cut, pair_rows
 from finetune.rows.pairs import Pair
 from finetune.rows.token_ids import TokenIds

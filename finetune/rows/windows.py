@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from finetune.base.errors import UserError
 from finetune.rows.encoding import Ragged, pieces
+from finetune.rows.pairs import Pair
 from finetune.rows.token_ids import TokenIds
 from finetune.rows.tokens import SpecialTokens
 
@@ -91,8 +92,13 @@ def pooled(answers: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return (sums / counts.reshape(-1, *[1] * (answers.ndim - 1))).astype(answers.dtype)
 
 
-def check_stride(stride: int | None, max_length: int, special: SpecialTokens):
-    """Raises UserError if special tokens and the overlap leave a window no new token."""
+def check_windows(stride: int | None, max_length: int, special: SpecialTokens, pair: Pair | None):
+    """Raises UserError for windows of pairs, and if special tokens and the overlap leave a window no new token."""
+    if stride is not None and pair is not None:
+        raise UserError(
+            "tokenize.truncation: windows is for one text, and data.text names two columns, which are read as a pair; set head or "
+            "head_tail, or join the columns in your data"
+        )
     room = max_length - sum(special)
     if stride is not None and stride >= room:
         raise UserError(

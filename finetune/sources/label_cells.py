@@ -2,7 +2,7 @@
 
 from finetune.base.errors import UserError
 from finetune.base.names import normal_name
-from finetune.base.params import Data
+from finetune.base.params_data import Data
 
 YES_NO = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 

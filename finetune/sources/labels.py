@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from finetune.base.errors import UserError
 from finetune.base.names import name_form
-from finetune.base.params import Data
+from finetune.base.params_data import Data
 
 MOST_LABELS = 1_000  # a column with more different values is a text, an id or a number to predict
 MOST_VALUES = 1_000_000  # where `data.labels` names those to keep, and rows with all others are dropped

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from finetune.base.errors import UserError
-from finetune.base.params import Data, Model
+from finetune.base.params_data import Data, Model
 from finetune.sources.fetch import check_sha256, local_path
 from finetune.sources.hub import dataset_batches, model_snapshot, resolve
 from finetune.sources.model_folder import check_checkpoint

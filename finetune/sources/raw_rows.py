@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from finetune.base.fields import is_blank, joined
 from finetune.base.names import normal_name
-from finetune.base.params import Data
+from finetune.base.params_data import Data
 from finetune.sources.label_cells import label_cells
 from finetune.sources.labels import check_values
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from finetune.base.errors import UserError
-from finetune.base.params import Split
+from finetune.base.params_data import Split
 from finetune.splitting.keys import RowKeys
 from finetune.splitting.splits import SPLIT_NAMES, TRAIN, assign_splits
 

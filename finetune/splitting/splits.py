@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from finetune.base.errors import UserError
-from finetune.base.params import Split
+from finetune.base.params_data import Split
 from finetune.splitting.folds import MOST_PLACES, fold_of_rows
 from finetune.splitting.keys import RowKeys
 

@@ -11,7 +11,7 @@ import torch
 
 from finetune.base.errors import UserError
 from finetune.base.names import normal_name
-from finetune.base.params import Model
+from finetune.base.params_data import Model
 from finetune.encoder.hardware import chosen_precision
 from finetune.encoder.models import trained_classifier
 from finetune.encoder.prediction import logits

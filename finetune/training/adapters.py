@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel, set_seed
 
 from finetune.base.errors import UserError
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 
 
 def with_adapters(model: PreTrainedModel, settings: Train):

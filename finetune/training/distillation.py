@@ -8,7 +8,7 @@ import torch
 
 from finetune.base.errors import UserError
 from finetune.base.files import read_json
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.rows.stored import column, read_rows
 
 TEACHER = Path("data/teacher")

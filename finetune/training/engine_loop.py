@@ -38,9 +38,8 @@ def train_with_loop(fit: Fit):
             optimizer.zero_grad()
             loss = torch.zeros((), device=accelerator.device)
             for part in batch:
-                added = part_loss(
-                    model, {name: value.to(accelerator.device) for name, value in part.items()}, fit.settings
-                )
+                moved = {name: value.to(accelerator.device) for name, value in part.items()}
+                added = part_loss(model, moved, fit.settings, fit.task)
                 accelerator.backward(added)
                 loss += added.detach()
             norm = accelerator.clip_grad_norm_(model.parameters(), fit.settings.max_grad_norm)

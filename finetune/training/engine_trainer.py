@@ -75,7 +75,7 @@ class ClassifierTrainer(Trainer):
         return sum(super(ClassifierTrainer, self).training_step(model, part) for part in inputs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> torch.Tensor:
-        return part_loss(model, inputs, self.fit.settings)
+        return part_loss(model, inputs, self.fit.settings, self.fit.task)
 
     def floating_point_ops(self, inputs) -> int:
         return 0  # nobody reads it, and the Trainer's version expects one dictionary of inputs

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from finetune.base.errors import UserError, one_line
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.encoder.hardware import fast_fp32
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.distributed import leave, processes

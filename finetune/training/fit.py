@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from datasets import Dataset
 from dvclive import Live
-from scipy.special import softmax
-from sklearn.metrics import accuracy_score, log_loss
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from finetune.base.errors import UserError
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.base.terminal import say
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.prediction import predict
@@ -30,11 +28,10 @@ from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
 from finetune.training.layers import freeze, layer_schedule, parameter_groups
 from finetune.training.loader import EpochLoader, epoch_loader
-from finetune.training.objective import OneLabel, SeveralLabels, objective_of, set_scores
 from finetune.training.order import LengthBatches
 from finetune.training.probe import start_head
 from finetune.training.progress import Progress
-from finetune.training.settings import macro_f1
+from finetune.training.task import OneLabel, SeveralLabels, task_of
 from finetune.training.watched import append_scores
 from finetune.training.window_rows import of_windows
 
@@ -43,15 +40,14 @@ VALIDATIONS = 5
 PROGRESS, BEST = "progress.json", "best.safetensors"
 
 
-def part_loss(model, part: dict[str, torch.Tensor], settings: Train) -> torch.Tensor:
+def part_loss(model, part: dict[str, torch.Tensor], settings: Train, task: OneLabel | SeveralLabels) -> torch.Tensor:
     """Contribution of a part to the mean loss over the rows of the global batch, weighted by class if asked for.
 
-    The loss of a row is the cross-entropy with its label, mixed with the divergence from the teacher if there is one.
+    The loss of a row is that of the task, mixed with the divergence from the teacher if there is one.
     Each process sees its share of the rows. The weights make the mean over processes equal to the mean over rows.
     """
     inputs = {name: part[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in part}
     logits = model(**inputs).logits.float()
-    task = SeveralLabels() if part["labels"].is_floating_point() else OneLabel()
     losses = task.losses(logits, part["labels"])
     if "soft_labels" in part:
         losses = distilled(losses, logits, part["soft_labels"], settings)
@@ -87,15 +83,14 @@ class Fit:
             )
         self.settings, self.precision, self.tokenizer = settings, precision, tokenizer
         self.checkpoints, self.interrupts = checkpoints, interrupts
-        objective = objective_of(train)
-        self.train_labels = torch.tensor(objective.targets(train))
+        self.task = task_of(train)
+        self.train_labels = torch.tensor(self.task.targets(train))
         self.targets = {"labels": self.train_labels}
         if teacher is not None:
             self.targets["soft_labels"] = soft_labels(teacher, settings.teacher_temperature)
-        self.validation_labels = objective.targets(validation)
-        several = self.train_labels.ndim == 2
+        self.validation_labels = self.task.targets(validation)
         self.class_weights = class_weights(settings.class_weights, self.train_labels.numpy(), label_names(train))
-        self.row_weights = np.ones(len(train)) if several else self.class_weights[self.train_labels.numpy()]
+        self.row_weights = self.task.row_weights(self.train_labels.numpy(), self.class_weights)
         train_ids, validation_ids = token_ids(train), token_ids(validation)
         self.documents = as_documents(validation_ids)
         validation_labels = self.validation_labels
@@ -111,36 +106,39 @@ class Fit:
             prompt_rows = prompts and TokenRows(prompts, tokenizer.pad_token_id)
             labelled = (self.train_rows, self.targets["labels"].numpy()), (self.validation_rows, validation_labels)
             start_head(model, *labelled, prompt_rows, precision, self.class_weights)
-        freeze(model, settings)
-        self.base = None
-        if settings.strategy == "head":
-            self.train_rows, self.validation_rows = (
-                FeatureRows(encoder_features(model, rows, precision, checkpoints.features))
-                for rows in (self.train_rows, self.validation_rows)
-            )
-            self.base = model.base_model
-            setattr(model, model.base_model_prefix, FeaturesAsEncoder(self.base))
-        elif settings.strategy == "lora":
-            model = with_adapters(model, settings)
-        self.model = model
-
+        self.model = self.frozen(model)
         self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed)
         epochs = max(settings.epochs, math.ceil(settings.min_steps / len(self.sampler)))
         self.steps = min(len(self.sampler) * epochs, settings.max_steps or sys.maxsize)
         self.epochs = math.ceil(self.steps / len(self.sampler))
         self.validated_every = math.ceil(self.epochs / max(settings.epochs, VALIDATIONS))  # epochs
-        self.layer_schedule = layer_schedule(model, self.steps, settings)
-        trained = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
+        self.layer_schedule = layer_schedule(self.model, self.steps, settings)
+        trained = {name: weights for name, weights in self.model.named_parameters() if weights.requires_grad}
         self.trained_count = sum(weights.numel() for weights in trained.values())
         rows = min(len(self.row_weights) * self.epochs, self.steps * settings.batch_size)
         # One validation is one chance to improve.
         patience = settings.patience and settings.patience * self.validated_every
         self.progress = Progress(live, set(trained), self.steps, rows, patience, settings.best)
         # Each group brings its own rate. Fused: one pass over the weights, not one for each of Adam's operations.
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), fused=True)
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, settings), fused=True)
         self.schedule = get_linear_schedule_with_warmup(
             self.optimizer, math.ceil(self.steps * settings.warmup), self.steps
         )
+
+    def frozen(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The model as the strategy trains it: layers frozen, or with adapters, or its head alone on stored features."""
+        freeze(model, self.settings)
+        self.base = None
+        if self.settings.strategy == "head":
+            self.train_rows, self.validation_rows = (
+                FeatureRows(encoder_features(model, rows, self.precision, self.checkpoints.features))
+                for rows in (self.train_rows, self.validation_rows)
+            )
+            self.base = model.base_model
+            setattr(model, model.base_model_prefix, FeaturesAsEncoder(self.base))
+        elif self.settings.strategy == "lora":
+            model = with_adapters(model, self.settings)
+        return model
 
     def loader(self) -> EpochLoader:
         """Batches of this process, in the order of the sampler."""
@@ -177,7 +175,7 @@ class Fit:
         logits = np.empty((len(positions), self.model.config.num_labels), np.float32)
         for first, part in enumerate(from_all(self.validation_logits(share))):
             logits[first :: processes()] = part
-        scores = validation_scores(self.validation_labels, logits)
+        scores = self.task.scores(self.validation_labels, logits)
         self.progress.validated(scores, self.model)
         if rank() == 0:
             append_scores(self.progress.epoch, self.epochs, scores)
@@ -256,15 +254,3 @@ class Fit:
         for weights in model.parameters():
             weights.requires_grad_(True)
         return model
-
-
-def validation_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """Accuracy, macro F1 over the classes that occur, and mean cross-entropy; of sets of labels where a row has a set."""
-    if labels.ndim == 2:
-        return set_scores(labels, logits)
-    classes = range(logits.shape[1])
-    return {
-        "accuracy": float(accuracy_score(labels, logits.argmax(1))),
-        "f1": macro_f1(labels, logits.argmax(1)),
-        "loss": float(log_loss(labels, softmax(logits.astype(np.float64), axis=-1), labels=classes)),
-    }

@@ -3,7 +3,7 @@
 from torch import nn
 from transformers import PreTrainedModel
 
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.encoder.first_token import encoder_layers
 
 

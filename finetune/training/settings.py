@@ -2,10 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
-from sklearn.metrics import f1_score
-
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 
 
 @dataclass(frozen=True)
@@ -53,24 +50,6 @@ def resolved(settings: Train, rows: int, several: bool = False) -> tuple[Train, 
         if values[name] is None:
             values[name] = min(value, rows) if name == "batch_size" else value
     return Train(**values), reason
-
-
-def majority_share(train_labels: np.ndarray, labels: np.ndarray) -> float:
-    """Share of rows that have the most frequent label of the training rows."""
-    return float((labels == np.bincount(train_labels).argmax()).mean())
-
-
-def majority_f1(train_labels: np.ndarray, labels: np.ndarray) -> float:
-    """Macro F1, over the classes that occur, of always answering the most frequent label of the training rows."""
-    return macro_f1(labels, np.full(len(labels), np.bincount(train_labels).argmax()))
-
-
-def macro_f1(labels: np.ndarray, answers: np.ndarray) -> float:
-    """Macro F1 of class ids over the classes that occur among the labels.
-
-    Not the score block: a change of the scores that `evaluate` reports must not retrain the model.
-    """
-    return float(f1_score(labels, answers, labels=np.unique(labels), average="macro", zero_division=0))
 
 
 def majority_warning(settings: Train, steps: int, scores: dict[str, float], majority: dict[str, float]) -> str | None:

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoConfig
 
 from finetune.base.errors import UserError
-from finetune.base.params import Baseline, FewShot, ZeroShot
+from finetune.base.params_training import Baseline, FewShot, ZeroShot
 from finetune.baselines import regression
 from finetune.baselines.frozen import best_draw, few_shot, few_shot_block, untrained
 from finetune.baselines.prompting import CannotTell, filled_mask, fills_masks, label_words, prompt_rows, similar_prompt

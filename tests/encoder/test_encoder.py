@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from finetune.base.errors import UserError
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.encoder.batches import TokenRows, padded
 from finetune.encoder.first_token import encoder_layers, narrowed
 from finetune.encoder.models import bare_encoder, fresh_classifier, save, trained_classifier

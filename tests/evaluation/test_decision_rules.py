@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.base.params import Decide, LabelThreshold
+from finetune.base.params_results import Decide, LabelThreshold
 from finetune.evaluation.decision_rules import answered_scores, decision, label_scores, levels_and_counts
 from finetune.scoring.decisions import Decision
 from finetune.scoring.intervals import share_interval

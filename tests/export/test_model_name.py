@@ -5,7 +5,8 @@ import re
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.base.params import Export, read_params
+from finetune.base.params import read_params
+from finetune.base.params_results import Export
 from finetune.export.model_name import check_name, model_name
 from tests.conftest import ROOT
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from finetune.base.command import run
-from finetune.base.params import Gate
+from finetune.base.params_results import Gate
 from finetune.gate import __main__ as gate_command
 from finetune.gate.page import CURVES, Section, loss_chart, page
 from finetune.gate.thresholds import CANNOT_TELL, FALLS_SHORT, HOLDS, check_thresholds

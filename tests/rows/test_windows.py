@@ -9,7 +9,7 @@ import pytest
 from finetune.base.errors import UserError
 from finetune.rows.encoding import Encoder
 from finetune.rows.tokens import SpecialTokens, encode, load_tokenizer, special_tokens, windows
-from finetune.rows.windows import Documents, as_documents, check_stride, pooled, window_column
+from finetune.rows.windows import Documents, as_documents, check_windows, pooled, window_column
 from tests.support.tiny import WORDS, tiny_checkpoint
 
 
@@ -48,6 +48,6 @@ def test_answers_of_windows_are_averaged_by_document():
 
 
 def test_a_stride_leaves_each_window_a_new_token():
-    check_stride(5, 8, SpecialTokens(1, 1))
+    check_windows(5, 8, SpecialTokens(1, 1), None)
     with pytest.raises(UserError, match=r"tokenize\.stride must be below 6, .*, found 6"):
-        check_stride(6, 8, SpecialTokens(1, 1))
+        check_windows(6, 8, SpecialTokens(1, 1), None)

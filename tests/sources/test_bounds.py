@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.base.params import Data
+from finetune.base.params_data import Data
 from finetune.sources import bounds
 from finetune.sources.bounds import LONGEST_ROW, MOST_COLUMNS
 from finetune.sources.raw_rows import write_rows

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.base.params import Data
+from finetune.base.params_data import Data
 from finetune.sources.label_cells import label_cells
 from finetune.sources.tables import read_batches
 

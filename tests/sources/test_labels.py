@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.base.params import Data
+from finetune.base.params_data import Data
 from finetune.sources.labels import name_of_each_value
 
 

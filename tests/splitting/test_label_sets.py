@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from finetune.base.params import Split
+from finetune.base.params_data import Split
 from finetune.splitting.keys import RowKeys
 from finetune.splitting.label_sets import LabelSets, assign_set_splits, set_counts, strata
 

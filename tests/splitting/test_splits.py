@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune.base.errors import UserError
-from finetune.base.params import Split
+from finetune.base.params_data import Split
 from finetune.splitting import splits
 from finetune.splitting.keys import RowKeys
 from finetune.splitting.splits import (

@@ -148,7 +148,7 @@ def test_disabled_parts_are_left_out(tokenized):  # noqa: ARG001, it is the curr
 
 
 def test_slices_of_rows_name_labels_and_groups(tokenized):  # noqa: ARG001, it is the current folder
-    from finetune.base.params import Slices
+    from finetune.base.params_results import Slices
 
     rows = read_rows("test")
     groups = [f"film {position % 3}" if position < 18 else None for position in range(len(rows))]

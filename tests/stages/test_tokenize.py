@@ -17,6 +17,7 @@ from finetune.base.metric_files import stage_metrics
 from finetune.rows.stored import label_names, read_rows
 from finetune.rows.tokens import load_tokenizer
 from finetune.sources import bounds
+from finetune.splitting import raw
 from stages import tokenize
 from tests.support.project import PARAMS
 from tests.support.tiny import FILLER, reviews
@@ -225,7 +226,7 @@ def test_the_bytes_are_the_same_on_every_run_on_all_cores_and_for_every_batch_si
     assert first == digests()
     assert {"train.parquet", "validation.parquet", "test.parquet", "tokenizer.json", "source.json"} <= set(first)
     rows = read_rows("train")[:]
-    monkeypatch.setattr(tokenize, "BATCH", 64)
+    monkeypatch.setattr(raw, "BATCH", 64)
     tokenize.main()
     assert read_rows("train")[:] == rows
 

@@ -8,7 +8,7 @@ import torch
 from accelerate.state import AcceleratorState
 from dvclive import Live
 
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.encoder.models import fresh_classifier
 from finetune.rows.stored import label_names
 from finetune.rows.tokens import load_tokenizer

@@ -11,6 +11,7 @@ import torch
 from finetune.encoder.models import fresh_classifier, save, trained_classifier
 from finetune.export.card import model_card
 from finetune.export.onnx_files import write_onnx
+from finetune.export.runtime_files import write_profile
 from finetune.rows.tokens import encode, load_tokenizer
 from stages import export
 from tests.export.test_card import FACTS
@@ -51,5 +52,5 @@ def learnt_export(folder: Path):
         save(model, tokenizer, export.FINETUNED)
         shutil.copytree(export.FINETUNED, export.EXPORT)
         write_onnx(export.EXPORT, trained_classifier(export.FINETUNED), tokenizer, TEMPERATURE, "head", LABELS)
-        export.write_profile([row["text"] for row in reviews(1000, seed=2)])
+        write_profile(export.EXPORT, [row["text"] for row in reviews(1000, seed=2)])
         (export.EXPORT / "README.md").write_text(model_card(FACTS._replace(name="tiny-reviews")), encoding="utf-8")

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from finetune.base.errors import UserError
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.encoder.batches import TokenRows
 from finetune.training.class_weights import class_weights
 from finetune.training.fit import Fit, part_loss
 from finetune.training.loader import epoch_loader
 from finetune.training.order import LengthBatches
+from finetune.training.task import OneLabel
 from tests.support.fitting import fit, losses, weights_of
 from tests.support.project import PARAMS
 
@@ -66,7 +67,7 @@ def test_the_loss_of_a_batch_in_parts_and_processes_is_that_of_torch(monkeypatch
         sampler = LengthBatches(np.full(7, 3), 7, seed=1)
         (batch,) = epoch_loader(TokenRows(ids, 0), {"labels": labels}, weights[labels.numpy()], sampler, seed=1)
         assert len(batch) == {1: 4, 2: 2, 3: 2}[count]  # 7, 4 or 3 rows, also where a process has one row fewer
-        total.append(sum(part_loss(Scores(), part, Train(**PARAMS["train"])) for part in batch))
+        total.append(sum(part_loss(Scores(), part, Train(**PARAMS["train"]), OneLabel()) for part in batch))
     assert sum(total) / count == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -118,7 +119,7 @@ def test_the_chosen_score_keeps_its_epoch(tiny_bert, tmp_path, engine, best, mon
     """Three epochs with invented validation scores: the first has the best accuracy, the second macro F1, the third loss."""
     scores = iter([(0.9, 0.5, 0.9), (0.8, 0.7, 0.8), (0.7, 0.6, 0.4)])
     monkeypatch.setattr(
-        "finetune.training.fit.validation_scores",
+        "finetune.training.task.OneLabel.scores",
         lambda *_: dict(zip(("accuracy", "f1", "loss"), next(scores), strict=True)),
     )
     _, training = fit(tmp_path, tiny_bert, engine=engine, best=best)

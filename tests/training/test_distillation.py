@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.training.distillation import distilled, soft_labels
 from tests.support.fitting import fit, losses, weights_of
 from tests.support.project import PARAMS

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from finetune.base.errors import UserError
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.models import fresh_classifier, save, trained_classifier
 from finetune.encoder.prediction import logits, predict

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from finetune.base.params import Train
-from finetune.training.settings import ENOUGH_ROWS, MEASURED, majority_f1, majority_share, majority_warning, resolved
+from finetune.base.params_training import Train
+from finetune.training.settings import ENOUGH_ROWS, MEASURED, majority_warning, resolved
+from finetune.training.task import OneLabel
 from tests.support.project import PARAMS
 
 NULLS = {"lr": None, "epochs": None, "min_steps": None, "batch_size": None}
@@ -55,7 +56,7 @@ def test_a_batch_size_that_is_null_is_at_most_the_number_of_rows():
 
 def test_the_majority_is_that_of_train_and_its_share_that_of_validation():
     """Train has label 1 most often; one of four validation rows has it."""
-    assert majority_share(np.array([0, 1, 1]), np.array([0, 0, 0, 1])) == 0.25
+    assert OneLabel().majority(np.array([0, 1, 1]), np.array([0, 0, 0, 1]))["accuracy"] == 0.25
 
 
 @pytest.mark.parametrize(
@@ -92,4 +93,4 @@ def test_a_training_with_weighted_classes_is_judged_by_its_macro_f1():
 
 def test_the_macro_f1_of_the_majority():
     """Three of four rows have the label that train has most often: precision 3/4, recall 1, F1 6/7; the other label has 0."""
-    assert majority_f1(np.array([0, 1, 1]), np.array([1, 1, 1, 0])) == pytest.approx(3 / 7)
+    assert OneLabel().majority(np.array([0, 1, 1]), np.array([1, 1, 1, 0]))["f1"] == pytest.approx(3 / 7)

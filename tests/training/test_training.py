@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from finetune.base.errors import UserError
-from finetune.base.params import Train
+from finetune.base.params_training import Train
 from finetune.encoder.models import fresh_classifier
 from finetune.encoder.prediction import logits
 from finetune.rows.tokens import load_tokenizer
-from finetune.training.fit import validation_scores
 from finetune.training.progress import sort_key
+from finetune.training.task import OneLabel
 from tests.support import fitting
 from tests.support.fitting import curve, fit, losses, weights_of
 from tests.support.project import PARAMS
@@ -129,7 +129,7 @@ def test_the_best_epoch_is_kept(tiny_bert, tmp_path, engine):
     tokenizer = load_tokenizer(tiny_bert)
     rows = tokenised(tokenizer, reviews(100), ["bad", "good"]).select(range(80, 100))
     answers = logits(model, rows["input_ids"][:], tokenizer.pad_token_id)
-    assert validation_scores(np.asarray(rows["label"][:]), answers) == pytest.approx(best.scores, abs=1e-6)
+    assert OneLabel().scores(np.asarray(rows["label"][:]), answers) == pytest.approx(best.scores, abs=1e-6)
 
 
 def test_the_named_score_chooses_the_epoch_and_the_lower_loss_decides_a_tie():

@@ -1,0 +1,106 @@
+"""One label per text, or several: each knows its targets, its loss, its weights of rows, its validation scores and its majority."""
+
+import numpy as np
+import torch
+from datasets import Dataset
+from scipy.special import expit, softmax
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from finetune.rows.stored import class_ids, has_label_sets, label_matrix
+
+
+class OneLabel:
+    """Cross-entropy of class ids, of shape [rows]."""
+
+    problem_type = "single_label_classification"
+    several = False
+
+    def targets(self, rows: Dataset) -> np.ndarray:
+        """Class id of each row."""
+        return class_ids(rows)
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Loss of each row."""
+        return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+
+    def row_weights(self, targets: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
+        """Weight of each row: that of its class."""
+        return class_weights[targets]
+
+    def scores(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+        """Accuracy, macro F1 over the classes that occur, and mean cross-entropy."""
+        return {
+            "accuracy": float(accuracy_score(targets, logits.argmax(1))),
+            "f1": macro_f1(targets, logits.argmax(1)),
+            "loss": float(
+                log_loss(targets, softmax(logits.astype(np.float64), axis=-1), labels=range(logits.shape[1]))
+            ),
+        }
+
+    def majority(self, train_targets: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """Accuracy and macro F1 of always answering the most frequent label of the training rows."""
+        answer = np.bincount(train_targets).argmax()
+        return {
+            "accuracy": float((targets == answer).mean()),
+            "f1": macro_f1(targets, np.full(len(targets), answer)),
+        }
+
+
+class SeveralLabels:
+    """Mean binary cross-entropy over the labels, of targets 0 and 1 of shape [rows, labels]."""
+
+    problem_type = "multi_label_classification"
+    several = True
+
+    def targets(self, rows: Dataset) -> np.ndarray:
+        """Whether each row has each label, as 0 and 1."""
+        return label_matrix(rows).astype(np.float32)
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Loss of each row."""
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1)
+
+    def row_weights(self, targets: np.ndarray, _class_weights: np.ndarray) -> np.ndarray:
+        """Weight of each row: 1, because a row may have labels of different weights."""
+        return np.ones(len(targets))
+
+    def scores(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+        """Share of rows with exactly the right set, macro F1 over the labels that occur, and mean binary cross-entropy.
+
+        A label is answered from a probability of 0.5 on: its threshold is chosen on validation once training has ended.
+        """
+        probabilities = expit(logits.astype(np.float64))
+        return {
+            "accuracy": float(((probabilities >= 0.5) == targets).all(1).mean()),
+            "f1": macro_set_f1(targets, probabilities >= 0.5),
+            "loss": float(
+                np.mean([log_loss(t, p, labels=[0, 1]) for t, p in zip(targets.T, probabilities.T, strict=True)])
+            ),
+        }
+
+    def majority(self, train_targets: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """Accuracy and macro F1 of always answering the most frequent set of the training rows."""
+        sets, counts = np.unique(train_targets, axis=0, return_counts=True)
+        answers = np.broadcast_to(sets[counts.argmax()], targets.shape)
+        return {"accuracy": float((answers == targets).all(1).mean()), "f1": macro_set_f1(targets, answers)}
+
+
+def task_of(rows: Dataset) -> OneLabel | SeveralLabels:
+    """The task that the label column asks for."""
+    return SeveralLabels() if has_label_sets(rows) else OneLabel()
+
+
+def macro_f1(labels: np.ndarray, answers: np.ndarray) -> float:
+    """Macro F1 of class ids over the classes that occur among the labels.
+
+    Not the score block: a change of the scores that `evaluate` reports must not retrain the model.
+    """
+    return float(f1_score(labels, answers, labels=np.unique(labels), average="macro", zero_division=0))
+
+
+def macro_set_f1(targets: np.ndarray, answers: np.ndarray) -> float:
+    """Macro F1 over the labels that some row has; 0 without any."""
+    occurs = targets.any(0)
+    if not occurs.any():
+        return 0.0
+    return float(f1_score(targets[:, occurs] > 0, answers[:, occurs] > 0, average="macro", zero_division=0))
