@@ -14,6 +14,7 @@ from scipy.stats import t
 from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
 from finetune.base.files import write_json
+from finetune.base.metric_files import SETS
 from finetune.base.params import PARAMS, read_params
 from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
@@ -53,7 +54,9 @@ def main():
     for seed in seeds:
         tests.append(experiment(f"seed-{seed}-{digest}", {"train.seed": seed}).metrics()["test"])
         say(f"seed {seed}: accuracy {tests[-1]['accuracy']:.3f}")
-    scores = {name: mean_and_spread([test[name] for test in tests]) for name in HIGHER_IS_BETTER}
+    scores = {
+        name: mean_and_spread([test[name] for test in tests]) for name in (*HIGHER_IS_BETTER, *SETS) if name in tests[0]
+    }
     write_json(SEEDS, {"settings": digest, "rows": tests[0]["rows"], "seeds": seeds, **scores})
     for name, score in scores.items():
         low, high = score["interval"].values()

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -100,9 +102,34 @@ def test_predict_answers_with_the_labels_that_reach_their_thresholds(tagged, tmp
     assert pq.read_table(parts / "texts.parquet").column("labels").to_pylist() == [*expected, None]
 
 
-@pytest.mark.parametrize("command", ["serve", "report"])
-def test_a_command_that_does_not_answer_with_several_labels_says_so_in_one_line(tagged, command):
-    done = tagged.run("python", "-m", f"finetune.{command}", check=False)
+def test_the_report_shows_each_label_with_its_threshold_and_the_wrong_sets(tagged, tmp_path):
+    """In place of a confusion matrix a table of the labels; no section is about what was measured for one label only."""
+    shutil.copytree(tagged.folder, tmp_path / "project", symlinks=True)
+    project = Project(tmp_path / "project")
+    project.commit("metrics")
+    project.run("python", "-m", "finetune.report", "--against", "HEAD")
+    page = project.read("report.html")
+    test = read_metrics(project.folder / "metrics")["test"]
+    labels = page.partition('id="labels"')[2].partition("</section>")[0]
+    for name, threshold in test["thresholds"].items():
+        assert re.search(rf"<th scope=\"row\">{name}</th><td class=\"number\">{threshold:.3f}</td>", labels)
+    assert "Confusion matrix" not in page
+    assert "make folds" not in page
+    assert all(f'<th scope="row">{name} <span' in page for name in ("micro_f1", "hamming_loss", "lrap"))
+    wrong = json.loads(page.partition('id="mistakes"')[2].partition('application/json">')[2].partition("</script>")[0])
+    with (project.folder / "data/predictions/mistakes.csv").open(encoding="utf-8", newline="") as file:
+        first = next(csv.DictReader(file))
+    row, label, predicted, share, text = wrong["rows"][0]
+    assert (str(row), text) == (first["row"], first["text"])
+    assert share == pytest.approx(float(first["confidence"]), abs=1e-3)
+    assert [wrong["columns"][at]["options"][value] for at, value in ((1, label), (2, predicted))] == [
+        first["label"],
+        first["predicted"],
+    ]
+
+
+def test_the_server_does_not_answer_with_several_labels_and_says_so_in_one_line(tagged):
+    done = tagged.run("python", "-m", "finetune.serve", check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "data.task: multi_label" in done.stderr

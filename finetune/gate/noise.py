@@ -14,7 +14,7 @@ Two kinds of noise separate two scores, and their variances add:
 
 The interval of the difference is 95% and two-sided, difference ± t * √(rows + 2 * spread²), like every interval here;
 a metric is worse when the whole interval lies on the wrong side, which happens by chance in at most one of 40
-comparisons. The gate looks at eight metrics, but they move together, and the sum is conservative: rows on which two
+comparisons. The gate looks at eight metrics or more, but they move together, and the sum is conservative: rows on which two
 seeds disagree count in both parts.
 """
 
@@ -27,6 +27,7 @@ from scipy.special import softmax
 from scipy.stats import norm, t
 
 from finetune.base.errors import UserError
+from finetune.base.metric_files import SETS
 from finetune.evaluation.resampling import HIGHER_IS_BETTER, NO_WIDTH, row_counts, scores
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
@@ -36,7 +37,12 @@ from finetune.wording.numbers import dotted
 
 # Standard deviations between seeds, for settings without a measured one. Five seeds of the default settings gave 0.006 for accuracy, F1
 # and log_loss, 0.002 for roc_auc and brier, and 0.007 for ece; other data may vary more.
-SPREAD = dict.fromkeys(HIGHER_IS_BETTER, 0.01) | {"roc_auc": 0.005, "brier": 0.005, "log_loss": 0.02}
+SETS_HIGHER_IS_BETTER = {name: name != "hamming_loss" for name in SETS}  # scores of several labels per text
+SPREAD = dict.fromkeys(HIGHER_IS_BETTER | SETS_HIGHER_IS_BETTER, 0.01) | {
+    "roc_auc": 0.005,
+    "brier": 0.005,
+    "log_loss": 0.02,
+}
 LOSS_SPREAD = 2.0  # standard deviation of a row's log loss over its mean; 2.03 on the default test rows
 ABSENT = "-"  # a parameter that a revision does not have
 RESAMPLES = 500  # give a standard error to within 3%
@@ -61,7 +67,7 @@ def metric_differences(base: Revision, head: Revision) -> list[Difference]:
     pair = paired_predictions(base, head)
     paired = paired_scores(*pair, head.params()) if pair else {}
     differences = []
-    for name, higher_is_better in HIGHER_IS_BETTER.items():
+    for name, higher_is_better in (HIGHER_IS_BETTER | SETS_HIGHER_IS_BETTER).items():
         old, new = theirs.get(name), ours.get(name)
         if new is None:
             if old is not None:

@@ -10,10 +10,8 @@ writes  report.html
 from pathlib import Path
 
 from finetune.base.command import Parser, run
-from finetune.base.errors import UserError
 from finetune.base.terminal import say
 from finetune.report.page import content, rendered
-from finetune.results.metrics import read_metrics
 from finetune.results.revisions import Revision, typed
 
 REPORT = Path("report.html")
@@ -23,11 +21,6 @@ def main():
     parser = Parser(prog="python -m finetune.report", description=__doc__.partition("\n")[0])
     parser.add_argument("--against", metavar="REVISION", help="a branch, tag or commit to compare with")
     chosen = parser.parse_args()
-    if "thresholds" in read_metrics().get("test", {}):
-        raise UserError(
-            "the report is for one label per text, and the last run had several (data.task: multi_label); models/export/README.md "
-            "and `python -m finetune.summary` have its scores"
-        )
     page = rendered(content(Revision(typed(chosen.against)) if chosen.against else None))
     REPORT.write_text(page, encoding="utf-8")
     say(f"{REPORT}: {len(page.encode()) / 1000:.0f} kB; open it in any browser")

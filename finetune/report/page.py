@@ -1,7 +1,9 @@
 """The report's page: what it shows, section by section, put into its template."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment
 from markupsafe import Markup
@@ -9,7 +11,7 @@ from markupsafe import Markup
 from finetune.base.errors import UserError
 from finetune.base.params import read_params
 from finetune.gate.thresholds import check_thresholds
-from finetune.report import origin, quality
+from finetune.report import label_sets, origin, quality
 from finetune.report.against import against_section
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
@@ -18,6 +20,38 @@ from finetune.wording.classifiers import gain_sentence
 from finetune.wording.numbers import interval, percent, points
 
 HTML = Path(__file__).parents[1] / "html"
+
+
+class Task(NamedTuple):
+    """The sections that differ between one label per text and several; each function returns what the template shows."""
+
+    tiles: Callable
+    baselines: Callable
+    folds: Callable
+    classes: Callable
+    behaviour: Callable
+    mistakes: Callable
+    slices_by_label: str  # title of the slices that the labels give
+
+
+ONE_LABEL = Task(
+    quality.tiles,
+    quality.baselines,
+    quality.folds,
+    quality.classes,
+    quality.behaviour,
+    quality.mistakes,
+    slices_by_label="true label",
+)
+LABEL_SETS = Task(
+    label_sets.tiles,
+    label_sets.baselines,
+    label_sets.folds,
+    label_sets.classes,
+    label_sets.behaviour,
+    label_sets.mistakes,
+    slices_by_label="number of labels",
+)
 
 
 def change(value: float) -> str:
@@ -46,19 +80,21 @@ def content(base: Revision | None = None) -> dict:
     check_scores(metrics, REPORT)
     label_names = list(metrics["test"]["per_class"])
     settings = settings_digest(params)
+    task = LABEL_SETS if "thresholds" in metrics["test"] else ONE_LABEL
     return {
         "name": params.get("export", {}).get("name", "model"),
         "test": metrics["test"],
         "verdict": gain_sentence(metrics["test"], metrics["baseline"]),
         "thresholds": check_thresholds(metrics, read_params("gate"))[1].rows,
         "against": against_section(base, revision, label_names) if base else None,
-        "baselines": quality.baselines(metrics),
-        "folds": quality.folds(revision, metrics),
-        "classes": quality.classes(revision, metrics),
+        "tiles": task.tiles(metrics["test"]),
+        "baselines": task.baselines(metrics),
+        "folds": task.folds(revision, metrics),
+        "classes": task.classes(revision, metrics),
         "calibration": quality.calibration(revision, metrics),
-        "slices": quality.slices(revision, metrics),
-        "behaviour": quality.behaviour(revision, metrics),
-        "mistakes": quality.mistakes(revision, label_names),
+        "slices": quality.slices(revision, metrics, task.slices_by_label),
+        "behaviour": task.behaviour(revision, metrics),
+        "mistakes": task.mistakes(revision, label_names),
         "data": origin.data(revision, metrics),
         "training": origin.training(revision, metrics),
         "more_rows": origin.more_rows(revision, settings),

@@ -40,3 +40,17 @@ def one_curve(sources: dict[str, tuple[Revision, Path, str]], x: str, titles: tu
     series = {name: points for name, points in series.items() if points}
     label = f"{titles[1]} over {titles[0]}, for {', '.join(series)}"
     return charts.curves(series, *titles, label, shares=(True, True), **how) if series else None
+
+
+def curves_of_labels(revision: Revision, metrics: dict) -> dict[str, Figure | None]:
+    """ROC and precision-recall curve of the model and of the best baseline, the mean over the labels if there are more than two."""
+    best = f"{metrics['baseline']['best']} (best baseline)" if "baseline" in metrics else "best baseline"
+    roc = {
+        "fine-tuned": (revision, EVALUATE / "roc.csv", "fine-tuned"),
+        best: (revision, BASELINES / "roc.csv", "baseline"),
+    }
+    precision = {name: (revision, path.with_name("precision_recall.csv"), y) for name, (_, path, y) in roc.items()}
+    return {
+        "roc": one_curve(roc, "false_positive_rate", ("false positive rate", "true positive rate"), diagonal=True),
+        "precision_recall": one_curve(precision, "recall", ("recall", "precision")),
+    }

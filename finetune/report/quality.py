@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from finetune.base.errors import UserError
 from finetune.base.names import normal_name
 from finetune.report import charts, row_browser
-from finetune.report.plot_files import BASELINES, EVALUATE, one_curve, point, review_list, table
+from finetune.report.plot_files import EVALUATE, curves_of_labels, one_curve, point, review_list, table
 from finetune.results.folds import why_no_folds
 from finetune.results.revisions import Revision
 from finetune.scoring.decisions import rule_sentence
@@ -25,7 +25,12 @@ EXAMPLES = 2  # of each edit that changes the model's answer
 GROUPS = 10
 FEW = 500  # test rows; their accuracy has an interval of 8 points or more
 SCORES = HEADLINE | {"roc_auc": "area under the ROC curve"} | CALIBRATION
-KINDS = SLICES | {"label": "true label"}
+
+
+def tiles(test: dict) -> list[tuple[str, float, dict | None]]:
+    """Title, value and interval of the scores at the top of the page, besides accuracy and gain."""
+    intervals = test.get("intervals") or {}
+    return [(title, test[name], intervals.get(name)) for name, title in (("f1", "Macro F1"), ("roc_auc", "ROC AUC"))]
 
 
 def baselines(metrics: dict) -> dict:
@@ -88,21 +93,13 @@ def confusion(revision: Revision, label_names: list[str]) -> list[list[int]]:
 def classes(revision: Revision, metrics: dict) -> dict:
     """Confusion matrix, scores of each label, ROC and precision-recall curve."""
     label_names = list(metrics["test"]["per_class"])
-    best = f"{metrics['baseline']['best']} (best baseline)" if "baseline" in metrics else "best baseline"
     counts = confusion(revision, label_names)
-    roc = {
-        "fine-tuned": (revision, EVALUATE / "roc.csv", "fine-tuned"),
-        best: (revision, BASELINES / "roc.csv", "baseline"),
-    }
-    precision = {name: (revision, path.with_name("precision_recall.csv"), y) for name, (_, path, y) in roc.items()}
     return {
         "label_names": label_names,
         "counts": [(name, row, sum(row) or 1) for name, row in zip(label_names, counts, strict=True)],
         "per_class": metrics["test"]["per_class"],
         "absent": metrics["test"].get("absent", []),
-        "roc": one_curve(roc, "false_positive_rate", ("false positive rate", "true positive rate"), diagonal=True),
-        "precision_recall": one_curve(precision, "recall", ("recall", "precision")),
-    }
+    } | curves_of_labels(revision, metrics)
 
 
 def calibration(revision: Revision, metrics: dict) -> dict:
@@ -150,16 +147,17 @@ def calibration(revision: Revision, metrics: dict) -> dict:
     }
 
 
-def slices(revision: Revision, metrics: dict) -> dict:
+def slices(revision: Revision, metrics: dict, label_title: str) -> dict:
     """Accuracy on parts of the test rows, the worst named, and the groups with the lowest accuracy."""
     scores = metrics.get("slices")
     if not scores:
         return {"missing": "Scores of slices are in metrics/detail/evaluate/slices.json; `make repro` writes it."}
+    kinds = SLICES | {"label": label_title}
     overall = metrics["test"]["accuracy"]
     worst = scores.get("worst")
     points = [
         point(f"{kind}: {name}", block, strong=bool(worst) and worst["slice"] == f"{kind}: {name}")
-        for kind in KINDS
+        for kind in kinds
         for name, block in scores.get(kind, {}).items()
     ]
     if worst and not any(each.strong for each in points):
@@ -168,7 +166,7 @@ def slices(revision: Revision, metrics: dict) -> dict:
     groups = sorted(
         (row for row in rows if row["kind"] == "group"), key=lambda row: (float(row["accuracy"]), -int(row["rows"]))
     )
-    named = [(KINDS[kind], name, block) for kind in KINDS for name, block in scores.get(kind, {}).items()]
+    named = [(kinds[kind], name, block) for kind in kinds for name, block in scores.get(kind, {}).items()]
     return {
         "worst": worst,
         "number": (worst or {}).get("compared") or len(rows) or len(points),

@@ -190,7 +190,7 @@ class Revision:
             self.why_no_predictions = f"{PREDICTIONS} at {self} is not a Parquet file; run `dvc checkout`"
             return None
         if "label" in table.column_names and pa.types.is_list(table.schema.field("label").type):
-            self.why_no_predictions = "predictions of several labels per text are not paired"
+            self.why_no_predictions = "predictions of several labels per text are compared by their scores alone"
             return None
         whole = set(table.column_names) >= COLUMNS
         table = scaled(table, self.temperature()) if whole else table
