@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from finetune.base.errors import UserError
+from finetune.predict.scorer import Job, Scorer, library_versions
 from finetune.scoring.decisions import DECISION
 from tests.conftest import ROOT
 from tests.support.random_export import random_export
@@ -329,3 +332,16 @@ def test_an_upload_that_breaks_leaves_no_part_and_the_next_run_makes_it(predict,
     assert said.count("\n") == 1
     assert not [key for key in bucket_keys(s3, "reviews") if key.startswith("broken/")]
     assert predict(*folders, **s3.environment).startswith("1 parts are in s3://reviews/broken")
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_worker_with_other_libraries_or_without_the_folder_says_which():
+    """On a cluster, the line that a worker's machine sends back names the machine."""
+    here, wanted = library_versions(), library_versions() | {"numpy": "1.0"}
+    job = Job("in", "out", ["text"], "", 1, wanted)
+    with pytest.raises(
+        UserError, match=rf" has numpy {re.escape(here['numpy'])} instead of 1\.0; run `make cluster` there"
+    ):
+        Scorer(job, {}).ready()
+    with pytest.raises(UserError, match="/out; name a folder that all machines share"):
+        Scorer(job._replace(libraries=here), {}).ready()
