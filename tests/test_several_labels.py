@@ -126,10 +126,3 @@ def test_the_report_shows_each_label_with_its_threshold_and_the_wrong_sets(tagge
         first["label"],
         first["predicted"],
     ]
-
-
-def test_the_server_does_not_answer_with_several_labels_and_says_so_in_one_line(tagged):
-    done = tagged.run("python", "-m", "finetune.serve", check=False)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "data.task: multi_label" in done.stderr

@@ -8,7 +8,9 @@ const result = document.getElementById("result");
 const button = form.querySelector("button");
 const most = +form.dataset.characters;
 const LISTED = 8; // pushes in the table
+const REACHED = ["No label reaches its threshold.", "It reaches its threshold.", "Each reaches its threshold."];
 const NOISE = 0.005; // half a point: a smaller push is not marked
+const chooser = document.getElementById("explained"); // of several labels, the one that the words push
 let asked = 0; // number of the latest question
 
 function element(name, content, className = "") {
@@ -37,21 +39,41 @@ function fail(reason) {
 
 // Probabilities by label, the most probable first.
 const ranked = (answer) => Object.entries(answer.probabilities).sort((one, other) => other[1] - one[1]);
-// The label whose probability the answer gives: the most probable one where there is no answer.
-const shown = (answer) => answer.label ?? ranked(answer)[0][0];
+// The label whose probability the words push: of one label the answer, or the most probable one where there is no answer.
+const shown = (answer) => answer.explained ?? answer.label ?? ranked(answer)[0][0];
+const isAnswer = (answer, label) => answer.labels ? answer.labels.includes(label) : label === shown(answer);
+
+function verdict(answer) {
+  if (answer.labels) return [answer.labels.join(", ") || "none", REACHED[Math.min(answer.labels.length, 2)]];
+  const probability = `with a calibrated probability of ${percent(answer.probability)}`;
+  return answer.unsure ? ["unsure", `The most probable class is ${shown(answer)}, ${probability}: too low for an answer.`] : [answer.label, probability];
+}
 
 function showClass(answer) {
-  document.getElementById("verdict").textContent = answer.unsure ? "unsure" : answer.label;
-  const probability = `with a calibrated probability of ${percent(answer.probability)}`;
-  document.getElementById("confidence").textContent = answer.unsure ? `The most probable class is ${shown(answer)}, ${probability}: too low for an answer.` : probability;
+  const [title, note] = verdict(answer);
+  document.getElementById("verdict").textContent = title;
+  document.getElementById("confidence").textContent = note;
   const sorted = ranked(answer);
+  if (answer.labels) {
+    document.getElementById("kind").textContent = answer.labels.length === 1 ? "The label is" : "The labels are";
+    document.getElementById("which").hidden = false;
+    chooser.replaceChildren(...sorted.map(([label]) => new Option(label, label, false, label === shown(answer))));
+  }
   document.getElementById("probabilities").replaceChildren(...sorted.map(([label, probability]) => {
-    const line = element("div", "", label === shown(answer) ? "first" : "");
+    const line = element("div", "", isAnswer(answer, label) ? "first" : "");
     const bar = element("div", element("span", ""), "bar");
     bar.firstChild.style.width = percent(probability);
+    const least = answer.thresholds?.[label];
+    if (least !== undefined) {
+      const mark = element("i", "");
+      mark.style.left = percent(least);
+      bar.append(mark);
+    }
     const cell = element("dd", bar, "bar-cell");
     cell.setAttribute("aria-hidden", "true");
-    line.append(element("dt", label), cell, element("dd", percent(probability), "number"));
+    const number = element("dd", percent(probability), "number");
+    if (least !== undefined) number.append(element("span", `of ${percent(least)} needed`, "note"));
+    line.append(element("dt", label), cell, number);
     return line;
   }));
   document.getElementById("cut").hidden = !answer.truncated;
@@ -91,12 +113,12 @@ function showWords(answer) {
 }
 
 // The server's answer about the text. Throws an Error with the reason if there is none.
-async function explanation() {
+async function explanation(label) {
   const headers = { "Content-Type": "application/json" };
   if (token.value) headers.Authorization = `Bearer ${token.value}`;
   let reply;
   try {
-    reply = await fetch("explain", { method: "POST", headers, body: JSON.stringify({ text: content() }) });
+    reply = await fetch("explain", { method: "POST", headers, body: JSON.stringify({ text: content(), ...(label && { label }) }) });
   } catch (error) {
     throw new Error(`The server cannot be reached (${error.message}). Is it still running?`);
   }
@@ -106,13 +128,13 @@ async function explanation() {
   throw new Error(`The server did not answer (${reply.status}): ${answer?.detail ?? received}`);
 }
 
-async function classify() {
+async function classify(label) {
   const number = ++asked;
   if (boxes.every((box) => !box.value.trim())) return fail("There is no text yet. Type or paste one.");
   if (characters() > most) return fail(`The text has ${characters()} characters; the limit is ${most}.`);
   button.setAttribute("aria-busy", "true");
   try {
-    const answer = await explanation();
+    const answer = await explanation(label);
     if (number !== asked) return undefined; // a later question replaced this one
     problem.hidden = true;
     result.hidden = false;
@@ -128,6 +150,7 @@ async function classify() {
 
 form.addEventListener("submit", (event) => { event.preventDefault(); classify(); });
 for (const box of boxes) box.addEventListener("input", count);
+chooser.addEventListener("change", () => classify(chooser.value));
 form.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();

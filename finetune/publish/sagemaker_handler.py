@@ -8,9 +8,11 @@ import csv
 import io
 import json
 
+import numpy as np
+
 from finetune.base.fields import Text
 from finetune.base.files import csv_writer
-from finetune.runtime.classifier import Classifier, one_label
+from finetune.runtime.classifier import Classifier
 from finetune.scoring.decisions import UNSURE, shown_class
 
 JSON, CSV = "application/json", "text/csv"
@@ -18,7 +20,7 @@ JSON, CSV = "application/json", "text/csv"
 
 def model_fn(model_dir: str) -> Classifier:
     """The model in the folder of the unpacked archive."""
-    return one_label(Classifier(model_dir))
+    return Classifier(model_dir)
 
 
 def input_fn(request_body: str | bytes, request_content_type: str) -> list[str | dict]:
@@ -85,10 +87,13 @@ def with_columns(texts: list[str | dict], columns: list[str] | None) -> list[Tex
 def predict_fn(texts: list[str | dict], model: Classifier) -> list[dict]:
     """Label of each text, its calibrated probability, and the probabilities of all labels.
 
-    Where the model may leave a text unsure, `unsure` says whether it does; then the label is None.
+    Where the model may leave a text unsure, `unsure` says whether it does; then the label is None. Of a model for several labels per text:
+    the labels that reach their thresholds, and all probabilities.
     """
     answers = []
     rows = model.probabilities(with_columns(texts, model.columns))
+    if model.several:
+        return [set_answer(row, model) for row in rows]
     for row, answer in zip(rows, model.decision.answers(rows), strict=True):
         probabilities = {label: round(float(value), 6) for label, value in zip(model.labels, row, strict=True)}
         unsure, shown = bool(answer == UNSURE), model.labels[shown_class(answer, row)]
@@ -100,8 +105,23 @@ def predict_fn(texts: list[str | dict], model: Classifier) -> list[dict]:
     return answers
 
 
+def set_answer(probabilities: np.ndarray, model: Classifier) -> dict:
+    """Labels of a text that reach their thresholds, and the probabilities of all, from its probabilities, [labels]."""
+    shares = {label: round(float(value), 6) for label, value in zip(model.labels, probabilities, strict=True)}
+    reached = probabilities >= model.thresholds
+    labels = [label for label, answered in zip(model.labels, reached, strict=True) if answered]
+    return {"labels": labels, "probabilities": shares}
+
+
+def csv_row(answer: dict) -> list:
+    """Label and probability; of several labels their list, as JSON."""
+    if "labels" in answer:
+        return [json.dumps(answer["labels"], ensure_ascii=False)]
+    return [answer["label"], answer["score"]]
+
+
 def output_fn(prediction: list[dict], accept: str) -> tuple[str, str]:
-    """Body and content type: JSON, or CSV with label (empty where unsure) and probability of each text.
+    """Body and content type: JSON, or CSV with label (empty where unsure) and probability of each text, or its list of labels.
 
     Raises ValueError if the caller accepts neither.
     """
@@ -111,6 +131,6 @@ def output_fn(prediction: list[dict], accept: str) -> tuple[str, str]:
             return json.dumps(prediction, ensure_ascii=False), JSON
         if kind in (CSV, "text/*"):
             text = io.StringIO()
-            csv_writer(text).writerows([row["label"], row["score"]] for row in prediction)
+            csv_writer(text).writerows(map(csv_row, prediction))
             return text.getvalue(), CSV
     raise ValueError(f"the answer can be {JSON} or {CSV}, but only {accept!r} is accepted")

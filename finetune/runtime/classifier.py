@@ -124,16 +124,6 @@ class Classifier:
         return self.answer(self.encode(texts))
 
 
-def one_label(classifier: Classifier) -> Classifier:
-    """The classifier itself; raises UserError for one that gives several labels, which the caller cannot show."""
-    if classifier.several:
-        raise UserError(
-            "this model gives a text several labels (data.task: multi_label), which this command does not answer with yet; use "
-            'transformers.pipeline("text-classification", top_k=None) and the thresholds in decision.json, as the model card shows'
-        )
-    return classifier
-
-
 def padded(rows: Sequence[Sequence[int]], pad_id: int, pair: Pair | None = None) -> dict[str, np.ndarray]:
     """`input_ids` and `attention_mask`, int64 of shape [rows, longest row]; of pairs also the `token_type_ids`, if there are types."""
     lengths = np.array([len(row) for row in rows])

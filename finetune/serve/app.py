@@ -24,7 +24,7 @@ def create_app(settings: Settings, token: str | None = None) -> FastAPI:
 
     app = FastAPIOffline(
         title="Text classifier",
-        description=f"Classifies a text as one of: {', '.join(service.labels)}.",
+        description=service.task.description,
         version="1",
         redoc_url=None,
         static_url="/docs/assets",

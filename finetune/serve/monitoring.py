@@ -14,9 +14,9 @@ ROWS = tuple(2**power for power in range(BATCH_ROWS.bit_length()))
 
 
 class Monitor:
-    """Metrics of one server, in a separate registry."""
+    """Metrics of one server, in a separate registry; `unanswered` names and describes the count of texts without a label."""
 
-    def __init__(self, labels: list[str], window: Window | None):
+    def __init__(self, labels: list[str], unanswered: tuple[str, str], window: Window | None):
         self.registry = CollectorRegistry()
         registry = {"registry": self.registry}
         ProcessCollector(registry=self.registry)
@@ -27,7 +27,7 @@ class Monitor:
         self.waiting = Gauge("waiting_rows", "Rows waiting for a thread", **registry)
         texts = Counter("predicted_texts", "Texts classified by /predict, by label", ["label"], **registry)
         self.texts = [texts.labels(label) for label in labels]
-        self.unsure = Counter("unsure_texts", "Texts that /predict left unsure", **registry)
+        self.unanswered = Counter(*unanswered, **registry)
         if window:
             Gauge("drift_texts", "Texts in the window", **registry).set_function(lambda: len(window.places))
             distance = Gauge(
@@ -37,6 +37,14 @@ class Monitor:
             for name in window.features:
                 distance.labels(name).set_function(lambda name=name: window.distance(name))
                 limit.labels(name).set_function(lambda name=name: window.limit(name))
+
+    def count(self, answered: list[list[int]]):
+        """Counts texts by their labels, of which only ids are given."""
+        for ids in answered:
+            for id in ids:
+                self.texts[id].inc()
+            if not ids:
+                self.unanswered.inc()
 
 
 class Measured:

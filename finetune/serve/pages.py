@@ -6,7 +6,7 @@ from string import Template
 
 from markdown_it import MarkdownIt
 
-from finetune.scoring.decisions import Decision, rule_sentence
+from finetune.serve.task import OneLabel, SeveralLabels
 
 HTML = Path(__file__).parents[1] / "html"
 ASSETS = {
@@ -59,8 +59,7 @@ def text_boxes(columns: list[str] | None) -> str:
 
 def try_page(
     card: str | None,
-    labels: list[str],
-    decision: Decision,
+    task: OneLabel | SeveralLabels,
     max_characters: int,
     max_length: int,
     locked: bool,
@@ -70,8 +69,10 @@ def try_page(
     return filled(
         "serve.html",
         title=escape(card_title(card)),
-        labels=", ".join(f"<b>{escape(label)}</b>" for label in labels),
-        rule="" if decision == Decision() else f" {escape(rule_sentence(decision.described(labels)))}",
+        question=task.question,
+        start="The answer is one of" if isinstance(task, OneLabel) else "The labels are",
+        labels=", ".join(f"<b>{escape(label)}</b>" for label in task.labels),
+        rule=f" {escape(task.rule)}" if task.rule else "",
         texts=text_boxes(columns),
         characters=str(max_characters),
         tokens=str(max_length),

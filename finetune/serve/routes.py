@@ -25,7 +25,9 @@ NAMED = {"/predict", "/explain", "/health", "/metrics", "/", "/card"}
 
 def model_routes(service: Service, settings: Settings, locked: bool) -> APIRouter:
     """POST /predict and POST /explain. `locked`: they are documented as requiring a token."""
-    bodies = schemas.requests(settings.max_texts, settings.max_characters, service.classifier.columns)
+    task = service.task
+    named = service.labels if service.classifier.several else None
+    bodies = schemas.requests(settings.max_texts, settings.max_characters, service.classifier.columns, named)
     problems = {status: {"model": schemas.Problem, "description": text} for status, text in PROBLEMS.items()}
     guarded = []
     if locked:
@@ -35,16 +37,16 @@ def model_routes(service: Service, settings: Settings, locked: bool) -> APIRoute
     router = APIRouter(responses=problems, dependencies=guarded)
 
     @router.post("/predict")
-    async def predict(body: bodies.one_or_many) -> schemas.Predictions:
+    async def predict(body: bodies.one_or_many) -> task.Predictions:
         """Classify one text or many, with calibrated probabilities."""
         texts = getattr(body, "texts", None) or [body.text]
         predictions = await service.predict([schemas.text_of(text) for text in texts])
-        return schemas.Predictions.model_construct(predictions=predictions)
+        return task.Predictions.model_construct(predictions=predictions)
 
     @router.post("/explain")
-    async def explain(body: bodies.one) -> schemas.Explanation:
+    async def explain(body: bodies.one) -> task.Explanation:
         """Classify one text and say how far each word pushes the answer. Costs as much as classifying one text per word."""
-        return await service.explain(schemas.text_of(body.text))
+        return await service.explain(schemas.text_of(body.text), getattr(body, "label", None))
 
     return router
 
@@ -75,8 +77,7 @@ def page_routes(service: Service, settings: Settings, locked: bool) -> APIRouter
 
     @router.get("/", response_class=HTMLResponse)
     async def page():
-        shown = service.labels, service.classifier.decision, settings.max_characters, max_length, locked
-        return try_page(card, *shown, service.classifier.columns)
+        return try_page(card, service.task, settings.max_characters, max_length, locked, service.classifier.columns)
 
     @router.get("/card", response_class=HTMLResponse)
     async def model_card():

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from finetune.base.fields import Text, is_blank
 from finetune.base.names import nothing_to_see
+from finetune.base.param_types import SHORT
 from finetune.scoring.decisions import UNSURE, shown_class
 
 EXPECTED = 'expected a JSON object with either "text" or "texts", sent as Content-Type: application/json'
@@ -74,8 +75,13 @@ def text_of(text: str | Body) -> Text:
     return text if isinstance(text, str) else tuple(getattr(text, name) for name in type(text).model_fields)
 
 
-def requests(max_texts: int, max_characters: int, columns: list[str] | None = None) -> Requests:
-    """Body types with these limits; a text is a string, or an object with these columns."""
+def requests(
+    max_texts: int, max_characters: int, columns: list[str] | None = None, labels: list[str] | None = None
+) -> Requests:
+    """Body types with these limits; a text is a string, or an object with these columns.
+
+    With `labels`, a request to explain may name one of them.
+    """
     text_within = (
         text_with_fields(columns, max_characters)
         if columns
@@ -94,6 +100,14 @@ def requests(max_texts: int, max_characters: int, columns: list[str] | None = No
         model_config = ConfigDict(json_schema_extra={"examples": [{"text": examples[0]}]})
         text: text_within
 
+    def known(label: str) -> str:
+        if label not in labels:
+            raise ValueError(f"must be one of {', '.join(labels)}, found {SHORT.repr(label)}")
+        return label
+
+    class OneTextOneLabel(OneText):
+        label: Annotated[str, AfterValidator(known)] | None = None
+
     class ManyTexts(Body):
         model_config = ConfigDict(json_schema_extra={"examples": [{"texts": examples}]})
         texts: Annotated[list[text_within], Field(min_length=1, max_length=max_texts)]
@@ -107,7 +121,7 @@ def requests(max_texts: int, max_characters: int, columns: list[str] | None = No
         Annotated[OneText, Tag("text")] | Annotated[ManyTexts, Tag("texts")],
         Discriminator(kind, custom_error_type="text_or_texts", custom_error_message=EXPECTED),
     ]
-    return Requests(OneText, both)
+    return Requests(OneTextOneLabel if labels else OneText, both)
 
 
 class Prediction(BaseModel):
@@ -129,6 +143,23 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
+class SetPrediction(BaseModel):
+    """Labels of a text: those that reach their thresholds, in the order of the labels; there may be none.
+
+    Probabilities are calibrated; `truncated` is true if the text was cut to the model's length.
+    """
+
+    labels: list[str]
+    probabilities: dict[str, float]
+    truncated: bool
+
+
+class SetPredictions(BaseModel):
+    """A prediction for each text, in the order of the texts."""
+
+    predictions: list[SetPrediction]
+
+
 class Part(BaseModel):
     """A part of a text. `push` is how far it moves the probability that goes with the answer, negative if it lowers it.
 
@@ -142,6 +173,17 @@ class Part(BaseModel):
 class Explanation(Prediction):
     """A prediction, and the text in parts that join to the whole."""
 
+    parts: list[Part]
+
+
+class SetExplanation(SetPrediction):
+    """A prediction, the threshold of each label, and the text in parts that join to the whole.
+
+    The pushes are on the probability of the label `explained`.
+    """
+
+    explained: str
+    thresholds: dict[str, float]
     parts: list[Part]
 
 
@@ -207,3 +249,17 @@ def predictions(labels: Sequence[str], readings: Sequence, probabilities, answer
             )
         )
     return results
+
+
+def set_predictions(
+    labels: Sequence[str], readings: Sequence, probabilities, answered: Sequence[Sequence[int]]
+) -> list[SetPrediction]:
+    """Predictions from readings, probabilities of shape [texts, labels] and the ids of each text's labels."""
+    return [
+        SetPrediction.model_construct(
+            labels=[labels[id] for id in ids],
+            probabilities=dict(zip(labels, row, strict=True)),
+            truncated=reading.truncated,
+        )
+        for reading, row, ids in zip(readings, probabilities.tolist(), answered, strict=True)
+    ]

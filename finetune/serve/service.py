@@ -9,14 +9,14 @@ import onnxruntime
 from finetune.base.errors import UserError, one_line
 from finetune.base.fields import Text
 from finetune.base.files import read_json
-from finetune.runtime.classifier import Classifier, one_label
+from finetune.runtime.classifier import Classifier
 from finetune.runtime.drift import PROFILE, Window
 from finetune.runtime.reading import Reader, Reading
-from finetune.scoring.decisions import UNSURE, shown_class
 from finetune.serve import explain, schemas
 from finetune.serve.monitoring import Monitor
 from finetune.serve.queue import Batcher
 from finetune.serve.settings import Settings
+from finetune.serve.task import task_of
 
 
 class Service:
@@ -25,11 +25,12 @@ class Service:
     def __init__(self, settings: Settings):
         onnxruntime.set_default_logger_severity(4)  # a failing call raises an error, which the guard logs once
         # Batches already run in parallel, so more threads inside each would only compete.
-        self.classifier = one_label(Classifier(settings.folder, threads=1))
+        self.classifier = Classifier(settings.folder, threads=1)
+        self.task = task_of(self.classifier)
         self.labels = self.classifier.labels
         self.reader = Reader(self.classifier)
         self.window = reference_window(settings.folder, self.labels, settings.window)
-        self.monitor = Monitor(self.labels, self.window)
+        self.monitor = Monitor(self.labels, self.task.unanswered, self.window)
         self.batcher = Batcher(self.classify, settings.threads, settings.queue, self.monitor.batch.observe)
         self.monitor.waiting.set_function(lambda: self.batcher.waiting)
 
@@ -45,32 +46,29 @@ class Service:
         readings, probabilities = zip(*await self.batcher.answers(rows), strict=True)
         return list(readings), np.stack(probabilities)
 
-    async def predict(self, texts: list[Text]) -> list[schemas.Prediction]:
+    async def predict(self, texts: list[Text]) -> list[schemas.Prediction] | list[schemas.SetPrediction]:
         """A prediction for each text; counts them, and adds them to the drift window."""
         readings, probabilities = await self.answers(texts)
-        answers = self.classifier.decision.answers(probabilities)
-        for answer in answers:
-            (self.monitor.unsure if answer == UNSURE else self.monitor.texts[answer]).inc()
+        self.monitor.count(self.task.answered(probabilities))
         if self.window:
             self.window.add(readings, probabilities)
-        return schemas.predictions(self.labels, readings, probabilities, answers)
+        return self.task.predictions(readings, probabilities)
 
-    async def explain(self, text: Text) -> schemas.Explanation:
-        """The prediction for a text, and how far each of its words pushes it."""
+    async def explain(self, text: Text, label: str | None = None) -> schemas.Explanation | schemas.SetExplanation:
+        """The prediction for a text, and how far each of its words pushes it; of several labels, the one that is named."""
         self.batcher.check_room(explain.most_rows(text))  # before the work of building them
         (reading,) = await asyncio.to_thread(self.reader.read, [text])
         parts = await asyncio.to_thread(explain.parts, self.classifier, text)
         _, probabilities = await self.answers(parts.rows)
-        answers = self.classifier.decision.answers(probabilities[:1])
-        shown = shown_class(answers[0], probabilities[0])
+        shown = self.task.explained(probabilities[0], label)
         push = dict(zip(parts.left_out, explain.pushes(probabilities, shown), strict=True))
-        (prediction,) = schemas.predictions(self.labels, [reading], probabilities[:1], answers)
+        (prediction,) = self.task.predictions([reading], probabilities[:1])
         pieces = [
             schemas.Part(text=part, push=push.get(index))
             for index, part in enumerate(parts.texts)
             if part or index in push
         ]
-        return schemas.Explanation(**dict(prediction), parts=pieces)
+        return self.task.explanation(prediction, shown, pieces)
 
     def health(self) -> schemas.Health:
         """The model served, and how far recent texts have drifted."""

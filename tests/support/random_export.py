@@ -1,6 +1,7 @@
 """Tiny exported folders of randomly initialised classifiers, as the stage `export` writes them."""
 
 import copy
+import json
 from pathlib import Path
 
 import onnx
@@ -10,7 +11,8 @@ from finetune.encoder.models import fresh_classifier, save, trained_classifier
 from finetune.encoder.prediction import logits
 from finetune.export.onnx_files import fp32_onnx, int8_onnx
 from finetune.rows.tokens import encode, load_tokenizer, special_tokens
-from finetune.runtime.classifier import FP32, INT8
+from finetune.runtime.classifier import FP32, INT8, MULTI_LABEL
+from finetune.scoring.decisions import DECISION
 from tests.support.tiny import reviews, tiny_checkpoint
 
 NAMES = ["差评", "good, or so", "mixed"]  # with a comma, and with letters outside ASCII
@@ -48,19 +50,23 @@ def random_export(
     truncation: str = "head",
     max_length: int = 32,
     int8: bool = True,
+    thresholds: dict[str, float] | None = None,
 ) -> Path:
-    """Exported folder of a randomly initialised classifier of any family; its answers differ between texts."""
+    """Exported folder of a randomly initialised classifier of any family; its answers differ between texts.
+
+    With `thresholds` by the names of the labels, a text may have several labels.
+    """
     base = tiny_checkpoint(folder.with_name(f"{folder.name}-base"), family)
     tokenizer = load_tokenizer(base)
     tokenizer.model_max_length = max_length
     model = fresh_classifier(base, NAMES, seed=7)
     spread_answers(model, encode(tokenizer, [row["text"] for row in reviews(40)]), tokenizer.pad_token_id)
     save(model, tokenizer, folder)
-    whole = fp32_onnx(
-        trained_classifier(folder).cpu(),
-        temperature,
-        facts(tokenizer, NAMES, temperature, truncation),
-    )
+    described = facts(tokenizer, NAMES, temperature, truncation)
+    if thresholds:
+        temperature, described = None, described | {"temperature": 1.0, "task": MULTI_LABEL}
+        (folder / DECISION).write_text(json.dumps({"thresholds": thresholds}))
+    whole = fp32_onnx(trained_classifier(folder).cpu(), temperature, described)
     (folder / FP32).parent.mkdir()
     onnx.save(whole, folder / FP32)
     if int8:
