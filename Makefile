@@ -19,7 +19,7 @@ help: ## list the targets
 
 repro: .venv/runtime .dvc/plots.html ## run the pipeline and compare the fine-tuned model with every baseline
 	@python -m finetune.base.params
-	@dvc repro $${PULL:+--pull}
+	@dvc --wait-for-lock repro $${PULL:+--pull}
 	@python -m finetune.summary
 
 pull: .venv/publish ## fetch from the DVC remote what colleagues ran; then `make repro PULL=1` runs none of it again

@@ -65,7 +65,9 @@ def main() -> int:
     os.replace(scratch, PARAMS)
     say(f"params.yaml now holds the settings of {arguments.name}")
     if arguments.experiment:
-        return subprocess.run(["dvc", "exp", "run", "--name", arguments.name], check=False).returncode
+        return subprocess.run(
+            ["dvc", "--wait-for-lock", "exp", "run", "--name", arguments.name], check=False
+        ).returncode
     return 0
 
 

@@ -11,6 +11,7 @@ from finetune.base.errors import UserError
 PIECE = 1_000_000  # characters
 LONGEST = 100_000_000  # characters of a JSON file; tokenizers of large vocabularies have a third of it
 DIGITS = 6  # of metrics: finer than any interval, coarser than the noise of the last bits
+EXPERIMENTS = "/.dvc/tmp/exps/"  # where DVC keeps its copies of the project
 
 
 def rounded(value):
@@ -131,3 +132,12 @@ def csv_writer(file: TextIO, delimiter: str = ",") -> TableWriter:
     carriage return would stay unquoted, and every reader would take it for the end of the row.
     """
     return TableWriter(file, delimiter)
+
+
+def original_project() -> Path | None:
+    """Folder of the project that the current folder is DVC's copy of, for an experiment; None outside such a copy.
+
+    https://dvc.org/doc/command-reference/exp/run: --queue and --temp copy only what Git tracks. DVC deletes the copy afterwards.
+    """
+    project, separator, _ = Path.cwd().as_posix().partition(EXPERIMENTS)
+    return Path(project) if separator else None

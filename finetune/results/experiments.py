@@ -40,8 +40,11 @@ def settings_digest(params: dict, *, without: tuple[str, ...] = ("train.seed",))
 
 
 def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess:
-    """A DVC command; its output goes to the terminal unless captured, then as UTF-8 whatever the locale is."""
-    command = [sys.executable, "-m", "dvc", *arguments]
+    """A DVC command; its output goes to the terminal unless captured, then as UTF-8 whatever the locale is.
+
+    It waits while another DVC, such as one that starts an experiment, locks the project; DVC itself gives up after 3 seconds.
+    """
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     if not capture:
         return subprocess.run(command, check=False)
     return subprocess.run(command, capture_output=True, check=False, env=os.environ | UTF_8, **DECODED)

@@ -24,9 +24,8 @@ from packaging.utils import InvalidName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from finetune.base.errors import FULL, UserError, one_line
-from finetune.base.files import file_kind, stays_inside
+from finetune.base.files import file_kind, original_project, stays_inside
 
-EXPERIMENTS = "/.dvc/tmp/exps/"  # where DVC runs the experiments of `--queue` and `--temp`
 # Pip's messages about each failed attempt, and after the last one.
 UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
 # Deflate reaches 1,000 to 1 only on repeated bytes; texts reach 10, tables of a few different rows 100.
@@ -68,12 +67,9 @@ def local_path(uri: str, folder: Path) -> Path:
 
 
 def missing(path: Path) -> str:
-    """Why a path does not exist, and the fix; in DVC's copy of the project that may be an option of `dvc exp run`.
-
-    https://dvc.org/doc/command-reference/exp/run: --queue and --temp copy only what Git tracks.
-    """
-    here = Path.cwd().as_posix()
-    if EXPERIMENTS in here and (Path(here.partition(EXPERIMENTS)[0]) / path).exists():
+    """Why a path does not exist, and the fix; in DVC's copy of the project that may be an option of `dvc exp run`."""
+    original = original_project()
+    if original and (original / path).exists():
         # DVC cannot copy a file into a folder that its copy lacks, so the folder is named.
         absent = next(part for part in (*reversed(path.parents), path) if not part.exists())
         return (

@@ -1,5 +1,6 @@
 """Checkpoints of a training: complete or ignored, and used only by the same training."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -57,10 +58,14 @@ class Checkpoints:
     def lock(self) -> FileLock:
         """Lock on all training in this folder: a training that was asked to stop may still be writing its checkpoint.
 
-        Raises UserError if another training holds the lock for too long.
+        Prints one line if it has to wait. Raises UserError if another training holds the lock for too long.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / "lock")
+        with contextlib.suppress(Timeout):
+            lock.acquire(blocking=False)
+            return lock
+        say(f"another training is running in this folder; waiting up to {PATIENCE:g} seconds for its end", flush=True)
         try:
             lock.acquire(timeout=PATIENCE)
         except Timeout:

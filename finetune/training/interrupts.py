@@ -5,6 +5,7 @@ import sys
 import threading
 
 from finetune.base.errors import Stopped
+from finetune.base.files import original_project
 from finetune.base.terminal import say
 
 
@@ -40,4 +41,8 @@ class Interrupts:
     def stopped(self, step: int, steps: int) -> Stopped:
         """Error that ends the stage once its checkpoint is written."""
         number = self.received or signal.SIGTERM  # another process was asked to stop
-        return Stopped(f"stopped after step {step} of {steps}; `dvc repro` resumes from there", 128 + number)
+        if original_project():
+            then = "DVC deletes this copy of the project with its checkpoint, so the experiment starts over when it runs again"
+        else:
+            then = "`dvc repro` resumes from there"
+        return Stopped(f"stopped after step {step} of {steps}; {then}", 128 + number)

@@ -1,5 +1,7 @@
 """The choice of the precision and of the library for fp32 products; no test depends on the real processor's speed."""
 
+import time
+
 import pytest
 import torch
 
@@ -70,10 +72,28 @@ def test_onednn_helps_if_it_is_faster_and_as_exact(monkeypatch, rounds, gain, he
 def test_a_gain_is_the_ratio_of_the_best_rounds(monkeypatch):
     """Rounds of 3 and 1 seconds on a simulated clock, some of them disturbed: 3 / 1."""
     seconds = {"now": 0.0}
-    monkeypatch.setattr(hardware.time, "perf_counter", lambda: seconds["now"])
+    monkeypatch.setattr(hardware.time, "thread_time", lambda: seconds["now"])
     slow, fast = iter([9, 3] * hardware.ROUNDS), iter([1, 8] * hardware.ROUNDS)
 
     def call(spent):
         return lambda: seconds.update(now=seconds["now"] + next(spent))
 
     assert gain(call(slow), call(fast)) == 3
+
+
+def test_a_gain_counts_neither_waiting_nor_other_threads():
+    """The same product of 0.1 ms or more on both sides; one side also waits for 5 ms, as next to another program."""
+    left, threads, seen = torch.ones(256, 256), torch.get_num_threads(), set()
+
+    def product():
+        seen.add(torch.get_num_threads())
+        for _ in range(20):
+            left @ left
+
+    def waits():
+        product()
+        time.sleep(0.005)
+
+    assert 0.4 < gain(waits, product) < 2.5
+    assert seen == {1}
+    assert torch.get_num_threads() == threads

@@ -12,6 +12,7 @@ import torch
 from finetune.base.errors import Stopped, UserError, file_problem
 from finetune.training.checkpoints import Checkpoints, is_complete, stage_key
 from finetune.training.fit import Fit
+from finetune.training.interrupts import Interrupts
 from tests.conftest import ROOT
 from tests.support.fitting import fit, weights_of
 
@@ -133,6 +134,16 @@ def test_a_stopped_training_saves_first(tiny_bert, tmp_path, engine, number, sta
     assert torch.equal(weights_of(model), weights_of(undisturbed))
 
 
+def test_a_training_stopped_in_dvcs_copy_of_the_project_says_that_it_starts_over(tmp_path, monkeypatch):
+    copy = tmp_path / ".dvc/tmp/exps/tmpx"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert str(Interrupts().stopped(7, 30)) == (
+        "stopped after step 7 of 30; DVC deletes this copy of the project with its checkpoint, so the experiment starts over "
+        "when it runs again"
+    )
+
+
 @pytest.fixture
 def left_behind(tiny_bert, tmp_path, kill_at):
     """Folder of a training that was killed after step 5, with the checkpoint of step 4."""
@@ -198,11 +209,15 @@ def test_checkpoints_of_other_code_or_parameters_are_ignored_with_one_line(left_
     assert (left_behind / "key/checkpoint-4").is_dir()
 
 
-def test_a_second_training_in_the_same_folder_is_an_error(tmp_path, monkeypatch):
+def test_a_second_training_in_the_same_folder_says_that_it_waits_and_then_is_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("finetune.training.checkpoints.PATIENCE", 0.1)
     lock = Checkpoints("key", tmp_path).lock()
+    assert capsys.readouterr().out == ""
     with pytest.raises(UserError, match="another training is running in this folder"):
         Checkpoints("key", tmp_path).lock()
+    assert (
+        capsys.readouterr().out == "another training is running in this folder; waiting up to 0.1 seconds for its end\n"
+    )
     lock.release()
     Checkpoints("key", tmp_path).lock().release()
 
