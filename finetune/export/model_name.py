@@ -15,7 +15,8 @@ LONGEST = 60  # characters of the derived part; the Hub takes names of up to 96
 def model_name(chosen: str | None, uri: str) -> str:
     """The name chosen in params.yaml, or without one the data's name with `-classifier` after it.
 
-    `data/local/Support tickets.csv` -> "support-tickets-classifier", `hf://datasets/owner/glue@main#sst2` -> "glue-sst2-classifier".
+    `data/local/Support tickets.csv` -> "support-tickets-classifier", `hf://datasets/owner/glue@main#sst2` ->
+    "glue-sst2-classifier".
     """
     if chosen is not None:
         return chosen

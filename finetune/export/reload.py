@@ -74,7 +74,8 @@ def reloaded_probabilities(folder: Path, most: int) -> np.ndarray:
 def read_otherwise(rows: Dataset, source: dict) -> np.ndarray:
     """Whether the pipeline would give other tokens for each row; those rows go to the model as token ids.
 
-    It can only cut off the end of a text, so it reads the first of several windows, and takes a pair without a second text for a single text.
+    It can only cut off the end of a text, so it reads the first of several windows, and takes a pair without a second
+    text for a single text.
     """
     cut = column(rows, "truncated").to_numpy()
     apart = cut & (source["truncation"] != "head")

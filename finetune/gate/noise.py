@@ -132,10 +132,11 @@ def score_variance(metric: str, test: dict) -> float:
 def bound(metric: str, test: dict) -> float:
     """Upper bound of a score's variance, from the score and the row counts alone.
 
-    A mean over n rows of values between 0 and 1 has at most p (1 - p) / n. A score that is a mean over classes
-    counts every class as if it had the rows of the smallest. The area under the ROC curve has at most A (1 - A) over the
-    rows of the smaller class (Birnbaum & Klose 1957). The calibration error is bounded like the accuracy it is made of. Log loss has no such bound: `LOSS_SPREAD`. Two successes and two failures are added, because 30
-    rows without an error do not prove an error rate of 0 (Agresti & Coull 1998).
+    A mean over n rows of values between 0 and 1 has at most p (1 - p) / n. A score that is a mean over classes counts
+    every class as if it had the rows of the smallest. The area under the ROC curve has at most A (1 - A) over the rows
+    of the smaller class (Birnbaum & Klose 1957). The calibration error is bounded like the accuracy it is made of. Log
+    loss has no such bound: `LOSS_SPREAD`. Two successes and two failures are added, because 30 rows without an error do
+    not prove an error rate of 0 (Agresti & Coull 1998).
     """
     rows = test.get("rows")
     if not is_number(rows) or rows < 1:

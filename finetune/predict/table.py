@@ -113,7 +113,8 @@ def answer_table(
 ) -> Answered:
     """Writes the table with its answers, to stdout if `output` is None. Raises UserError before it writes anything.
 
-    `columns` hold the texts; None means those of the training data. `step` gets the number of rows after each batch; without it a progress bar does.
+    `columns` hold the texts; None means those of the training data. `step` gets the number of rows after each batch;
+    without it a progress bar does.
     """
     columns = chosen_columns(classifier, columns)
     (rows, schema), whole = surveyed(path, columns, classifier, prefix)

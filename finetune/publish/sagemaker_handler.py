@@ -87,8 +87,8 @@ def with_columns(texts: list[str | dict], columns: list[str] | None) -> list[Tex
 def predict_fn(texts: list[str | dict], model: Classifier) -> list[dict]:
     """Label of each text, its calibrated probability, and the probabilities of all labels.
 
-    Where the model may leave a text unsure, `unsure` says whether it does; then the label is None. Of a model for several labels per text:
-    the labels that reach their thresholds, and all probabilities.
+    Where the model may leave a text unsure, `unsure` says whether it does; then the label is None. Of a model for
+    several labels per text: the labels that reach their thresholds, and all probabilities.
     """
     answers = []
     rows = model.probabilities(with_columns(texts, model.columns))

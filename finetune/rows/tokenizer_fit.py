@@ -26,7 +26,8 @@ def tokenizer_fit(texts: Sequence[str], tokenizer) -> dict[str, float | None]:
     """Share of `unknown` tokens, mean tokens `per_word` and mean `characters` of a token, white space left out.
 
     A text without any token counts as one unknown token. A word is a piece of letters between spaces, without the
-    punctuation around it; texts with numbers or code would look foreign otherwise. `per_word` is None if less than half of the characters belong to such words, as in Chinese.
+    punctuation around it; texts with numbers or code would look foreign otherwise. `per_word` is None if less than half
+    of the characters belong to such words, as in Chinese.
     """
     before, after = special_tokens(tokenizer)
     rows = encode(tokenizer, texts)

@@ -26,12 +26,13 @@ BATCH_TOKENS = 256  # fewer leave cores idle, more overflow the cache; a longer 
 class Classifier:
     """Classes of texts, by the model in an exported folder.
 
-    `labels` are the class names in id order, `columns` the names of the fields of a text where it has several (else None),
-    `max_length` the tokens a text is cut to, `decision` the rule that turns
-    probabilities into answers, `files` all that was read from the folder. The int8 model is taken where export kept it,
-    unless `model` names another file of the folder. `several` says whether a text may have several labels; then `thresholds`
-    holds the least probability of each. `threads` is the number of threads for one batch; None means one per core. An answer depends on its text alone, never on the rest of the batch.
-    Several threads may use one classifier. Raises UserError when the folder holds no such model.
+    `labels` are the class names in id order, `columns` the names of the fields of a text where it has several (else
+    None), `max_length` the tokens a text is cut to, `decision` the rule that turns probabilities into answers, `files`
+    all that was read from the folder. The int8 model is taken where export kept it, unless `model` names another file
+    of the folder. `several` says whether a text may have several labels; then `thresholds` holds the least probability
+    of each. `threads` is the number of threads for one batch; None means one per core. An answer depends on its text
+    alone, never on the rest of the batch. Several threads may use one classifier. Raises UserError when the folder
+    holds no such model.
     """
 
     def __init__(self, folder, model: Path | None = None, threads: int | None = None):

@@ -9,7 +9,8 @@ GRID = np.linspace(0, 1, 101)
 def one_vs_rest(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """(is it this class?, its probability) for the second of two classes, or for each of more.
 
-    Of labels that are sets, bool of shape [rows, labels], each label is taken. Leaves out a class that no row has, and one that all rows have.
+    Of labels that are sets, bool of shape [rows, labels], each label is taken. Leaves out a class that no row has, and
+    one that all rows have.
     """
     if labels.ndim == 2:
         pairs = zip(labels.T, probabilities.T, strict=True)

@@ -15,7 +15,8 @@ BATCH = 5_000  # rows read at a time
 def column_counts(columns: list[str], folder: Path) -> dict[str, dict[str, int]]:
     """For each column the rows whose cell is `empty`, and the test rows whose text a training row has too (`shared`).
 
-    `folder` holds the tokenised splits. A text that is in train and in test with other neighbours is no duplicate, but a model may know its label from there.
+    `folder` holds the tokenised splits. A text that is in train and in test with other neighbours is no duplicate, but
+    a model may know its label from there.
     """
     empty = np.zeros(len(columns), int)
     keys: dict[str, list[list[int]]] = {}

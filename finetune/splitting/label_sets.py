@@ -13,7 +13,8 @@ ENOUGH = 30  # rows for a stratum of their own: a split by group may need 20, an
 class LabelSets:
     """Ids of sets of labels in the order in which they are met; `get` is what `finetune.splitting.keys.row_keys` asks for.
 
-    `sets` holds the ids of the labels of each set, sorted. A row that is not labelled, or that has a label without an id, has no set.
+    `sets` holds the ids of the labels of each set, sorted. A row that is not labelled, or that has a label without an
+    id, has no set.
     """
 
     def __init__(self, label_ids: dict[str, int]):

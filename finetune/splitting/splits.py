@@ -30,8 +30,8 @@ def assign_splits(
     rows of a group kept together. If several rows have the same text, only the first stays; rows of test come first,
     then validation, then train, so that the test rows depend on no other split. Validation and test have at most
     `held_out_rows` rows; more that could be taken out stay in train, more that the source has are left out. With
-    `settings.folds`, test is one of so many folds of train, with all of its rows. `check` looks at the split of each row in the end,
-    if not `check_classes` is to. Raises UserError when there are too few rows.
+    `settings.folds`, test is one of so many folds of train, with all of its rows. `check` looks at the split of each
+    row in the end, if not `check_classes` is to. Raises UserError when there are too few rows.
     """
     split, dropped = dropped_rows(rows)
     if not (split == TRAIN).any():

@@ -39,8 +39,9 @@ def soft_labels(logits: np.ndarray, temperature: float) -> torch.Tensor:
 def distilled(losses: torch.Tensor, logits: torch.Tensor, soft: torch.Tensor, settings: Train) -> torch.Tensor:
     """Loss of each row: its cross-entropy `losses` mixed with the KL divergence of the student from the teacher, [rows].
 
-    `soft` are the teacher's probabilities at the temperature, `logits` the student's, both [rows, classes]. The divergence is
-    multiplied by the squared temperature, because the gradients of softened probabilities shrink with it (Hinton et al. 2015, section 2).
+    `soft` are the teacher's probabilities at the temperature, `logits` the student's, both [rows, classes]. The
+    divergence is multiplied by the squared temperature, because the gradients of softened probabilities shrink with it
+    (Hinton et al. 2015, section 2).
     """
     weight, temperature = settings.teacher_weight, settings.teacher_temperature
     logs = torch.log_softmax(logits / temperature, dim=-1)
