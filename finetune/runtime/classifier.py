@@ -54,6 +54,8 @@ class Classifier:
         self.tokenizer.no_padding()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
+        # Next to a training, threads that spin while they wait took more than twice as long (docs/benchmarks.md).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(folder / model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # as above
