@@ -41,6 +41,7 @@ FLOORS = (
 DECISIONS = {  # for docs/code.md; a test checks that each name exists
     "the order of the labels": ["sources/labels.py: name_of_each_value"],
     "the id of a label": ["splitting/keys.py: label_ids"],
+    "the id of a set of labels": ["splitting/label_sets.py: LabelSets"],
     "the split of a row": ["splitting/splits.py: assign_splits"],
     "the strategy, and the settings that are null": ["training/settings.py: resolved"],
     "the learning rate of each weight": ["training/layers.py: parameter_groups"],
@@ -48,6 +49,10 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
     "the temperature that calibrates probabilities": [
         "evaluation/calibration.py: fit_temperature",
         "export/onnx_files.py: Calibrated",
+    ],
+    "the temperatures of several labels": [
+        "evaluation/label_sets.py: label_temperatures",
+        "export/task.py: LabelSets",
     ],
     "the answer that probabilities become": [
         "evaluation/decision_rules.py: decision",
@@ -127,9 +132,13 @@ def modules_page(root: Path = Path("finetune")) -> str:
     """docs/code.md: one line for every module, in reading order."""
     lines = ["# The code, in reading order", ""]
     lines += [
-        "Each stage in `stages/` reads its inputs, calls `finetune`, and writes its outputs. A folder of `finetune/` is code"
+        "Each stage in `stages/` reads its inputs, calls `finetune`, and writes its outputs. A change in a folder of"
     ]
-    lines += ["that one set of stages reruns for. Folders and files import only from those before them.", ""]
+    lines += [
+        "`finetune/` reruns the stages that list it in `dvc.yaml`. Folders and files import only from those before them.",
+        "A file `task.py` holds what differs between one label per text and several.",
+        "",
+    ]
     lines += ["## Where is it decided?", "", "| decision | place |", "| --- | --- |"]
     for decision, places in DECISIONS.items():
         lines += [f"| {decision} | {', then '.join(f'`{place}`' for place in places)} |"]
