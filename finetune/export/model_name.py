@@ -8,7 +8,7 @@ from finetune.base.errors import UserError
 
 # Names that are better than those of the files, for data that this project comes with.
 NAMES = {"rotten_tomatoes_corpus_full": "film-review-sentiment"}
-ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".gz", ".bz2", ".xz", ".zip")
+ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".gz", ".bz2", ".xz", ".zip")
 LONGEST = 60  # characters of the derived part; the Hub takes names of up to 96
 
 

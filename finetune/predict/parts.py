@@ -13,7 +13,7 @@ from finetune.sources.tables import READERS, table_format
 
 RECORD = "_predict.json"  # readers of Parquet folders (Spark, pyarrow, DuckDB's globs) leave out such names
 LOCK = ".predict.lock"
-FORMATS = {".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet"}  # the others are JSON Lines
+FORMATS = {".csv": "CSV", ".tsv": "TSV", ".tab": "TSV", ".parquet": "Parquet"}  # the others are JSON Lines
 WORDS = {"model": "another model", "options": "other options", "libraries": "other versions of libraries"}
 NAMED = 5  # files that a message names
 

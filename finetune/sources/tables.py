@@ -300,6 +300,7 @@ def parquet_batches(path: Path, columns: list[str], list_column: str | None = No
 READERS = {
     ".csv": csv_batches,
     ".tsv": tsv_batches,
+    ".tab": tsv_batches,
     ".jsonl": jsonl_batches,
     ".ndjson": jsonl_batches,
     ".json": jsonl_batches,

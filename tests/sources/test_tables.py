@@ -64,6 +64,7 @@ def zipped(content: bytes, *names: str) -> bytes:
 CONTENT = {
     ".csv": delimited(","),
     ".tsv": delimited("\t"),
+    ".tab": delimited("\t"),
     ".jsonl": json_lines(),
     ".ndjson": json_lines(),
     ".json": json_lines(),
