@@ -12,6 +12,7 @@ import pytest
 from finetune.results.metrics import read_metrics
 from finetune.runtime.classifier import Classifier
 from tests.support.project import Project
+from tests.support.server import running
 from tests.support.tiny import tagged_texts
 
 SETTINGS = {
@@ -126,3 +127,22 @@ def test_the_report_shows_each_label_with_its_threshold_and_the_wrong_sets(tagge
         first["label"],
         first["predicted"],
     ]
+
+
+def test_the_server_gives_the_answers_of_predict_and_finds_no_drift_in_the_validation_texts(tagged):
+    """The card's commands, on the exported folder; the profile is that of these texts."""
+    validation = pq.read_table(tagged.folder / "data/tokenized/validation.parquet").column("text").to_pylist()
+    card = tagged.read("models/export/README.md")
+    assert 'python -m finetune.predict --model path/to/this/folder "your text"' in card
+    assert "python -m finetune.serve --folder path/to/this/folder" in card
+    lines = tagged.run("python", "-m", "finetune.predict", *validation[:20]).stdout.splitlines()
+    with running(tagged.folder / "models/export", "--max-texts", str(len(validation))) as server:
+        _, answer = server.post("/predict", {"texts": validation})
+        found = answer["predictions"]
+        assert [one["labels"] for one in found[:20]] == [json.loads(line)["labels"] for line in lines]
+        drift = server.get("/health")["drift"]
+        assert drift["texts"] == len(validation)
+        assert {name: one["distance"] for name, one in drift["features"].items()} == dict.fromkeys(
+            ("label", "labels", "confidence", "length", "unknown"), 0
+        )
+        assert "acted" in server.send("GET", "/")[2].decode()

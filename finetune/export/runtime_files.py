@@ -34,4 +34,4 @@ def write_profile(folder: Path, texts: Sequence[Text]):
     classifier = Classifier(folder)
     readings = Reader(classifier).read(texts)
     probabilities = classifier.answer([reading.ids for reading in readings])
-    write_json(folder / PROFILE, profile(classifier.labels, readings, probabilities))
+    write_json(folder / PROFILE, profile(classifier.labels, readings, probabilities, classifier.thresholds))

@@ -8,10 +8,10 @@ const result = document.getElementById("result");
 const button = form.querySelector("button");
 const most = +form.dataset.characters;
 const LISTED = 8; // pushes in the table
-const REACHED = ["No label reaches its threshold.", "It reaches its threshold.", "Each reaches its threshold."];
 const NOISE = 0.005; // half a point: a smaller push is not marked
 const chooser = document.getElementById("explained"); // of several labels, the one that the words push
 let asked = 0; // number of the latest question
+let answered; // the text whose answer is shown, as JSON
 
 function element(name, content, className = "") {
   const made = document.createElement(name);
@@ -43,20 +43,35 @@ const ranked = (answer) => Object.entries(answer.probabilities).sort((one, other
 const shown = (answer) => answer.explained ?? answer.label ?? ranked(answer)[0][0];
 const isAnswer = (answer, label) => answer.labels ? answer.labels.includes(label) : label === shown(answer);
 
+// The answer as elements or text, and a sentence about it.
 function verdict(answer) {
-  if (answer.labels) return [answer.labels.join(", ") || "none", REACHED[Math.min(answer.labels.length, 2)]];
+  if (answer.labels) return setVerdict(answer);
   const probability = `with a calibrated probability of ${percent(answer.probability)}`;
   return answer.unsure ? ["unsure", `The most probable class is ${shown(answer)}, ${probability}: too low for an answer.`] : [answer.label, probability];
 }
 
+function setVerdict(answer) {
+  const count = answer.labels.length;
+  if (!count) {
+    const below = ([label, probability]) => answer.thresholds[label] - probability;
+    const [label, probability] = ranked(answer).reduce((one, other) => below(other) < below(one) ? other : one);
+    return ["No label reaches its threshold.", `The closest is ${label}, with a calibrated probability of ${percent(probability)}; it needs ${percent(answer.thresholds[label])}.`];
+  }
+  const chips = document.createDocumentFragment();
+  // Only a screen reader and a copy of the text show the comma between two.
+  answer.labels.forEach((label, place) => chips.append(...(place ? [element("span", ", ", "comma")] : []), element("span", label, "chip")));
+  return [chips, `${count} of ${ranked(answer).length} labels ${count === 1 ? "reaches its threshold" : "reach their thresholds"}.`];
+}
+
 function showClass(answer) {
   const [title, note] = verdict(answer);
-  document.getElementById("verdict").textContent = title;
+  document.getElementById("verdict").replaceChildren(title);
   document.getElementById("confidence").textContent = note;
-  const sorted = ranked(answer);
+  const sorted = ranked(answer).sort(([one], [other]) => isAnswer(answer, other) - isAnswer(answer, one)); // answers first
   if (answer.labels) {
-    document.getElementById("kind").textContent = answer.labels.length === 1 ? "The label is" : "The labels are";
-    document.getElementById("which").hidden = false;
+    document.getElementById("kind").textContent = "The answer";
+    for (const id of ["which", "mark"]) document.getElementById(id).hidden = false;
+    document.getElementById("probabilities").className = "marked";
     chooser.replaceChildren(...sorted.map(([label]) => new Option(label, label, false, label === shown(answer))));
   }
   document.getElementById("probabilities").replaceChildren(...sorted.map(([label, probability]) => {
@@ -72,7 +87,7 @@ function showClass(answer) {
     const cell = element("dd", bar, "bar-cell");
     cell.setAttribute("aria-hidden", "true");
     const number = element("dd", percent(probability), "number");
-    if (least !== undefined) number.append(element("span", `of ${percent(least)} needed`, "note"));
+    if (least !== undefined) number.append(element("span", `${isAnswer(answer, label) ? "reaches" : "below"} ${percent(least)}`, "note"));
     line.append(element("dt", label), cell, number);
     return line;
   }));
@@ -132,13 +147,15 @@ async function classify(label) {
   const number = ++asked;
   if (boxes.every((box) => !box.value.trim())) return fail("There is no text yet. Type or paste one.");
   if (characters() > most) return fail(`The text has ${characters()} characters; the limit is ${most}.`);
+  const text = JSON.stringify(content());
   button.setAttribute("aria-busy", "true");
   try {
     const answer = await explanation(label);
     if (number !== asked) return undefined; // a later question replaced this one
     problem.hidden = true;
     result.hidden = false;
-    showClass(answer);
+    if (!label || text !== answered) showClass(answer); // another label of the same text is no news to a screen reader
+    answered = text;
     showWords(answer);
   } catch (error) {
     if (number === asked) fail(error.message);

@@ -11,6 +11,7 @@ from finetune.base.errors import UserError
 from finetune.base.fields import Text, is_blank
 from finetune.base.terminal import say
 from finetune.runtime.classifier import Classifier
+from finetune.runtime.label_sets import label_set
 from finetune.scoring.decisions import UNSURE, shown_class
 from finetune.sources.bounds import LONGEST_ROW
 from finetune.sources.text_encoding import START, conversion, wide_encoding
@@ -44,19 +45,14 @@ def answers(classifier: Classifier, texts: Sequence[Text | None]) -> Answers:
     probability = np.full(len(texts), np.nan)
     if classifier.several:
         for index in present:
-            unsure[index], labels[index] = False, label_set(classifier, probabilities[index])
+            unsure[index] = False
+            labels[index] = label_set(classifier.labels, classifier.thresholds, probabilities[index])
         return Answers(labels, unsure, probability, probabilities.round(DIGITS))
     for index, answer in zip(present, classifier.decision.answers(probabilities[present]), strict=True):
         unsure[index] = bool(answer == UNSURE)
         labels[index] = None if unsure[index] else classifier.labels[answer]
         probability[index] = probabilities[index, shown_class(answer, probabilities[index])]
     return Answers(labels, unsure, probability.round(DIGITS), probabilities.round(DIGITS))
-
-
-def label_set(classifier: Classifier, probabilities: np.ndarray) -> list[str]:
-    """The labels of a text that reach their thresholds, in the order of the labels, from its probabilities, [labels]."""
-    reached = probabilities >= classifier.thresholds
-    return [label for label, answered in zip(classifier.labels, reached, strict=True) if answered]
 
 
 def answer_lines(classifier: Classifier, texts: Sequence[Text | None]) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 from finetune.base.fields import Text
 from finetune.base.files import csv_writer
 from finetune.runtime.classifier import Classifier
+from finetune.runtime.label_sets import label_set
 from finetune.scoring.decisions import UNSURE, shown_class
 
 JSON, CSV = "application/json", "text/csv"
@@ -108,20 +109,18 @@ def predict_fn(texts: list[str | dict], model: Classifier) -> list[dict]:
 def set_answer(probabilities: np.ndarray, model: Classifier) -> dict:
     """Labels of a text that reach their thresholds, and the probabilities of all, from its probabilities, [labels]."""
     shares = {label: round(float(value), 6) for label, value in zip(model.labels, probabilities, strict=True)}
-    reached = probabilities >= model.thresholds
-    labels = [label for label, answered in zip(model.labels, reached, strict=True) if answered]
-    return {"labels": labels, "probabilities": shares}
+    return {"labels": label_set(model.labels, model.thresholds, probabilities), "probabilities": shares}
 
 
 def csv_row(answer: dict) -> list:
-    """Label and probability; of several labels their list, as JSON."""
+    """Label and probability; of several labels their list, as JSON, and the probability of each label of the model."""
     if "labels" in answer:
-        return [json.dumps(answer["labels"], ensure_ascii=False)]
+        return [json.dumps(answer["labels"], ensure_ascii=False), *answer["probabilities"].values()]
     return [answer["label"], answer["score"]]
 
 
 def output_fn(prediction: list[dict], accept: str) -> tuple[str, str]:
-    """Body and content type: JSON, or CSV with label (empty where unsure) and probability of each text, or its list of labels.
+    """Body and content type: JSON, or CSV with a row for each text, as `csv_row` has it; a label is empty where the model is unsure.
 
     Raises ValueError if the caller accepts neither.
     """

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from finetune.runtime.label_sets import leading
 from finetune.runtime.reading import Reading
 
 PROFILE = "profile.json"  # in the exported folder
@@ -14,37 +15,65 @@ BINS = 10  # of confidence and length, each holding about a tenth of the referen
 UNKNOWN = [0.0, 0.05]  # fraction of a text's tokens: none, up to one in twenty, more
 WINDOW = 1000  # texts compared
 FEWEST = 200  # texts before the first verdict: with fewer, only gross differences exceed the noise
-# Chance of a false alarm of one feature on texts like the reference. There are four, looked at again in each window:
-# about one false alarm in 2,500 windows.
+# Chance of a false alarm of one feature on texts like the reference. There are four or five, looked at again in each
+# window: about one false alarm in 2,000 windows.
 FALSE_ALARM = 1e-4
 # Distances up to this are never an alarm: real texts are clustered (all of one film, say), which this noise ignores.
 # Reviews of other films were 0.09 apart in length; a label that goes from 50% to 64% of the texts gives 0.1.
 SMALL = 0.1
 
 
-def features(readings: Sequence[Reading], probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Features of each text: its label's id, confidence, tokens (before the cut), fraction of unknown tokens."""
+def label_features(probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Features of answers with one label: its id and its probability."""
     return {
         "label": probabilities.argmax(1).astype(float),
         # Rounded, so that another machine's last bits move no text across an edge.
         "confidence": probabilities.max(1).astype(float).round(4),
+    }
+
+
+def set_features(probabilities: np.ndarray, thresholds: np.ndarray) -> dict[str, np.ndarray]:
+    """Features of answers with several labels: the leading one's id, how many they are, and the least certain decision.
+
+    A text without a label has the next free id. The decision about a label is as certain as the label, or its absence, is
+    probable.
+    """
+    count = (probabilities >= thresholds).sum(1)
+    return {
+        "label": np.where(count, leading(probabilities, thresholds), len(thresholds)).astype(float),
+        "labels": count.astype(float),
+        "confidence": np.maximum(probabilities, 1 - probabilities).min(1).astype(float).round(4),
+    }
+
+
+def features(
+    readings: Sequence[Reading], probabilities: np.ndarray, thresholds: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Features of each text: those of its answer, its tokens (before the cut), and the fraction of unknown ones.
+
+    `probabilities` have the shape [texts, labels]; `thresholds` are those of a model for several labels per text.
+    """
+    answered = label_features(probabilities) if thresholds is None else set_features(probabilities, thresholds)
+    return answered | {
         "length": np.array([reading.length for reading in readings], float),
         "unknown": np.array([reading.unknown / max(reading.length, 1) for reading in readings]),
     }
 
 
-def profile(labels: list[str], readings: Sequence[Reading], probabilities: np.ndarray) -> dict:
+def profile(
+    labels: list[str], readings: Sequence[Reading], probabilities: np.ndarray, thresholds: np.ndarray | None = None
+) -> dict:
     """The reference: for each feature the inner edges of its bins and the texts in each, as JSON values.
 
     A value that equals an edge is counted in the bin below it.
     """
-    values_of = features(readings, probabilities)
+    values_of = features(readings, probabilities, thresholds)
     tenths = np.arange(1, BINS) / BINS
+    ids = len(labels) if thresholds is None else len(labels) + 1  # one more: no label
+    fixed = {"label": np.arange(ids - 1) + 0.5, "unknown": np.array(UNKNOWN)}
     edges = {
-        "label": np.arange(len(labels) - 1) + 0.5,
-        "confidence": np.unique(np.quantile(values_of["confidence"], tenths, method="lower")),
-        "length": np.unique(np.quantile(values_of["length"], tenths, method="lower")),
-        "unknown": np.array(UNKNOWN),
+        name: fixed[name] if name in fixed else np.unique(np.quantile(values, tenths, method="lower"))
+        for name, values in values_of.items()
     }
     tokens = sum(reading.length for reading in readings)
     return {
@@ -97,10 +126,16 @@ def noise(bin_count: int, reference: int, texts: int) -> float:
 
 
 class Window:
-    """The last texts that were answered, compared with a reference profile."""
+    """The last texts that were answered, compared with a reference profile.
 
-    def __init__(self, reference: dict, size: int = WINDOW):
-        self.reference = reference
+    `thresholds` are those of a model for several labels per text. Raises ValueError if the profile lacks a feature.
+    """
+
+    def __init__(self, reference: dict, size: int = WINDOW, thresholds: np.ndarray | None = None):
+        measured = features([], np.empty((0, len(reference["labels"]))), thresholds)
+        if missing := measured.keys() - reference["features"].keys():
+            raise ValueError(f"without the feature {', '.join(sorted(missing))}")
+        self.reference, self.thresholds = reference, thresholds
         self.fewest = min(FEWEST, size)
         self.features: dict[str, dict] = reference["features"]
         self.places: deque[tuple[int, ...]] = deque(maxlen=size)
@@ -108,7 +143,7 @@ class Window:
 
     def add(self, readings: Sequence[Reading], probabilities: np.ndarray):
         """Adds answered texts; once the window is full, the oldest ones leave it."""
-        values_of = features(readings, probabilities)
+        values_of = features(readings, probabilities, self.thresholds)
         columns = [np.searchsorted(self.features[name]["edges"], values_of[name]).tolist() for name in self.features]
         for bins in zip(*columns, strict=True):
             if len(self.places) == self.places.maxlen:

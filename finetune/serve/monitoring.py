@@ -28,6 +28,7 @@ class Monitor:
         texts = Counter("predicted_texts", "Texts classified by /predict, by label", ["label"], **registry)
         self.texts = [texts.labels(label) for label in labels]
         self.unanswered = Counter(*unanswered, **registry)
+        self.answered = Counter("answered_texts", "Texts answered by /predict, with a label or without", **registry)
         if window:
             Gauge("drift_texts", "Texts in the window", **registry).set_function(lambda: len(window.places))
             distance = Gauge(
@@ -39,7 +40,8 @@ class Monitor:
                 limit.labels(name).set_function(lambda name=name: window.limit(name))
 
     def count(self, answered: list[list[int]]):
-        """Counts texts by their labels, of which only ids are given."""
+        """Counts texts by their labels, of which only ids are given; a text with several labels counts under each."""
+        self.answered.inc(len(answered))
         for ids in answered:
             for id in ids:
                 self.texts[id].inc()

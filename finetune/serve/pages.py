@@ -70,7 +70,7 @@ def try_page(
         "serve.html",
         title=escape(card_title(card)),
         question=task.question,
-        start="The answer is one of" if isinstance(task, OneLabel) else "The labels are",
+        start=task.start,
         labels=", ".join(f"<b>{escape(label)}</b>" for label in task.labels),
         rule=f" {escape(task.rule)}" if task.rule else "",
         texts=text_boxes(columns),

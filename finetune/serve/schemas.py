@@ -6,12 +6,14 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
 from finetune.base.fields import Text, is_blank
-from finetune.base.names import nothing_to_see
+from finetune.base.names import normal_name, nothing_to_see
 from finetune.base.param_types import SHORT
 from finetune.scoring.decisions import UNSURE, shown_class
 
 EXPECTED = 'expected a JSON object with either "text" or "texts", sent as Content-Type: application/json'
-READABLE = r"\S"  # for the OpenAPI document; `readable` checks it and gives a reason
+LISTED = 10  # labels in a message about an unknown one; a model may have a thousand
+# A character that is neither a blank nor a control. For the OpenAPI document; `readable` checks more, and gives a reason.
+READABLE = r"[^\s\x00-\x1f\x7f-\x9f]"
 
 
 def readable(text: str) -> str:
@@ -101,12 +103,14 @@ def requests(
         text: text_within
 
     def known(label: str) -> str:
-        if label not in labels:
-            raise ValueError(f"must be one of {', '.join(labels)}, found {SHORT.repr(label)}")
-        return label
+        name = normal_name(label)
+        if name not in labels:
+            more = f" and {len(labels) - LISTED:,} more" if len(labels) > LISTED else ""
+            raise ValueError(f"must be one of {', '.join(labels[:LISTED])}{more}, found {SHORT.repr(label)}")
+        return name
 
     class OneTextOneLabel(OneText):
-        label: Annotated[str, AfterValidator(known)] | None = None
+        label: Annotated[str, Field(json_schema_extra={"enum": labels}), AfterValidator(known)] | None = None
 
     class ManyTexts(Body):
         model_config = ConfigDict(json_schema_extra={"examples": [{"texts": examples}]})

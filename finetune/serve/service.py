@@ -29,7 +29,7 @@ class Service:
         self.task = task_of(self.classifier)
         self.labels = self.classifier.labels
         self.reader = Reader(self.classifier)
-        self.window = reference_window(settings.folder, self.labels, settings.window)
+        self.window = reference_window(settings.folder, self.classifier, settings.window)
         self.monitor = Monitor(self.labels, self.task.unanswered, self.window)
         self.batcher = Batcher(self.classify, settings.threads, settings.queue, self.monitor.batch.observe)
         self.monitor.waiting.set_function(lambda: self.batcher.waiting)
@@ -84,15 +84,16 @@ class Service:
         self.batcher.close()
 
 
-def reference_window(folder: Path, labels: list[str], size: int) -> Window | None:
+def reference_window(folder: Path, classifier: Classifier, size: int) -> Window | None:
     """Drift window for the folder's reference profile; None if an older export stored none."""
     path = folder / PROFILE
     if not path.is_file():
         return None
+    labels = classifier.labels
     try:
         profile = read_json(path)
         if profile["labels"] == labels:
-            return Window(profile, size)
+            return Window(profile, size, classifier.thresholds)
         problem = f"is for the labels {', '.join(profile['labels'])}, but the model has {', '.join(labels)}"
     except (ValueError, KeyError, TypeError) as error:
         problem = f"is not a reference profile ({type(error).__name__}: {one_line(error)})"

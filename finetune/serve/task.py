@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from finetune.runtime.classifier import Classifier
+from finetune.runtime.label_sets import leading
 from finetune.runtime.reading import Reading
 from finetune.scoring.decisions import UNSURE, Decision, rule_sentence, shown_class
 from finetune.serve import schemas
@@ -16,6 +17,7 @@ class OneLabel:
     Predictions = schemas.Predictions
     Explanation = schemas.Explanation
     question = "Which class is this text?"
+    start = "The answer is one of"
     unanswered = "unsure_texts", "Texts that /predict left unsure"
 
     def __init__(self, classifier: Classifier):
@@ -50,6 +52,7 @@ class SeveralLabels:
     Predictions = schemas.SetPredictions
     Explanation = schemas.SetExplanation
     question = "Which labels does this text have?"
+    start = "The labels are"
     unanswered = "texts_without_label", "Texts that /predict gave no label"
     rule = "A text gets every label that reaches its threshold, which is marked on the label's bar; it may get none."
 
@@ -69,7 +72,7 @@ class SeveralLabels:
         """Id of the wanted label; without one, of the label that is highest above its threshold, or least below."""
         if wanted is not None:
             return self.labels.index(wanted)
-        return int((probabilities - self.thresholds).argmax())
+        return int(leading(probabilities[None], self.thresholds)[0])
 
     def explanation(self, prediction: schemas.SetPrediction, explained: int, parts: list[schemas.Part]):
         """The response of /explain, with the threshold of each label."""

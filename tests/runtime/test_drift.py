@@ -116,6 +116,25 @@ def test_the_profile_counts_labels_tenths_and_unknown_tokens():
     assert found["mean"]["unknown"] == 1 / 65
 
 
+def test_the_profile_of_label_sets_counts_the_leading_label_none_and_how_many_there_are():
+    """Thresholds 0.5 and 0.25. Ten texts: 3 with neither label, 5 with both, of which the second leads (0.5 - 0.25 > 0.6 - 0.5),
+    2 with the first. The least certain decision is 0.6 right for none (0.4 and 0.1), 0.5 for both, 0.7 for the first.
+    """
+    readings = [Reading([], 5, 0, False)] * 10
+    probabilities = np.array([[0.4, 0.1]] * 3 + [[0.6, 0.5]] * 5 + [[0.7, 0.1]] * 2)
+    thresholds = np.array([0.5, 0.25])
+    found = profile(["a", "b"], readings, probabilities, thresholds)["features"]
+    assert found["label"] == {"edges": [0.5, 1.5], "counts": [2, 5, 3]}
+    assert found["labels"] == {"edges": [0, 1, 2], "counts": [3, 2, 5, 0]}
+    assert found["confidence"] == {"edges": [0.5, 0.6, 0.7], "counts": [5, 3, 2, 0]}
+    window = Window(profile(["a", "b"], readings * 60, np.repeat(probabilities, 60, 0), thresholds), 600, thresholds)
+    window.add(readings * 60, np.repeat(probabilities, 60, 0))
+    assert drifted(window) == set()
+    # Three texts in ten that had no label get the first: the number and the leading label drift.
+    window.add(readings * 60, np.repeat(np.where(probabilities == 0.4, 0.6, probabilities), 60, 0))
+    assert {"label", "labels"} <= drifted(window)
+
+
 def test_length_is_counted_before_the_cut_and_unknown_words_are_found(classifier):
     long, foreign = Reader(classifier).read(["the film " * 100, "the 电影 is quelque chose"])
     assert (long.length, len(long.ids), long.truncated) == (200, classifier.max_length, True)
