@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from finetune.base.errors import UserError
 from finetune.base.params import read_params
+from finetune.export.model_name import model_name
 from finetune.gate.thresholds import check_thresholds
 from finetune.report import label_sets, origin, quality
 from finetune.report.against import against_section
@@ -82,7 +83,7 @@ def content(base: Revision | None = None) -> dict:
     settings = settings_digest(params)
     task = LABEL_SETS if "thresholds" in metrics["test"] else ONE_LABEL
     return {
-        "name": params.get("export", {}).get("name", "model"),
+        "name": model_name(params.get("export", {}).get("name"), params["data"]["uri"]),
         "test": metrics["test"],
         "verdict": gain_sentence(metrics["test"], metrics["baseline"]),
         "thresholds": check_thresholds(metrics, read_params("gate"))[1].rows,

@@ -364,6 +364,14 @@ def test_what_is_missing_is_shown_in_a_line_each(browser, tmp_path, monkeypatch)
     assert "metrics/search.json belongs to other settings; `make search` starts from these." in shown
 
 
+def test_a_model_without_a_chosen_name_has_the_one_of_its_card(tmp_path, monkeypatch):
+    write_metrics(tmp_path)
+    params = PARAMS | {"export": PARAMS["export"] | {"name": None}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    page = written(tmp_path, monkeypatch).read_text(encoding="utf-8")
+    assert "Report on <strong>reviews-classifier</strong>" in page
+
+
 def test_without_metrics_it_says_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     with pytest.raises(UserError, match="there is no metrics/test.json at workspace; run `make repro`"):
