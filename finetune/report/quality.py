@@ -23,6 +23,8 @@ from finetune.wording.names import CALIBRATION, EDITS, HEADLINE, OURS, SLICES
 FAILURES = Path("data/predictions/behaviour.csv")
 EXAMPLES = 2  # of each edit that changes the model's answer
 GROUPS = 10
+SHOWN_LARGE = 6  # labels; a matrix of more has small cells, and a list of its most frequent mistakes
+CONFUSIONS = 12
 FEW = 500  # test rows; their accuracy has an interval of 8 points or more
 SCORES = HEADLINE | {"roc_auc": "area under the ROC curve"} | CALIBRATION
 
@@ -90,13 +92,27 @@ def confusion(revision: Revision, label_names: list[str]) -> list[list[int]]:
     return [[counts[actual, predicted] for predicted in label_names] for actual in label_names]
 
 
+def most_confused(label_names: list[str], counts: list[list[int]]) -> list[tuple[str, str, int, float]]:
+    """True label, predicted label, test rows, and their share of the true label's rows, of the most frequent mistakes."""
+    pairs = [
+        (label_names[actual], label_names[predicted], count, count / sum(row))
+        for actual, row in enumerate(counts)
+        for predicted, count in enumerate(row)
+        if count and actual != predicted
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:CONFUSIONS]
+
+
 def classes(revision: Revision, metrics: dict) -> dict:
     """Confusion matrix, scores of each label, ROC and precision-recall curve."""
     label_names = list(metrics["test"]["per_class"])
     counts = confusion(revision, label_names)
+    many = len(label_names) > SHOWN_LARGE
     return {
         "label_names": label_names,
         "counts": [(name, row, sum(row) or 1) for name, row in zip(label_names, counts, strict=True)],
+        "many": many,
+        "confused": most_confused(label_names, counts) if many else [],
         "per_class": metrics["test"]["per_class"],
         "absent": metrics["test"].get("absent", []),
     } | curves_of_labels(revision, metrics)

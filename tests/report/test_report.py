@@ -364,6 +364,31 @@ def test_what_is_missing_is_shown_in_a_line_each(browser, tmp_path, monkeypatch)
     assert "metrics/search.json belongs to other settings; `make search` starts from these." in shown
 
 
+def test_many_labels_have_a_small_matrix_and_a_list_of_their_mistakes(browser, tmp_path, monkeypatch):
+    """Label 0 has four rows, two of them taken for label 1; the row of label 6 is taken for label 2."""
+    write_metrics(tmp_path)
+    names = [f"label {number} with a long name" for number in range(7)]
+    test = json.loads((tmp_path / "metrics/test.json").read_text())
+    test["per_class"] = dict.fromkeys(names, test["per_class"][NAMES[0]])
+    write_json(tmp_path / "metrics/test.json", test)
+    pairs = [(0, 1), (0, 1), (0, 0), (0, 0), (6, 2)]
+    rows = [[names[actual], names[predicted]] for actual, predicted in pairs]
+    write_csv(tmp_path / "metrics/plots/evaluate/confusion.csv", ["actual", "predicted"], rows)
+    with Opened(browser, written(tmp_path, monkeypatch), 1280) as opened:
+        matrix = opened.page.locator(".confusion.many")
+        assert matrix.locator("tbody tr").first.inner_text().split("\t")[1:3] == ["2", "2"]
+        box = matrix.bounding_box()
+        assert box["height"] < 300
+        confused = opened.page.get_by_role("region", name="Most frequent confusions")
+        cells = [re.split(r"[\n\t]+", row) for row in confused.locator("tbody tr").all_inner_texts()]
+        assert cells == [
+            [names[0], f"taken for {names[1]}", "2", "50%"],
+            [names[6], f"taken for {names[2]}", "1", "100%"],
+        ]
+        assert not opened.is_too_wide()
+        assert opened.problems == []
+
+
 def test_a_model_without_a_chosen_name_has_the_one_of_its_card(tmp_path, monkeypatch):
     write_metrics(tmp_path)
     params = PARAMS | {"export": PARAMS["export"] | {"name": None}}
