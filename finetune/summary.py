@@ -76,8 +76,8 @@ def main():
         say_lines("\n" + line)
     if lost := not_stored():
         raise UserError(
-            f"DVC could not store {', '.join(lost)} in its cache, as its errors above say; free some space there "
-            "(`dvc cache dir` names it) and run `make repro` again, which repeats these stages"
+            f"DVC's cache lacks {', '.join(lost)}: either DVC could not store it, as its errors above say, or stages ran without "
+            "DVC; free some space there if it is full (`dvc cache dir` names it) and run `make repro`, which repeats these stages"
         )
 
 

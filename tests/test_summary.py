@@ -105,7 +105,7 @@ def test_outputs_that_do_not_fit_into_dvcs_cache_are_an_error_and_the_next_run_s
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith(
-        "error: DVC could not store raw in its cache, as its errors above say; free some space"
+        "error: DVC's cache lacks raw: either DVC could not store it, as its errors above say"
     )
     assert failed.stderr.count("\n") == 1
     assert "Fine-tuning helps" in failed.stdout
