@@ -44,15 +44,20 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
     "the id of a set of labels": ["splitting/label_sets.py: LabelSets"],
     "the split of a row": ["splitting/splits.py: assign_splits"],
     "the strategy, and the settings that are null": ["training/settings.py: resolved"],
-    "the learning rate of each weight": ["training/layers.py: parameter_groups"],
+    "the learning rate of each weight, and its schedule": [
+        "training/layers.py: parameter_groups",
+        "training/fit.py: Fit",
+    ],
     "the epoch that is kept": ["training/progress.py: Progress"],
     "the temperature that calibrates probabilities": [
         "evaluation/calibration.py: fit_temperature",
         "export/onnx_files.py: Calibrated",
+        "runtime/classifier.py: Classifier",
     ],
     "the temperatures of several labels": [
         "evaluation/label_sets.py: label_temperatures",
         "export/task.py: LabelSets",
+        "encoder/models.py: divide_logits",
     ],
     "the answer that probabilities become": [
         "evaluation/decision_rules.py: decision",
@@ -60,6 +65,8 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
     ],
     "whether a difference is more than noise": ["gate/noise.py: metric_differences"],
     "whether a search proposes other settings": ["search/proposal.py: proposal"],
+    "what a trial of a search does": ["search/trials.py: ensure_experiment"],
+    "what a trial on a cluster does": ["search/remote.py: Worker", "search/trials.py: ensure_experiment"],
     "the answer to `POST /predict`": ["serve/routes.py: model_routes"],
 }
 WIDTH = 60  # characters of a default in the table; a longer one is cut and ends in …
@@ -135,8 +142,9 @@ def modules_page(root: Path = Path("finetune")) -> str:
         "Each stage in `stages/` reads its inputs, calls `finetune`, and writes its outputs. A change in a folder of"
     ]
     lines += [
-        "`finetune/` reruns the stages that list it in `dvc.yaml`. Folders and files import only from those before them.",
-        "A file `task.py` holds what differs between one label per text and several.",
+        "`finetune/` reruns the stages that list it in `dvc.yaml`, and later ones if their inputs change. Folders and files import only from those before them.",
+        "Most of what differs between one label per text and several (`multi_label`) is in files called `task.py`, which choose between",
+        "`one_label.py` and `label_sets.py`; a set of labels is what one text has.",
         "",
     ]
     lines += ["## Where is it decided?", "", "| decision | place |", "| --- | --- |"]

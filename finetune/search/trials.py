@@ -1,4 +1,4 @@
-"""One training of a search: a DVC experiment outside the workspace, watched while it runs, and ended early if it is bad."""
+"""One training of a search or of a list of variations: a DVC experiment outside the workspace, watched while it runs, and ended early if it is bad."""
 
 import contextlib
 import os
