@@ -237,11 +237,14 @@ def problem_line(error: dict) -> str:
     return f"{'.'.join(map(str, path))}: {error['msg'].removeprefix('Value error, ')}"
 
 
-def predictions(labels: Sequence[str], readings: Sequence, probabilities, answers) -> list[Prediction]:
-    """Predictions from readings, probabilities of shape [texts, classes] and answers: ids of labels, or UNSURE."""
+def predictions(
+    labels: Sequence[str], readings: Sequence, probabilities, answered: Sequence[Sequence[int]]
+) -> list[Prediction]:
+    """Predictions from readings, probabilities of shape [texts, classes] and the id of each text's label, or none."""
     results = []
     rows = probabilities.tolist()
-    for reading, row, answer, numbers in zip(readings, rows, answers.tolist(), probabilities, strict=True):
+    for reading, row, ids, numbers in zip(readings, rows, answered, probabilities, strict=True):
+        answer = ids[0] if ids else UNSURE
         # Built without validation: these are our own numbers, and there may be many per second.
         results.append(
             Prediction.model_construct(

@@ -49,10 +49,11 @@ class Service:
     async def predict(self, texts: list[Text]) -> list[schemas.Prediction] | list[schemas.SetPrediction]:
         """A prediction for each text; counts them, and adds them to the drift window."""
         readings, probabilities = await self.answers(texts)
-        self.monitor.count(self.task.answered(probabilities))
+        answered = self.task.answered(probabilities)
+        self.monitor.count(answered)
         if self.window:
             self.window.add(readings, probabilities)
-        return self.task.predictions(readings, probabilities)
+        return self.task.predictions(readings, probabilities, answered)
 
     async def explain(self, text: Text, label: str | None = None) -> schemas.Explanation | schemas.SetExplanation:
         """The prediction for a text, and how far each of its words pushes it; of several labels, the one that is named."""
@@ -60,9 +61,10 @@ class Service:
         (reading,) = await asyncio.to_thread(self.reader.read, [text])
         parts = await asyncio.to_thread(explain.parts, self.classifier, text)
         _, probabilities = await self.answers(parts.rows)
-        shown = self.task.explained(probabilities[0], label)
+        answered = self.task.answered(probabilities[:1])
+        shown = self.task.explained(probabilities[0], answered[0], label)
         push = dict(zip(parts.left_out, explain.pushes(probabilities, shown), strict=True))
-        (prediction,) = self.task.predictions([reading], probabilities[:1])
+        (prediction,) = self.task.predictions([reading], probabilities[:1], answered)
         pieces = [
             schemas.Part(text=part, push=push.get(index))
             for index, part in enumerate(parts.texts)

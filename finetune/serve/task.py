@@ -33,13 +33,15 @@ class OneLabel:
         """Ids of the labels that each text is answered with, from probabilities of shape [texts, labels]."""
         return [[] if answer == UNSURE else [int(answer)] for answer in self.decision.answers(probabilities)]
 
-    def predictions(self, readings: Sequence[Reading], probabilities: np.ndarray) -> list[schemas.Prediction]:
-        """A prediction for each text."""
-        return schemas.predictions(self.labels, readings, probabilities, self.decision.answers(probabilities))
+    def predictions(
+        self, readings: Sequence[Reading], probabilities: np.ndarray, answered: list[list[int]]
+    ) -> list[schemas.Prediction]:
+        """A prediction for each text, of which `answered` has the ids of its labels."""
+        return schemas.predictions(self.labels, readings, probabilities, answered)
 
-    def explained(self, probabilities: np.ndarray, _wanted: str | None) -> int:
-        """Id of the label whose probability the words push: that of the answer, from its probabilities, [labels]."""
-        return shown_class(self.decision.answers(probabilities[None])[0], probabilities)
+    def explained(self, probabilities: np.ndarray, answered: list[int], _wanted: str | None) -> int:
+        """Id of the label whose probability the words push: that of the answer, from a text's probabilities, [labels]."""
+        return shown_class(answered[0] if answered else UNSURE, probabilities)
 
     def explanation(self, prediction: schemas.Prediction, _explained: int, parts: list[schemas.Part]):
         """The response of /explain."""
@@ -64,11 +66,13 @@ class SeveralLabels:
         """As `OneLabel.answered`."""
         return [np.flatnonzero(row).tolist() for row in probabilities >= self.thresholds]
 
-    def predictions(self, readings: Sequence[Reading], probabilities: np.ndarray) -> list[schemas.SetPrediction]:
-        """A prediction for each text."""
-        return schemas.set_predictions(self.labels, readings, probabilities, self.answered(probabilities))
+    def predictions(
+        self, readings: Sequence[Reading], probabilities: np.ndarray, answered: list[list[int]]
+    ) -> list[schemas.SetPrediction]:
+        """As `OneLabel.predictions`."""
+        return schemas.set_predictions(self.labels, readings, probabilities, answered)
 
-    def explained(self, probabilities: np.ndarray, wanted: str | None) -> int:
+    def explained(self, probabilities: np.ndarray, _answered: list[int], wanted: str | None) -> int:
         """Id of the wanted label; without one, of the label that is highest above its threshold, or least below."""
         if wanted is not None:
             return self.labels.index(wanted)
