@@ -1,4 +1,4 @@
-"""What predict and the server need beside the model: how it reads texts, its rule for answers, and its drift profile."""
+"""What predict and the server need besides the model: how to read a text, the rule for answers, and the drift profile."""
 
 from collections.abc import Sequence
 from pathlib import Path
