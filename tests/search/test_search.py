@@ -29,13 +29,13 @@ except Failed as error:
 """
 
 
-def search(project: Project, trials: int) -> subprocess.Popen:
+def search(project: Project, trials: int, environment: dict[str, str]) -> subprocess.Popen:
     """A search that runs now, its output in a pipe."""
     command = [sys.executable, "-m", "finetune.search", str(trials)]
     return subprocess.Popen(
         command,
         cwd=project.folder,
-        env=project.environment,
+        env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -55,7 +55,7 @@ def copies(project: Project) -> list[Path]:
 
 def killed_while_training(project: Project, trials: int) -> str:
     """Kills a search during the training of its second trial, and waits for all that it started; returns its output."""
-    running = search(project, trials)
+    running = search(project, trials, project.environment)
     ended = time.monotonic() + 300
     while not any(TRAINS in log.read_text() for log in project.folder.glob("search/logs/*.log")):
         assert time.monotonic() < ended
@@ -85,7 +85,7 @@ def test_a_killed_search_resumes_ends_with_a_table_and_a_proposal_and_leaves_the
     interrupted = next(line for line in killed.splitlines() if line.startswith("trial 1: lr"))
     assert len(experiments(searching)) == 1
 
-    running = search(searching, 3)
+    running = search(searching, 3, searching.warm)
     output = running.communicate(timeout=900)[0]
     assert running.returncode == 0, output
     assert "trial 0" not in output
@@ -105,7 +105,7 @@ def test_a_killed_search_resumes_ends_with_a_table_and_a_proposal_and_leaves_the
     assert [searching.read(name) for name in ("params.yaml", "dvc.lock", "metrics/test.json")] == before
     assert searching.run("git", "status", "--porcelain").stdout == "?? metrics/search.json\n?? metrics/search.svg\n"
 
-    again = search(searching, 3).communicate(timeout=300)[0]
+    again = search(searching, 3, searching.warm).communicate(timeout=300)[0]
     assert not any(line.startswith("trial ") and ":" in line for line in again.splitlines())
     assert json.loads(searching.read("metrics/search.json")) == found
 
@@ -115,7 +115,7 @@ def test_a_killed_search_resumes_ends_with_a_table_and_a_proposal_and_leaves_the
 
 
 def test_a_bad_training_is_ended_after_its_second_epoch_and_neither_it_nor_a_failed_one_leaves_anything(project):
-    done = project.run(sys.executable, "-c", ENDS)
+    done = project.run(sys.executable, "-c", ENDS, warm=False)  # it ends the stages below its own process
     assert done.stdout.splitlines() == ["pruned", "train.batch_size must be at most 92, the training rows, found 1000"]
     log = project.read("search/logs/bad.log")
     assert "epoch 2: " in log

@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from finetune.base.yaml_file import parse_yaml_text
 from tests.conftest import ROOT
 from tests.support.tiny import reviews, tiny_checkpoint, write_table
+from tests.support.warm import warm_python
 
 SOURCES = (
     "stages",
@@ -141,6 +142,11 @@ class Project:
             "COVERAGE_PROCESS_START": "",
         }
 
+    @property
+    def warm(self) -> dict[str, str]:
+        """The environment in which stages start without imports, not as children of their `dvc`; a signal kills them."""
+        return self.environment | {"WARM_PYTHON": warm_python()}
+
     @classmethod
     def create(cls, folder: Path) -> "Project":
         """A committed project with tiny reviews and a tiny BERT; no stage has run."""
@@ -173,14 +179,17 @@ class Project:
         return Project(folder)
 
     def run(
-        self, *command: str, check: bool = True, stdin: str | None = None, **environment: str
+        self, *command: str, check: bool = True, stdin: str | None = None, warm: bool = True, **environment: str
     ) -> subprocess.CompletedProcess:
-        """Runs a command in the project's folder, with this text on stdin; stdout and stderr are text."""
+        """Runs a command in the project's folder, with this text on stdin; stdout and stderr are text.
+
+        Commands start warm, unless their environment differs, because libraries read theirs when they are imported.
+        """
         done = subprocess.run(
             command,
             input=stdin,
             cwd=self.folder,
-            env=self.environment | environment,
+            env=self.warm if warm and not environment else self.environment | environment,
             text=True,
             capture_output=True,
             timeout=300,
