@@ -30,49 +30,82 @@ def evaluated(workdir, tiny_bert):
     return workdir
 
 
-def test_the_exported_folder_answers_as_evaluated_and_with_label_names(evaluated):
+@pytest.fixture(scope="module")
+def twice_exported(tmp_path_factory, tiny_bert):
+    """A working folder after two exports, and the folder `before` in it with what the first one wrote.
+
+    The first has a decision, compares 7 test rows and gets no name; the second has the tiny project's settings.
+    """
+    folder = tmp_path_factory.mktemp("exported")
+    write_evaluated(folder, tiny_bert)
+    test, params = folder / "metrics/detail/evaluate/test.json", folder / "params.yaml"
+    facts, settings = test.read_text(encoding="utf-8"), params.read_text(encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        patched.setattr(export, "MOST_COMPARED", 7)
+        write_json(test, json.loads(facts) | {"decision": LEAST})
+        params.write_text(settings.replace("name: tiny", "name: null"), encoding="utf-8")
+        export.main()
+        for name in ("models/export", "metrics"):
+            shutil.copytree(name, folder / "before" / name)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        test.write_text(facts, encoding="utf-8")
+        params.write_text(settings, encoding="utf-8")
+        export.main()
+    return folder
+
+
+@pytest.fixture
+def exported_here(twice_exported, monkeypatch):
+    """That folder as the current one; do not change it."""
+    monkeypatch.chdir(twice_exported)
+    return twice_exported
+
+
+@pytest.fixture
+def before(twice_exported, monkeypatch):
+    """What the first export wrote, as the current folder; do not change it."""
+    monkeypatch.chdir(twice_exported / "before")
+    return twice_exported / "before"
+
+
+def test_the_exported_folder_answers_as_evaluated_and_with_label_names(exported_here, tmp_path):
     from transformers import pipeline
 
     assert any(pq.read_table("data/tokenized/test.parquet").column("truncated").to_pylist())
-    export.main()
     metrics = stage_metrics("export")
     assert metrics["reload"]["agreement"] == 1.0
     assert metrics["reload"]["max_difference"] < 1e-5
-    weights = (evaluated / "models/export/model.safetensors").stat().st_size
+    weights = (exported_here / "models/export/model.safetensors").stat().st_size
     assert metrics["megabytes"]["model"] == pytest.approx(weights / 1e6, abs=0.01)
     assert metrics["onnx"] == {"max_difference": pytest.approx(0, abs=1e-4), "agreement": 1.0}
     assert metrics["int8"]["kept"]
     # Cut texts have the token ids that were evaluated.
-    classifier = Classifier(evaluated / "models/export", threads=1)
+    classifier = Classifier(exported_here / "models/export", threads=1)
     assert classifier.model == INT8
     rows = pq.read_table("data/tokenized/test.parquet")
     assert classifier.encode(rows.column("text").to_pylist()) == rows.column("input_ids").to_pylist()
     assert (classifier.labels, classifier.temperature, classifier.max_length) == (NAMES, 1.6, 12)
     # An application needs nothing but a copy of the folder.
-    shutil.move(evaluated / "models/export", evaluated / "shipped")
-    shutil.rmtree(evaluated / "models")
-    assert pipeline("text-classification", model=str(evaluated / "shipped"))("the film is great")[0]["label"] in NAMES
-    assert not list((evaluated / "shipped").glob("*.bin"))
+    shipped = shutil.copytree("models/export", tmp_path / "shipped")
+    assert pipeline("text-classification", model=str(shipped))("the film is great")[0]["label"] in NAMES
+    assert not list(shipped.glob("*.bin"))
 
 
-def test_of_many_test_rows_a_sample_is_compared_and_metrics_and_card_say_so(evaluated, monkeypatch):
-    monkeypatch.setattr(export, "MOST_COMPARED", 7)
-    export.main()
+def test_of_many_test_rows_a_sample_is_compared_and_metrics_and_card_say_so(before):
     metrics = stage_metrics("export")
     assert metrics["rows"] == 7
     assert (metrics["reload"]["agreement"], metrics["onnx"]["agreement"]) == (1.0, 1.0)
     assert metrics["int8"]["accuracy"] * 7 == pytest.approx(round(metrics["int8"]["accuracy"] * 7), abs=1e-4)
-    assert json.loads((evaluated / "models/export/profile.json").read_text())["texts"] == 7
-    card = (evaluated / "models/export/README.md").read_text()
+    assert json.loads((before / "models/export/profile.json").read_text())["texts"] == 7
+    card = (before / "models/export/README.md").read_text()
     assert "The labels were compared on 7 of the test rows, drawn with a seed." in card
 
 
-def test_a_model_that_nobody_named_is_named_after_its_data(evaluated):
+def test_a_model_that_nobody_named_is_named_after_its_data(before):
     """The data are hf://datasets/owner/reviews@main."""
-    text = (evaluated / "params.yaml").read_text()
-    (evaluated / "params.yaml").write_text(text.replace("name: tiny", "name: null"))
-    export.main()
-    card = (evaluated / "models/export/README.md").read_text()
+    card = (before / "models/export/README.md").read_text()
     assert "\n- name: reviews-classifier\n" in card
     assert "\n# reviews-classifier\n" in card
 
@@ -149,9 +182,8 @@ def test_agreement_and_difference_are_those_of_the_rows():
     assert found == {"max_difference": pytest.approx(0.2), "agreement": 0.5}
 
 
-def test_the_exported_folder_holds_a_profile_of_the_validation_texts(evaluated):
-    export.main()
-    found = json.loads((evaluated / "models/export/profile.json").read_text(encoding="utf-8"))
+def test_the_exported_folder_holds_a_profile_of_the_validation_texts(exported_here):
+    found = json.loads((exported_here / "models/export/profile.json").read_text(encoding="utf-8"))
     assert found["texts"] == 20
     assert found["labels"] == NAMES
     lengths = pq.read_table("data/tokenized/validation.parquet").column("text").to_pylist()
@@ -160,15 +192,9 @@ def test_the_exported_folder_holds_a_profile_of_the_validation_texts(evaluated):
     assert [sum(feature["counts"]) for feature in found["features"].values()] == [20] * 4
 
 
-def test_a_decision_ships_as_a_file_and_goes_when_there_is_none(evaluated):
-    path = evaluated / "metrics/detail/evaluate/test.json"
-    before = path.read_text(encoding="utf-8")
-    write_json(path, json.loads(before) | {"decision": LEAST})
-    export.main()
-    assert json.loads((evaluated / "models/export/decision.json").read_text(encoding="utf-8")) == LEAST
-    assert Classifier(evaluated / "models/export", threads=1).decision.min_probability == 0.7
-    assert "## Decision" in (evaluated / "models/export/README.md").read_text(encoding="utf-8")
-    path.write_text(before, encoding="utf-8")
-    export.main()
-    assert not (evaluated / "models/export/decision.json").exists()
-    assert "## Decision" not in (evaluated / "models/export/README.md").read_text(encoding="utf-8")
+def test_a_decision_ships_as_a_file_and_goes_when_there_is_none(before, exported_here):
+    assert json.loads((before / "models/export/decision.json").read_text(encoding="utf-8")) == LEAST
+    assert Classifier(before / "models/export", threads=1).decision.min_probability == 0.7
+    assert "## Decision" in (before / "models/export/README.md").read_text(encoding="utf-8")
+    assert not (exported_here / "models/export/decision.json").exists()
+    assert "## Decision" not in (exported_here / "models/export/README.md").read_text(encoding="utf-8")

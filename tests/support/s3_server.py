@@ -1,4 +1,4 @@
-"""S3 on loopback: moto's server, and a proxy in front of it that breaks uploads halfway."""
+"""S3 on loopback: moto's server, and a proxy in front of it that breaks the upload of one file halfway."""
 
 import threading
 from collections.abc import Iterator
@@ -15,9 +15,10 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 @dataclass
 class Cut:
-    """A proxy to S3 that breaks every upload; `broken` counts them."""
+    """A proxy to S3 that breaks every upload of one file, the first that is uploaded; `broken` counts them."""
 
     url: str = ""
+    path: str = ""
     broken: int = 0
 
 
@@ -46,20 +47,28 @@ class S3:
 
     @contextmanager
     def cut_in_the_middle(self) -> Iterator[Cut]:
-        """Starts a proxy that breaks every upload halfway."""
+        """Starts a proxy that breaks every upload of the first file halfway. Clients try often, so one file is enough."""
         cut, behind = Cut(), urlsplit(self.url)
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"  # otherwise a client that sends `Expect: 100-continue` waits forever
 
             def do_PUT(self):
-                cut.broken += 1
-                self.rfile.read(int(self.headers["Content-Length"]) // 2)
-                self.close_connection = True
+                cut.path = cut.path or self.path
+                size = int(self.headers["Content-Length"])
+                if self.path == cut.path:
+                    cut.broken += 1
+                    self.rfile.read(size // 2)
+                    self.close_connection = True
+                else:
+                    self.passed_on(self.rfile.read(size))
 
             def do_GET(self):
+                self.passed_on(None)
+
+            def passed_on(self, body: bytes | None):
                 connection = HTTPConnection(behind.hostname, behind.port)
-                connection.request(self.command, self.path, headers=dict(self.headers))
+                connection.request(self.command, self.path, body, dict(self.headers))
                 response = connection.getresponse()
                 self.send_response(response.status)
                 for name, value in response.getheaders():

@@ -9,7 +9,7 @@ TWO = """
 import os, sys
 from pathlib import Path
 import torch.distributed
-from finetune.base.command import run
+from finetune.base import command
 from finetune.training.distributed import check_same
 
 def main(rank):
@@ -21,7 +21,8 @@ rank = 0 if child else 1
 os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
 if not child:
     sys.stderr = open(os.devnull, "w")  # the first process reports
-status = run(lambda: main(rank))
+    command.RANK_0_REPORTS = 1
+status = command.run(lambda: main(rank))
 if child:
     os.waitpid(child, 0)
 os._exit(status)
