@@ -10,7 +10,7 @@ from finetune.base.errors import UserError, one_line
 from finetune.base.terminal import say
 
 ATTEMPTS = 3  # deaths of an actor with one piece, or before its first
-PATIENCE = 30  # seconds without a free core until somebody hears of it
+PATIENCE = 30  # seconds without room until somebody hears of it
 GRACE = 30  # seconds for actors to end their work and remove their temporary files
 Piece = TypeVar("Piece")
 
@@ -32,7 +32,7 @@ class Workers:
             self.add()
 
     def add(self):
-        """Starts an actor. It waits for a free core, and then for its first piece."""
+        """Starts an actor. It waits for room, and then for its first piece."""
         actor = self.start()
         self.actors.append(actor)
         self.running[actor.ready.remote()] = actor, None
@@ -52,7 +52,7 @@ class Workers:
             done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=PATIENCE)
             if not done:
                 if not reported and all(piece is None for _, piece in self.running.values()):
-                    say("waiting for a free core in the cluster", sys.stderr)
+                    say("waiting for room in the cluster", sys.stderr)
                     reported = True
                 continue
             actor, piece = self.running.pop(done[0])
@@ -87,7 +87,7 @@ class Workers:
 
     def end(self):
         """Ends every actor. Those that work stop at their next step, and remove what they have not finished."""
-        # One that waits for a core never answers.
+        # One that waits for room never answers.
         waiting = [actor for actor, piece in self.running.values() if piece is None]
         stops = [actor.stop.remote() for actor in self.actors if actor not in waiting]
         ending = stops + [call for call, (_, piece) in self.running.items() if piece is not None]
@@ -95,3 +95,29 @@ class Workers:
             self.ray.wait(ending, num_returns=len(ending), timeout=GRACE)
         for actor in self.actors:
             self.ray.kill(actor)
+
+
+def places(ray: ModuleType, cores: int, gpus: int, options: str) -> int:
+    """Actors with so many cores and GPUs that the cluster has room for. Raises UserError that names `options` if it has none.
+
+    Each needs one machine with all of it. Ray itself would wait for such a machine, without a word.
+    """
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    each = [[int(machine.get(kind, 0)) for kind in ("CPU", "GPU")] for machine in machines]
+    found = sum(min(has[0] // cores, has[1] // gpus if gpus else has[0]) for has in each)
+    if not found:
+        has = ", ".join(
+            f"{count} with {kind}" for kind, count in Counter(in_words(*has) for has in each).most_common(5)
+        )
+        raise UserError(
+            f"no machine of the cluster has the {in_words(cores, gpus)} that a worker needs (machines: {has}); "
+            f"ask for less with {options}, or add a machine with `ray start`"
+        )
+    return found
+
+
+def in_words(cores: int, gpus: int) -> str:
+    """What a machine has, or a worker needs: "1 core and 2 GPUs"."""
+    return " and ".join(
+        f"{count} {name}{'' if count == 1 else 's'}" for count, name in ((cores, "core"), (gpus, "GPU"))
+    )

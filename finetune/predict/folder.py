@@ -90,20 +90,18 @@ def here(job: Job, files: dict[str, bytes]) -> Iterator[Callable[[list[Part]], R
 def on_cluster(address: str, job: Job, files: dict[str, bytes]) -> Iterator[Callable[[list[Part]], Results]]:
     """Function that scores parts on a Ray cluster, one for each core, or for as many cores as --threads says."""
     from finetune.cluster.connection import connection
-    from finetune.cluster.workers import Workers
+    from finetune.cluster.workers import Workers, places
 
     threads = job.threads or 1
     # Otherwise each worker's tokenizer would start a thread for every core of its machine.
     with connection(address, {"RAYON_NUM_THREADS": str(threads)}) as ray:
 
         def results(parts: list[Part]) -> Results:
-            cores = ray.cluster_resources().get("CPU", 0)
-            if cores < threads:
-                raise UserError(f"the cluster at {address} has {cores:g} cores for work, expected at least {threads}")
+            room = places(ray, threads, 0, "--threads")
             model = ray.put(files)
             actor = ray.remote(Scorer).options(num_cpus=threads, max_concurrency=2)
             start = partial(actor.remote, job._replace(threads=threads), model)
-            workers = Workers(ray, start, min(len(parts), int(cores // threads)))
+            workers = Workers(ray, start, min(len(parts), room))
             try:
                 yield from workers.results(parts)
             finally:

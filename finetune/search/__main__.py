@@ -19,7 +19,7 @@ from finetune.base.errors import Stopped, UserError
 from finetune.base.params import PARAMS, check_params
 from finetune.base.terminal import printable, say, say_lines
 from finetune.base.yaml_file import parse_yaml
-from finetune.results.experiments import settings_digest
+from finetune.results.experiments import experiment_names, settings_digest
 from finetune.results.metrics import look_up, read_metrics
 from finetune.results.revisions import Revision
 from finetune.search.remote import Trial, add_options, check_options, on_cluster
@@ -63,6 +63,12 @@ class Search:
             return []
         chosen = [one["used"] | {SEED: seed} for one in (start, best) for seed in self.comparison_seeds()]
         return [(experiment_name(self.values, used, self.checksums), used) for used in chosen]
+
+    def say_seeds(self):
+        """Says that the trainings of the proposal begin, if any of them is missing."""
+        if self.more_seeds and {name for name, _ in self.compared()} - set(experiment_names()):
+            seeds = ", ".join(map(str, self.comparison_seeds()))
+            say(f"training the best settings and the defaults with seeds {seeds}")
 
     @property
     def score(self) -> str:
@@ -149,6 +155,7 @@ class Search:
                 self.completed(trial, piece.name, started)
             else:
                 self.failed(trial, str(problem))
+        self.say_seeds()
         more = [Trial(name, json.dumps(used)) for name, used in self.compared()]
         for piece, problem in results(more, len(more)):
             if problem is not None:
@@ -214,6 +221,7 @@ def results(search: Search) -> dict:
     seeds = search.comparison_seeds()
     proposed = None
     if best["value"] != start["value"]:
+        search.say_seeds()
         proposed = proposal(search.values, best, start, search.metric, seeds, search.checksums)
     return {
         "study": search.name,

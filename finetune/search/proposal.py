@@ -7,7 +7,6 @@ again with seeds that chose nothing, and compared on validation, and, once the c
 import numpy as np
 from scipy.stats import norm, ttest_ind
 
-from finetune.base.terminal import say
 from finetune.gate.noise import SPREAD, paired_predictions
 from finetune.results.metrics import look_up
 from finetune.results.revisions import Revision
@@ -76,8 +75,6 @@ def proposal(values: dict, best: dict, start: dict, metric: str, seeds: list[int
     `best` and `start` are trials as the table has them; `seeds` are those of the comparison, or the search's own seed alone.
     """
     fresh = seeds != [values["train"]["seed"]]
-    if fresh:
-        say(f"training the best settings and the defaults with seeds {', '.join(map(str, seeds))}")
     arms = [Arm(values, trial["used"], checksums, seeds) for trial in (start, best)]
     theirs, ours = (arm.scores(metric) for arm in arms)
     sign = -1 if metric.endswith("loss") else 1

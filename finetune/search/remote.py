@@ -241,7 +241,7 @@ def on_cluster(address: str, cpus: int | None, gpus: int) -> Iterator[Callable]:
     that the remote has are fetched and not run again.
     """
     from finetune.cluster.connection import connection
-    from finetune.cluster.workers import Workers
+    from finetune.cluster.workers import Workers, places
 
     source = checked_source(cpus, gpus)
     fetched(source, ())  # before anything starts: the remote answers
@@ -255,15 +255,10 @@ def on_cluster(address: str, cpus: int | None, gpus: int) -> Iterator[Callable]:
                 trials = [trial for trial in trials if trial.name not in there]
                 if not trials:
                     return
-            places = sum(free(node, source) for node in ray.nodes() if node["Alive"])
-            if not places:
-                raise UserError(
-                    f"no machine of the cluster at {address} has {source.cpus} cores and {source.gpus} GPUs for a trial; "
-                    "ask for fewer with --cpus and --gpus"
-                )
+            room = places(ray, source.cpus, source.gpus, "--cpus and --gpus")
             actor = ray.remote(Worker).options(num_cpus=source.cpus, num_gpus=source.gpus, max_concurrency=2)
             start = partial(actor.remote, source, ray.put(own_files()))
-            workers = Workers(ray, start, min(most, places))
+            workers = Workers(ray, start, min(most, room))
             try:
                 for trial, result in workers.results(trials):
                     if result is None:
@@ -273,9 +268,3 @@ def on_cluster(address: str, cpus: int | None, gpus: int) -> Iterator[Callable]:
                 workers.end()
 
         yield results
-
-
-def free(node: dict, source: Source) -> int:
-    """Trials that a machine of the cluster runs at a time."""
-    cores, gpus = (node["Resources"].get(name, 0) for name in ("CPU", "GPU"))
-    return int(min(cores // source.cpus, gpus // source.gpus if source.gpus else cores))
