@@ -217,11 +217,14 @@ def test_the_table_has_the_best_trial_first_and_those_without_a_score_last(train
     assert lines[-1].split()[:2] == ["1", "failed"]
 
 
-def test_the_best_trial_and_the_defaults_are_trained_again_with_seeds_that_chose_nothing(trainings, monkeypatch):
+def test_the_best_trial_and_the_defaults_are_trained_again_with_seeds_that_chose_nothing(
+    trainings, monkeypatch, capsys
+):
     """Seeds 43 and 44 of both; the scores follow from the rate alone, so no seed differs and the gate's spread is assumed."""
     write(SPACE | {"seeds": 2})
     again: dict[str, dict] = {}
     monkeypatch.setattr(proposal, "check_experiment", again.__setitem__)
+    monkeypatch.setattr(search, "experiment_names", lambda: [*trainings.run, *again])
     monkeypatch.setattr(proposal, "Revision", lambda name: Again(again[name].get("train.lr", DEFAULT) * 10))
     found = search.results(searched(4))
     best = max(found["trials"], key=lambda trial: trial["value"])
@@ -230,6 +233,10 @@ def test_the_best_trial_and_the_defaults_are_trained_again_with_seeds_that_chose
         settings | {"train.seed": seed} for settings in ({}, best["settings"]) for seed in (43, 44)
     ]
     assert set(again) & set(trainings.run) == set()
+    said = "training the best settings and the defaults with seeds 43, 44\n"
+    assert said in capsys.readouterr().out
+    search.results(searched(4))
+    assert said not in capsys.readouterr().out  # they are there
     proposed = found["proposal"]
     assert proposed["experiment"] == best["experiment"]
     assert proposed["seeds"] == [43, 44]
