@@ -58,7 +58,7 @@ def test_the_default_settings_and_every_recipe_leave_the_name_to_the_data():
     """Whoever then changes the data alone gets another name."""
     from finetune.base.yaml_file import parse_yaml
 
-    data, export = read_params("data", "export", path=ROOT / "params.yaml")
+    data, export = read_params("data", "export", path=ROOT / "docs/default_run/params.yaml")
     assert (export.name, model_name(export.name, data.uri)) == (None, "film-review-sentiment")
     for recipe in (ROOT / "recipes").glob("*.yaml"):
         assert parse_yaml(recipe)["export"]["name"] is None
