@@ -430,7 +430,7 @@ def test_only_the_named_sections_come_back(tmp_path):
 
 
 def test_a_pipe_among_the_users_files_is_refused_before_dvc_waits_for_it(workdir):
-    (workdir / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (workdir / "params.yaml").write_text((ROOT / "docs/default_run/params.yaml").read_text())
     (workdir / ".git").mkdir()
     (workdir / "data/local/folder").mkdir(parents=True)
     (workdir / "data/local/folder/reviews.csv").write_text("text,label\n")

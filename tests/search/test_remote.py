@@ -59,7 +59,7 @@ def test_each_thing_that_workers_would_miss_gets_one_line_with_the_command_that_
 
 
 def test_two_values_of_one_parameter_and_two_of_another_are_four_variations():
-    values = parse_yaml(ROOT / "params.yaml")
+    values = parse_yaml(ROOT / "docs/default_run/params.yaml")
     choices = parsed_choices(["train.lr=1e-5,3e-5", "train.epochs=2,3"])
     assert choices == {"train.lr": [1e-5, 3e-5], "train.epochs": [2, 3]}
     found = variations(values, choices)
@@ -83,7 +83,7 @@ def test_two_values_of_one_parameter_and_two_of_another_are_four_variations():
 )
 def test_a_wrong_variation_gets_one_line(text, message):
     with pytest.raises(UserError, match=message) as raised:
-        variations(parse_yaml(ROOT / "params.yaml"), parsed_choices([text]))
+        variations(parse_yaml(ROOT / "docs/default_run/params.yaml"), parsed_choices([text]))
     assert "\n" not in str(raised.value)
 
 
