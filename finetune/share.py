@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dvc.config import NoRemoteError
 from dvc.exceptions import CollectCacheError, DvcException, FileTransferError, NotDvcRepoError
+from dvc.fs.callbacks import TqdmCallback
 from dvc.repo import Repo
 
 from finetune.base.command import Parser, run
@@ -45,13 +46,34 @@ def outputs_of(repo: Repo, runs: list[tuple[str, str]]) -> Iterator[set]:
         yield {output for outputs in used.values() for output in outputs if repo.cache.local.exists(output.value)}
 
 
-def push(repo: Repo):
-    """Sends outputs first and records last, so that a record in the remote has its outputs there."""
-    runs = recorded_runs(repo)
-    sent = repo.cloud.push(set().union(*outputs_of(repo, runs)))
+def send(repo: Repo, objects: set) -> int:
+    """Sends the objects that the remote lacks, and returns their number.
+
+    Each object is looked for in the remote itself. `dvc push` takes a directory whose list is there as complete.
+
+    Raises:
+        FileTransferError: some were not sent.
+    """
+    cache, remote = repo.cache.local, repo.cloud.get_remote_odb()
+    with TqdmCallback(desc="Pushing", unit="file") as progress:
+        sent = repo.cloud.transfer(cache, remote, objects, cache_odb=cache, callback=progress)
     if sent.failed:
         raise FileTransferError(len(sent.failed))
-    count = len(sent.transferred) + repo.push()
+    return len(sent.transferred)
+
+
+def push(repo: Repo):
+    """Sends files, then lists of directories, then records of runs.
+
+    So whatever lies in the remote is complete there, also after a push that broke. One `dvc push` of several directories
+    (DVC 3.67) sends the list of a directory although a file failed that another directory holds too, and never sends
+    that file again.
+    """
+    runs = recorded_runs(repo)
+    outputs = set().union(*outputs_of(repo, runs), repo.used_objs(push=True)[None])
+    directories = {output for output in outputs if output.isdir}
+    count = send(repo, outputs - directories) + send(repo, directories)
+    count += repo.push()  # what goes to another remote than the default one
     repo.stage_cache.push(None)
     say(f"the remote holds the results of {len(runs)} runs of a stage; {count} files were new to it")
 
@@ -87,7 +109,8 @@ def main():
         raise UserError("this folder is no DVC project; run this from the project's root") from None
     except FileTransferError as error:
         raise UserError(
-            f"{error.amount} files were not transferred; the others were, so run this again when the remote answers"
+            f"{error.amount} files were not transferred; the others were, so run this again when the remote answers. A file "
+            "that the remote lacks is sent by `make push` in the clone that made it"
         ) from None
     except DvcException as error:
         raise UserError(f"DVC cannot {direction}: {one_line(error)}") from None

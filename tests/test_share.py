@@ -1,5 +1,6 @@
 """Two clones that share results through a remote, DVC's record of runs included."""
 
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,6 +30,12 @@ def clone(project: Project, folder: Path) -> Project:
     return Project(folder)
 
 
+def cache_path(file: Path) -> str:
+    """Where a file lies below a remote."""
+    digest = hashlib.md5(file.read_bytes()).hexdigest()
+    return f"files/md5/{digest[:2]}/{digest[2:]}"
+
+
 def without_cache(project: Project):
     """Removes everything that only this clone has."""
     for name in (".dvc/cache", ".dvc/tmp", "models", "data/raw", "data/tokenized", "data/teacher", "data/predictions"):
@@ -47,12 +54,14 @@ def test_a_run_of_one_clone_is_not_run_again_in_another(project, tmp_path, s3):
     project.run("git", "restore", "metrics", "params.yaml", "dvc.lock")
     project.dvc("checkout")
 
-    with s3.cut_in_the_middle() as cut:
+    # A file of several directories: the lists of all of them must stay back, or the file is never sent again.
+    tokenizer = cache_path(project.folder / "models/export/tokenizer.json")
+    with s3.cut_in_the_middle(f"/models/cache/{tokenizer}") as cut:
         failed = share(project, "push", **remote | {"AWS_ENDPOINT_URL": cut.url, "AWS_MAX_ATTEMPTS": "1"})
     assert cut.broken
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith("error: ")
-    assert not any("/runs/" in key for key in bucket_keys(s3, "models"))
+    assert not any("/runs/" in key or key.endswith(".dir") for key in bucket_keys(s3, "models"))
     pushed = share(project, "push", **remote)
     assert pushed.returncode == 0, pushed.stderr
     assert pushed.stdout.startswith("the remote holds the results of 10 runs of a stage; ")
@@ -80,6 +89,18 @@ def test_outputs_that_nobody_pushed_are_counted(project, tmp_path):
     # baseline_eval and evaluate have files of their own; teach, train and export have one folder each
     assert "9 outputs of this commit are not in the remote, and `make repro` makes them" in pulled.stdout
     assert (project.folder / "data/tokenized/train.parquet").exists()
+
+
+def test_a_file_that_the_remote_lost_is_sent_again(project, tmp_path):
+    store = tmp_path / "store"
+    project.dvc("remote", "add", "--default", "store", str(store))
+    assert share(project, "push").returncode == 0
+    # One file of a directory whose list is there: `dvc push` takes such a directory as complete.
+    lost = store / cache_path(project.folder / "models/export/tokenizer.json")
+    lost.unlink()
+    assert "Everything is up to date" in project.dvc("push").stdout
+    assert share(project, "push").stdout.endswith("; 1 files were new to it\n")
+    assert lost.exists()
 
 
 @pytest.mark.parametrize("direction", ["push", "pull"])

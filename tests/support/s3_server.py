@@ -15,10 +15,10 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 @dataclass
 class Cut:
-    """A proxy to S3 that breaks every upload of one file, the first that is uploaded; `broken` counts them."""
+    """A proxy to S3 that breaks every upload of one file; `broken` counts them."""
 
+    path: str
     url: str = ""
-    path: str = ""
     broken: int = 0
 
 
@@ -46,9 +46,12 @@ class S3:
         return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     @contextmanager
-    def cut_in_the_middle(self) -> Iterator[Cut]:
-        """Starts a proxy that breaks every upload of the first file halfway. Clients try often, so one file is enough."""
-        cut, behind = Cut(), urlsplit(self.url)
+    def cut_in_the_middle(self, path: str = "") -> Iterator[Cut]:
+        """Starts a proxy that breaks every upload to `path`, or to the first path that is uploaded to, halfway.
+
+        Clients try often, so one file is enough.
+        """
+        cut, behind = Cut(path), urlsplit(self.url)
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"  # otherwise a client that sends `Expect: 100-continue` waits forever
