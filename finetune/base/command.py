@@ -3,7 +3,9 @@
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 import time
 
 from finetune.base.errors import Stopped, UserError, library_problem
@@ -29,6 +31,7 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
     A bug keeps its traceback. If `mistake` is not 1, as for the gate, whose status 1 is a verdict, a bug ends with `mistake`
     too. Ctrl-C ends with status 130, as shells expect.
     """
+    interrupt_by_exception()
     replace_closed_streams()
     escape_unprintable()
     if usage:
@@ -59,6 +62,12 @@ def run(main, mistake: int = 1, usage: str | None = None) -> int:
         time.sleep(RANK_0_REPORTS)
     say(f"error: {problem}", sys.stderr)
     return mistake
+
+
+def interrupt_by_exception():
+    """Makes Ctrl-C raise KeyboardInterrupt again, which `finetune/__init__.py` had switched off during the imports."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def replace_closed_streams():

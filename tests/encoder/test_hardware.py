@@ -101,3 +101,17 @@ def test_a_gain_counts_neither_waiting_nor_other_threads():
     finally:
         torch.set_num_threads(threads)
     assert seen == {1}
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.5, 3), (0.04, 7), (0.001, 15)])
+def test_slow_rounds_are_few(monkeypatch, seconds, rounds):
+    """On a simulated clock; 0.5 s are spent after 13 calls of 0.04 s, in the seventh round."""
+    clock, calls = {"now": 0.0}, []
+
+    def call():
+        calls.append(1)
+        clock["now"] += seconds
+
+    monkeypatch.setattr(hardware.time, "thread_time", lambda: clock["now"])
+    assert gain(call, lambda: call()) == 1
+    assert len(calls) == 2 * rounds

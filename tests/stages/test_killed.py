@@ -108,6 +108,16 @@ def test_also_under_a_shell_that_waits_for_the_stage_and_the_next_run_brings_the
     assert (held_project.folder / "data/tokenized/train.parquet").is_file()
 
 
+def test_ctrl_c_during_the_imports_ends_a_stage_without_a_traceback(held_project):
+    dvc, process = started(held_project, "repro", "--single-item", "--force", "train")
+    os.killpg(dvc.pid, signal.SIGINT)
+    assert ends(process, 5)
+    output, _ = dvc.communicate(timeout=5)
+    assert dvc.returncode != 0
+    assert "exited with -2" in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize(("variable", "expected"), [("DVC_STAGE", True), ("RANK", True), ("OTHER", False)])
 def test_a_process_ends_with_dvc_or_torchrun_and_without_them_goes_on(variable, expected, tmp_path):
     """With `nohup`, a stage that was started by hand goes on after its shell has ended."""
