@@ -21,6 +21,7 @@ SETTINGS = {
     "data.labels": None,
     "data.task": "multi_label",
     "train.epochs": 12,
+    "train.class_weights": {"acted": 2.0},
 }
 SCORES = {"micro_f1", "f1", "sample_f1", "accuracy", "hamming_loss", "average_precision", "lrap"}
 
@@ -49,6 +50,12 @@ def test_every_score_has_an_interval_and_a_paired_gain(tagged):
     assert set(test["per_class"]) == {"acted", "bad", "good"}
     assert metrics["data"]["without_label"] > 50
     assert sum(metrics["data"]["rows"].values()) == 400
+
+
+def test_the_weight_of_a_label_is_recorded_and_in_the_card(tagged):
+    assert read_metrics(tagged.folder / "metrics")["train"]["class_weights"] == {"acted": 2.0, "bad": 1.0, "good": 1.0}
+    card = (tagged.folder / "models/export/README.md").read_text(encoding="utf-8")
+    assert "The classes weighed `acted` 2, `bad` 1, `good` 1 in the loss" in card
 
 
 def test_pipeline_and_onnx_give_the_evaluated_probabilities_and_the_folder_the_thresholds(tagged):

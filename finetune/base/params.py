@@ -146,12 +146,6 @@ def check_task(params: Params, source: str):
         ),
         ("split.folds", params.split.folds is not None, "null", "cross-validation is for one label per text"),
         (
-            "train.class_weights",
-            train.class_weights is not None,
-            "null",
-            "weights of classes are for one label per text",
-        ),
-        (
             "train.strategy",
             train.strategy == "lp_ft",
             "auto, full, head, gradual or lora",

@@ -17,11 +17,10 @@ from finetune.base.params_training import Train
 from finetune.base.terminal import say
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.encoder.prediction import predict
-from finetune.rows.stored import label_names, token_ids
+from finetune.rows.stored import token_ids
 from finetune.rows.windows import as_documents, pooled
 from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
-from finetune.training.class_weights import class_weights
 from finetune.training.distillation import distilled, soft_labels
 from finetune.training.distributed import check_same, from_all, from_first, leave, processes, rank, wait
 from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
@@ -83,14 +82,13 @@ class Fit:
             )
         self.settings, self.precision, self.tokenizer = settings, precision, tokenizer
         self.checkpoints, self.interrupts = checkpoints, interrupts
-        self.task = task_of(train)
+        self.task = task_of(train, settings.class_weights)
         self.train_labels = torch.tensor(self.task.targets(train))
         self.targets = {"labels": self.train_labels}
         if teacher is not None:
             self.targets["soft_labels"] = soft_labels(teacher, settings.teacher_temperature)
         self.validation_labels = self.task.targets(validation)
-        self.class_weights = class_weights(settings.class_weights, self.train_labels.numpy(), label_names(train))
-        self.row_weights = self.task.row_weights(self.train_labels.numpy(), self.class_weights)
+        self.row_weights = self.task.row_weights(self.train_labels.numpy())
         train_ids, validation_ids = token_ids(train), token_ids(validation)
         self.documents = as_documents(validation_ids)
         validation_labels = self.validation_labels
@@ -105,7 +103,7 @@ class Fit:
         if settings.strategy == "lp_ft":
             prompt_rows = prompts and TokenRows(prompts, tokenizer.pad_token_id)
             labelled = (self.train_rows, self.targets["labels"].numpy()), (self.validation_rows, validation_labels)
-            start_head(model, *labelled, prompt_rows, precision, self.class_weights)
+            start_head(model, *labelled, prompt_rows, precision, self.task.class_weights)
         self.model = self.frozen(model)
         self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed)
         epochs = max(settings.epochs, math.ceil(settings.min_steps / len(self.sampler)))

@@ -16,7 +16,7 @@ def outcome(
     """
     best = fit.progress.best
     majority = fit.task.majority(fit.train_labels.numpy(), fit.validation_labels)
-    weights = dict(zip(label_names, fit.class_weights, strict=True))
+    weights = dict(zip(label_names, fit.task.class_weights, strict=True))
     return {
         "validation": best.scores,
         "best_epoch": best.epoch,

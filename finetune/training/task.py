@@ -1,21 +1,27 @@
 """One label per text, or several: each knows its targets, its loss, its weights of rows, its validation scores and its majority."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from datasets import Dataset
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from finetune.rows.stored import class_ids, has_label_sets, label_matrix
+from finetune.rows.stored import class_ids, has_label_sets, label_matrix, label_names
+from finetune.training.class_weights import class_weights
 
 
+@dataclass
 class OneLabel:
     """Cross-entropy of class ids, of shape [rows]."""
 
     problem_type = "single_label_classification"
     several = False
+    class_weights: np.ndarray | None = None
 
-    def targets(self, rows: Dataset) -> np.ndarray:
+    @staticmethod
+    def targets(rows: Dataset) -> np.ndarray:
         """Class id of each row."""
         return class_ids(rows)
 
@@ -23,9 +29,9 @@ class OneLabel:
         """Loss of each row."""
         return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
 
-    def row_weights(self, targets: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
+    def row_weights(self, targets: np.ndarray) -> np.ndarray:
         """Weight of each row: that of its class."""
-        return class_weights[targets]
+        return self.class_weights[targets]
 
     def scores(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float]:
         """Accuracy, macro F1 over the classes that occur, and mean cross-entropy."""
@@ -46,21 +52,27 @@ class OneLabel:
         }
 
 
+@dataclass
 class SeveralLabels:
     """Mean binary cross-entropy over the labels, of targets 0 and 1 of shape [rows, labels]."""
 
     problem_type = "multi_label_classification"
     several = True
+    class_weights: np.ndarray | None = None
 
-    def targets(self, rows: Dataset) -> np.ndarray:
+    @staticmethod
+    def targets(rows: Dataset) -> np.ndarray:
         """Whether each row has each label, as 0 and 1."""
         return label_matrix(rows).astype(np.float32)
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Loss of each row."""
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1)
+        """Loss of each row. In the loss of a label, the rows that have it count with its weight."""
+        weights = torch.as_tensor(self.class_weights, dtype=logits.dtype, device=logits.device)
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, targets, reduction="none", pos_weight=weights
+        ).mean(1)
 
-    def row_weights(self, targets: np.ndarray, _class_weights: np.ndarray) -> np.ndarray:
+    def row_weights(self, targets: np.ndarray) -> np.ndarray:
         """Weight of each row: 1, because a row may have labels of different weights."""
         return np.ones(len(targets))
 
@@ -85,9 +97,10 @@ class SeveralLabels:
         return {"accuracy": float((answers == targets).all(1).mean()), "f1": macro_set_f1(targets, answers)}
 
 
-def task_of(rows: Dataset) -> OneLabel | SeveralLabels:
-    """The task that the label column asks for."""
-    return SeveralLabels() if has_label_sets(rows) else OneLabel()
+def task_of(train: Dataset, weights: dict[str, float] | str | None = None) -> OneLabel | SeveralLabels:
+    """The task that the label column of the training rows asks for, with the weights that `train.class_weights` asks for."""
+    task = SeveralLabels if has_label_sets(train) else OneLabel
+    return task(class_weights(weights, task.targets(train), label_names(train)))
 
 
 def macro_f1(labels: np.ndarray, answers: np.ndarray) -> float:

@@ -476,10 +476,6 @@ def test_a_folder_without_git_is_one_line_before_dvc_starts(workdir):
         ({"data.task": "multi_label", "data.label": ["a", "a"]}, "must name each column of its label once"),
         ({"data.task": "multi_label", "data.label": ["a", "text"]}, "must name another column as its label"),
         (
-            {"data.task": "multi_label", "train.class_weights": "balanced"},
-            "train.class_weights must be null with data.task",
-        ),
-        (
             {"data.task": "multi_label", "train.strategy": "lp_ft"},
             "train.strategy must be auto, full, head, gradual or lora",
         ),

@@ -11,7 +11,7 @@ from finetune.training.class_weights import class_weights
 from finetune.training.fit import Fit, part_loss
 from finetune.training.loader import epoch_loader
 from finetune.training.order import LengthBatches
-from finetune.training.task import OneLabel
+from finetune.training.task import OneLabel, SeveralLabels
 from tests.support.fitting import fit, losses, weights_of
 from tests.support.project import PARAMS
 
@@ -41,6 +41,31 @@ def test_a_weight_for_a_label_that_the_data_lack_is_an_error():
     message = r"^train\.class_weights must name labels, which are common, rare, found other$"
     with pytest.raises(UserError, match=message):
         class_weights({"rare": 2.0, "other": 3.0}, np.array([0]), NAMES)
+
+
+def test_balanced_weights_of_several_labels_by_hand():
+    """Four texts; a label that 1, 2 or 3 of them have weighs 3/1, 2/2 or 1/3, and one that none or all have 1."""
+    targets = np.array([[1, 1, 1, 0, 1], [0, 1, 1, 0, 1], [0, 0, 1, 0, 1], [0, 0, 0, 0, 1]], np.float32)
+    weights = class_weights("balanced", targets, list("abcde"))
+    assert weights == pytest.approx([3, 1, 1 / 3, 1, 1])
+    assert class_weights({"b": 2.0}, targets, list("abcde")).tolist() == [1, 2, 1, 1, 1]
+
+
+def test_the_loss_of_several_labels_weighs_the_texts_with_a_label_as_torch_does():
+    ids = torch.tensor([[1, 4, 3], [2, 2, 3], [5, 1, 3]])
+    labels = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    weights = np.array([0.5, 3.0])
+    expected = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weights, dtype=torch.float32))(
+        ids[:, :2].float(), labels
+    )
+    part = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "labels": labels,
+        "weights": torch.full((3,), 1 / 3),
+    }
+    loss = part_loss(Scores(), part, Train(**PARAMS["train"]), SeveralLabels(weights))
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 class Scores(torch.nn.Module):
@@ -97,7 +122,7 @@ def test_a_common_factor_of_the_weights_changes_nothing(tiny_bert, tmp_path, eng
     doubled, training = fit(
         tmp_path / "doubled", tiny_bert, engine=engine, epochs=1, class_weights={"bad": 2.0, "good": 2.0}
     )
-    assert training.class_weights.tolist() == [2.0, 2.0]
+    assert training.task.class_weights.tolist() == [2.0, 2.0]
     assert torch.equal(weights_of(plain), weights_of(doubled))
 
 
