@@ -5,7 +5,9 @@ that it names; these are the sections that `dvc.yaml` lists for it.
 """
 
 import difflib
+import json
 import re
+import time
 from operator import attrgetter
 from pathlib import Path
 from typing import get_args
@@ -226,14 +228,32 @@ def check_repository(folder: Path = Path()):
         )
 
 
+def remove_broken_lock_list(path: Path = Path(".dvc/tmp/rwlock")):
+    """Removes DVC's list of locked files if it is no JSON, and says so.
+
+    A disk that fills up while DVC writes the list cuts it off, and every later DVC refuses to start.
+    """
+    for seconds in (1, 0):  # another DVC may be writing it
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+            return
+        except OSError:  # there is none, or DVC will say why it cannot be read
+            return
+        except ValueError:
+            time.sleep(seconds)
+    path.unlink(missing_ok=True)
+    say(f"removed {path}: DVC's list of locked files was cut off, which a full disk does")
+
+
 def main():
-    """Checks params.yaml, data/local/ and the repository before DVC starts, which `make repro` does first.
+    """Checks params.yaml, data/local/, the repository and DVC's locks before DVC starts, which `make repro` does first.
 
     DVC deletes a stage's outputs before the stage can report a mistake, and reads data/local/ before any stage runs.
     """
     read_params("data")
     check_local_files()
     check_repository()
+    remove_broken_lock_list()
     say("params.yaml is in order")
 
 

@@ -6,12 +6,19 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
 
 from finetune.base.errors import UserError
-from finetune.base.params import check_named_labels, check_params, check_repository, read_params
+from finetune.base.params import (
+    check_named_labels,
+    check_params,
+    check_repository,
+    read_params,
+    remove_broken_lock_list,
+)
 from finetune.base.yaml_file import parse_yaml_text
 from tests.conftest import ROOT
 from tests.support.project import PARAMS
@@ -461,6 +468,30 @@ def test_a_folder_without_git_is_one_line_before_dvc_starts(workdir):
     (workdir / ".git").mkdir()
     (workdir / "part").mkdir()
     check_repository(workdir / "part")
+
+
+@pytest.mark.parametrize("content", ["", '{"write": {"/a/b": {"pid": 1'])
+def test_a_list_of_locked_files_that_was_cut_off_is_removed(workdir, content, capsys):
+    """What a full disk leaves of DVC's list: nothing, or its beginning."""
+    path = workdir / "rwlock"
+    path.write_text(content, encoding="utf-8")
+    remove_broken_lock_list(path)
+    assert not path.exists()
+    assert (
+        capsys.readouterr().out == f"removed {path}: DVC's list of locked files was cut off, which a full disk does\n"
+    )
+
+
+def test_a_list_of_locked_files_that_another_dvc_is_writing_stays(workdir, capsys):
+    path = workdir / "rwlock"
+    path.write_text("", encoding="utf-8")
+    writer = threading.Timer(0.3, path.write_text, ['{"write": {}, "read": {}}'])
+    writer.start()
+    remove_broken_lock_list(path)
+    writer.join()
+    assert path.read_text() == '{"write": {}, "read": {}}'
+    remove_broken_lock_list(workdir / "none")
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
