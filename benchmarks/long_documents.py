@@ -1,6 +1,6 @@
 """Measure windows against head and head_tail on documents of 1,000 to 3,000 tokens whose verdict stands in the middle.
 
-    python -m benchmarks.long_documents [--ways head head_tail windows] [--seeds 1]
+    python -m benchmarks.long_documents [--ways head head_tail windows] [--seeds 1] [--train 1000]
 
 A document is made of plot summaries, which have no label in the default data, and of reviews with one label in their midst. No
 film of a review and no plot is in two of the three parts. Run by hand (minutes for each training on two cores), not with
@@ -31,7 +31,7 @@ from finetune.training.fine_tune import fine_tune
 from finetune.training.settings import resolved
 from stages.download import BASE, RAW
 
-PARTS = {"train": 150, "validation": 60, "test": 100}  # documents
+PARTS = {"train": 1_000, "validation": 200, "test": 500}  # documents
 TOKENS = (1_000, 3_000)  # of a document
 VERDICTS = 20  # reviews in the middle, about 540 tokens
 MAX_LENGTH = 128
@@ -85,18 +85,20 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--strategy", default="head")
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--train", type=int, default=PARTS["train"], help="documents to train on")
     arguments = parser.parse_args()
+    parts = PARTS | {"train": arguments.train}
     random, tokenizer = np.random.default_rng(SEED), load_tokenizer(TOKENIZED / "tokenizer")
-    encoder, splits = Encoder(tokenizer), {name: read_rows(name) for name in PARTS}
+    encoder, splits = Encoder(tokenizer), {name: read_rows(name) for name in parts}
     names = label_names(splits["test"])
     plots = texts_of_plots(set(read_params("data").labels))
     random.shuffle(plots)
-    shares = dict(zip(PARTS, np.array_split(plots, len(PARTS)), strict=True))
+    shares = dict(zip(parts, np.array_split(plots, len(parts)), strict=True))
 
     def size(text: str) -> int:
         return len(tokenizer.tokenize(text))
 
-    made = {name: documents(count, shares[name].tolist(), splits[name], random, size) for name, count in PARTS.items()}
+    made = {name: documents(count, shares[name].tolist(), splits[name], random, size) for name, count in parts.items()}
     for way in arguments.ways:
         settings = Tokenize(max_length=MAX_LENGTH, truncation=way)
         rows = {name: tokenised(part, names, settings, encoder) for name, part in made.items()}

@@ -15,6 +15,7 @@ from dvc.config import Config
 
 from finetune.base.command import run
 from finetune.base.errors import UserError
+from finetune.base.files import replace_text
 from finetune.base.terminal import say
 
 DVC = Path(".dvc")
@@ -30,10 +31,14 @@ def plots_page() -> str:
 def main():
     if not DVC.is_dir():
         raise UserError(".dvc is missing; run this from the project's root")
-    PAGE.write_text(plots_page(), encoding="utf-8")
-    with Config(dvc_dir=str(DVC)).edit("local") as config:
-        # A page that the user configured is kept.
-        config.setdefault("plots", {}).setdefault("html_template", PAGE.name)
+    replace_text(PAGE, plots_page())
+    try:
+        with Config(dvc_dir=str(DVC)).edit("local") as config:
+            # A page that the user configured is kept.
+            config.setdefault("plots", {}).setdefault("html_template", PAGE.name)
+    except BaseException:
+        PAGE.unlink()  # or make would take this as done
+        raise
     say(f"{PAGE}: `dvc plots` needs no network now")
 
 

@@ -8,7 +8,6 @@ params.yaml stay. Nothing is written unless the result is valid.
 """
 
 import io
-import os
 import subprocess
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ruamel.yaml import YAML
 
 from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
+from finetune.base.files import replace_text
 from finetune.base.params import PARAMS, check_params
 from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
@@ -60,9 +60,7 @@ def main() -> int:
     parser.add_argument("--experiment", action="store_true", help="run it as a DVC experiment of that name")
     arguments = parser.parse_args()
     text = with_recipe(arguments.name)
-    scratch = PARAMS.with_suffix(".yaml.tmp")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, PARAMS)
+    replace_text(PARAMS, text)
     say(f"params.yaml now holds the settings of {arguments.name}")
     if arguments.experiment:
         return subprocess.run(

@@ -58,10 +58,18 @@ def existing(folder: str | Path) -> Path:
 
 
 def library_problem(error: Exception) -> str | None:
-    """One line about an error of the system or of DVC's databases (SQLite) that a user can fix; None for any other."""
-    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in DATABASE_NOT_WRITTEN:
-        error = OSError(errno.ENOSPC, one_line(error), "one of DVC's databases")
+    """One line about an error of the system, or of a database (SQLite), that a user can fix; None for any other."""
+    for cause in causes(error):
+        if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF in DATABASE_NOT_WRITTEN:
+            error = OSError(errno.ENOSPC, one_line(cause), "a database in .dvc")
     return file_problem(error) if isinstance(error, OSError) else None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that it was raised from: libraries wrap those of SQLite."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def first_of(error: shutil.Error) -> OSError:
@@ -76,13 +84,15 @@ def file_problem(error: OSError) -> str | None:
     if isinstance(error, shutil.Error):
         error = first_of(error)
     where = error.filename or "an output"
+    again = "run `dvc repro` again" if "DVC_STAGE" in os.environ else "run this again"
     if error.errno in FULL:
-        return (
-            f"no room to write {where} ({one_line(error)}); free some space and run `dvc repro` again, "
-            "or bring the previous results back with `dvc checkout --force` and `git restore metrics`"
+        return f"no room to write {where} ({one_line(error)}); free some space and {again}" + (
+            ", or bring the previous results back with `dvc checkout --force` and `git restore metrics`"
+            if "DVC_STAGE" in os.environ
+            else ""
         )
     if error.errno in IN_THE_WAY:
-        return f"cannot write {where} ({one_line(error)}); move away the file or folder there and run `dvc repro` again"
+        return f"cannot write {where} ({one_line(error)}); move away the file or folder there and {again}"
     if error.errno == errno.ENAMETOOLONG:
         return f"{where} is a longer name than a file may have; shorten it"
     if error.errno == errno.ELOOP:
@@ -96,5 +106,5 @@ def file_problem(error: OSError) -> str | None:
         if wanted.split("/")[0] in MADE_BY_STAGES:
             return f"{wanted} is missing; run `dvc repro`, which makes it or takes it from the cache"
     if error.errno in FORBIDDEN:
-        return f"cannot write {where} ({one_line(error)}); make it writable and run `dvc repro` again"
+        return f"cannot write {where} ({one_line(error)}); make it writable and {again}"
     return None

@@ -1,12 +1,16 @@
 """JSON and CSV as every stage writes them: the same values give the same bytes."""
 
+import contextlib
 import csv
+import errno
 import json
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
-from finetune.base.errors import UserError
+from finetune.base.errors import FULL, UserError
 
 PIECE = 1_000_000  # characters
 LONGEST = 100_000_000  # characters of a JSON file; tokenizers of large vocabularies have a third of it
@@ -77,6 +81,42 @@ def parse_json(text: str):
         return json.loads(text)
     except RecursionError:
         raise ValueError("it nests lists or objects too deeply") from None
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Path to write to in the block. The file appears under its own name once the block succeeds; until then an earlier one stays.
+
+    Two processes that write the same file use separate partial files. An error of the system names the file itself.
+    """
+    target = path.resolve()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        if target.is_file():
+            shutil.copymode(target, part)
+        try:
+            os.replace(part, target)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            shutil.copyfile(part, target)  # a mounted file, as a container gets it, cannot be replaced
+    except OSError as error:
+        if error.filename == str(part) or (error.filename is None and error.errno in FULL):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str):
+    """Writes a text whole or not at all, in UTF-8; to a pipe or a device as it comes."""
+    if file_kind(path) in ("a file", "missing"):
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
+    else:
+        path.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value):

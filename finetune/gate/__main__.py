@@ -13,6 +13,7 @@ from pathlib import Path
 
 from finetune.base.command import Parser, run
 from finetune.base.errors import UserError
+from finetune.base.files import replace_text
 from finetune.base.params import read_params
 from finetune.base.terminal import say_lines
 from finetune.gate.against import compare_with
@@ -54,7 +55,7 @@ def main() -> int:
             worst = CANNOT_TELL
             sections.append(Section("Error", notes=[problem]))
         if arguments.markdown:
-            arguments.markdown.write_text(page(VERDICTS[worst], sections, metrics), encoding="utf-8")
+            replace_text(arguments.markdown, page(VERDICTS[worst], sections, metrics))
     return worst
 
 

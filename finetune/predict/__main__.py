@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 from finetune.base.command import Parser, run
-from finetune.base.errors import Stopped, UserError, one_line
+from finetune.base.errors import Stopped, UserError, file_problem, one_line
 from finetune.predict.answers import answer_texts, arrived_lines
 from finetune.runtime.classifier import EXPORTED, Classifier
 
@@ -155,7 +155,7 @@ def main():
         # The reader has closed the pipe. Without this, Python would raise again on closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise UserError(one_line(error)) from None
+        raise UserError(file_problem(error) or one_line(error)) from None
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import fsspec
 
 from finetune.base.errors import FULL, UserError, one_line
-from finetune.base.files import file_kind
+from finetune.base.files import file_kind, replacing
 
 STORES = "`make cluster`, or `pip install -r requirements-publish.txt -c constraints.txt`"
 
@@ -55,10 +55,9 @@ class LocalFolder:
         return (self.path / name).read_bytes()
 
     def write(self, name: str, content: bytes):
-        part = self.path / f".{name}.{os.getpid()}.part"
         self.path.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, self.path / name)
+        with replacing(self.path / name) as part:
+            part.write_bytes(content)
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Path]:

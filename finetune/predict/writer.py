@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import lzma
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -44,17 +43,12 @@ def written_format(path: Path) -> str:
 @contextlib.contextmanager
 def table_writer(path: Path, schema: pa.Schema) -> Iterator[Write]:
     """Function that adds rows of this schema to a file. The file appears under its name only once the block succeeds."""
-    # Two processes that write the same output use separate partial files.
-    writer, part = WRITERS[written_format(path)], path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(part.open("wb"))
-            if pack := PACKERS.get(path.suffix.lower()):
-                file = stack.enter_context(pack(file))
-            yield stack.enter_context(writer(file, schema))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    writer = WRITERS[written_format(path)]
+    with files.replacing(path) as part, contextlib.ExitStack() as stack:
+        file = stack.enter_context(part.open("wb"))
+        if pack := PACKERS.get(path.suffix.lower()):
+            file = stack.enter_context(pack(file))
+        yield stack.enter_context(writer(file, schema))
 
 
 @contextlib.contextmanager

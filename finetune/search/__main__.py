@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from finetune.base.command import Parser, run
 from finetune.base.errors import Stopped, UserError
+from finetune.base.files import replace_text
 from finetune.base.params import PARAMS, check_params
 from finetune.base.terminal import printable, say, say_lines
 from finetune.base.yaml_file import parse_yaml
@@ -266,7 +267,7 @@ def main():
         except KeyboardInterrupt:
             raise Stopped("stopped; the same command continues where the search was", 130) from None
         # Not `write_json`, which rounds: a learning rate may be smaller than 0.000001.
-        SEARCH.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        replace_text(SEARCH, json.dumps(found, indent=2) + "\n")
         draw(found, PICTURE)
     say_lines("\n" + table(found["trials"], search.metric) + "\n")
     for line in found["words"]:

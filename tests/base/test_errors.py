@@ -65,6 +65,14 @@ def test_a_folder_that_does_not_fit_on_the_disk_is_one_line(workdir, capsys):
     assert shown.count("\n") == 1
 
 
+def wrapped(database: sqlite3.Connection):
+    """Fails as a library that reports the errors of its database as its own."""
+    try:
+        database.execute("INSERT INTO state VALUES (zeroblob(100000))")
+    except sqlite3.Error as error:
+        raise RuntimeError("the storage failed") from error
+
+
 def test_a_database_that_does_not_fit_on_the_disk_is_one_line(workdir, capsys):
     """DVCLive opens DVC's databases. At most two pages of a database stand for a full disk."""
     database = sqlite3.connect(workdir / "state.db")
@@ -72,9 +80,11 @@ def test_a_database_that_does_not_fit_on_the_disk_is_one_line(workdir, capsys):
     database.execute("CREATE TABLE state (value BLOB)")
     assert run(lambda: database.execute("INSERT INTO state VALUES (zeroblob(100000))")) == 1
     shown = capsys.readouterr().err
-    assert shown.startswith("error: no room to write one of DVC's databases (")
+    assert shown.startswith("error: no room to write a database in .dvc (")
     assert "database or disk is full" in shown
     assert shown.count("\n") == 1
+    assert run(lambda: wrapped(database)) == 1
+    assert capsys.readouterr().err == shown
     assert run(lambda: database.execute("SELECT value FROM nowhere")) == 1
     assert capsys.readouterr().err.startswith("Traceback (most recent call last):\n")  # a bug
     database.close()
