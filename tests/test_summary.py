@@ -111,3 +111,22 @@ def test_outputs_that_do_not_fit_into_dvcs_cache_are_an_error_and_the_next_run_s
     assert "Fine-tuning helps" in failed.stdout
     subprocess.run([*dvc, "repro"], check=True)
     assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""
+
+
+def test_a_summary_that_cannot_ask_dvc_says_so(repository):
+    """A damaged file stands for a full or read-only disk, on which `dvc status` fails too."""
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+    (repository / "dvc.yaml").write_text("stages: [")
+    failed = subprocess.run([sys.executable, "-m", "finetune.summary"], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: DVC cannot tell whether it has stored all outputs (")
+    assert failed.stderr.count("\n") == 1
+    assert "Fine-tuning helps" in failed.stdout
+
+
+def test_the_summary_mends_a_list_of_locks_that_was_cut_off(repository):
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+    (repository / ".dvc/tmp").mkdir(exist_ok=True)
+    (repository / ".dvc/tmp/rwlock").write_text('{"write": {')
+    done = subprocess.run([sys.executable, "-m", "finetune.summary"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].startswith("removed .dvc/tmp/rwlock: ")

@@ -6,6 +6,7 @@ that it names; these are the sections that `dvc.yaml` lists for it.
 
 import difflib
 import json
+import os
 import re
 import time
 from operator import attrgetter
@@ -228,6 +229,15 @@ def check_repository(folder: Path = Path()):
         )
 
 
+def check_folders(folder: Path = Path()):
+    """Raises UserError for a folder of the project that cannot be written to; DVC's own error names another file."""
+    for name in ("", ".dvc", ".dvc/tmp", ".dvc/cache", "data", "metrics", "models"):
+        if (folder / name).is_dir() and not os.access(folder / name, os.W_OK):
+            raise UserError(
+                f"{name or 'this folder'} cannot be written to; make it writable, or work in a copy of the project"
+            )
+
+
 def remove_broken_lock_list(path: Path = Path(".dvc/tmp/rwlock")):
     """Removes DVC's list of locked files if it is no JSON, and says so.
 
@@ -246,13 +256,14 @@ def remove_broken_lock_list(path: Path = Path(".dvc/tmp/rwlock")):
 
 
 def main():
-    """Checks params.yaml, data/local/, the repository and DVC's locks before DVC starts, which `make repro` does first.
+    """Checks params.yaml, data/local/, the repository, its folders and DVC's locks before DVC starts, which `make repro` does first.
 
     DVC deletes a stage's outputs before the stage can report a mistake, and reads data/local/ before any stage runs.
     """
     read_params("data")
     check_local_files()
     check_repository()
+    check_folders()
     remove_broken_lock_list()
     say("params.yaml is in order")
 

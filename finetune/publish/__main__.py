@@ -11,7 +11,7 @@ remain, without the model.
 import argparse
 
 from finetune.base.command import Parser, run
-from finetune.base.errors import FULL, UserError, one_line
+from finetune.base.errors import FULL, MADE_BY_STAGES, UserError, file_problem, one_line
 from finetune.base.terminal import say
 from finetune.publish import folder, hub, s3
 from finetune.publish.checks import checked_pipeline
@@ -49,6 +49,8 @@ def main():
     except OSError as error:
         if error.errno in FULL:
             raise UserError(f"not published: no room for a copy ({one_line(error)}); free some space") from None
+        if error.filename and str(error.filename).split("/")[0] in (*MADE_BY_STAGES, ".dvc"):
+            raise UserError(f"not published: {file_problem(error) or one_line(error)}") from None
         raise UserError(f"not published: {one_line(error)}; make the destination writable, or choose another") from None
 
 

@@ -10,7 +10,7 @@ writes  report.html
 from pathlib import Path
 
 from finetune.base.command import Parser, run
-from finetune.base.files import replace_text
+from finetune.base.files import plain_file, replace_text
 from finetune.base.terminal import say
 from finetune.report.page import content, rendered
 from finetune.results.revisions import Revision, typed
@@ -23,7 +23,7 @@ def main():
     parser.add_argument("--against", metavar="REVISION", help="a branch, tag or commit to compare with")
     chosen = parser.parse_args()
     page = rendered(content(Revision(typed(chosen.against)) if chosen.against else None))
-    replace_text(REPORT, page)
+    replace_text(plain_file(REPORT), page)
     say(f"{REPORT}: {len(page.encode()) / 1000:.0f} kB; open it in any browser")
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from finetune.base.errors import UserError
-from finetune.base.params import PARAMS
+from finetune.base.params import PARAMS, remove_broken_lock_list
 from finetune.base.yaml_file import parse_yaml
 from finetune.results.revisions import DECODED, UTF_8, Revision, git
 
@@ -44,6 +44,7 @@ def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProce
 
     It waits while another DVC, such as one that starts an experiment, locks the project; DVC itself gives up after 3 seconds.
     """
+    remove_broken_lock_list()
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     if not capture:
         return subprocess.run(command, check=False)
@@ -51,12 +52,21 @@ def run_dvc(*arguments: str, capture: bool = False) -> subprocess.CompletedProce
 
 
 def not_stored() -> list[str]:
-    """Outputs that exist here and not in DVC's cache; none where DVC does not run.
+    """Outputs that exist here and not in DVC's cache; none in a folder that is no DVC project.
 
     `dvc repro` goes on, and ends with status 0, when the files of a folder do not fit into its cache.
+    Raises UserError if DVC cannot tell, as on a full or read-only disk.
     """
+    if not Path(".dvc").is_dir():
+        return []
     status = run_dvc("status", "--json", capture=True)
-    stages = {} if status.returncode else json.loads(status.stdout)
+    if status.returncode:
+        last = [line for line in status.stderr.splitlines() if line.startswith("ERROR")] or ["it ended without a word"]
+        raise UserError(
+            f"DVC cannot tell whether it has stored all outputs ({last[-1].removeprefix('ERROR: ')}); mend that, then run "
+            "`make repro` again"
+        )
+    stages = json.loads(status.stdout)
     changes = [change for stage in stages.values() for change in stage if isinstance(change, dict)]
     outputs = [change.get("changed outs", {}) for change in changes]
     return sorted(

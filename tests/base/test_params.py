@@ -13,6 +13,7 @@ import yaml
 
 from finetune.base.errors import UserError
 from finetune.base.params import (
+    check_folders,
     check_named_labels,
     check_params,
     check_repository,
@@ -468,6 +469,18 @@ def test_a_folder_without_git_is_one_line_before_dvc_starts(workdir):
     (workdir / ".git").mkdir()
     (workdir / "part").mkdir()
     check_repository(workdir / "part")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_dvc_starts(workdir, monkeypatch):
+    """Root may write everywhere, so the answer of the system is simulated."""
+    (workdir / ".dvc/tmp").mkdir(parents=True)
+    check_folders(workdir)
+    monkeypatch.setattr(os, "access", lambda path, _: path != workdir / ".dvc/tmp")
+    with pytest.raises(UserError, match=r"^\.dvc/tmp cannot be written to; make it writable"):
+        check_folders(workdir)
+    monkeypatch.setattr(os, "access", lambda path, _: path != workdir)
+    with pytest.raises(UserError, match=r"^this folder cannot be written to; make it writable"):
+        check_folders(workdir)
 
 
 @pytest.mark.parametrize("content", ["", '{"write": {"/a/b": {"pid": 1'])
