@@ -19,6 +19,7 @@ help: ## list the targets
 
 repro: .venv/runtime .dvc/plots.html ## run the pipeline and compare the fine-tuned model with every baseline
 	@python -m finetune.base.params
+	@if [ -n "$$PULL" ]; then python -m finetune.share check; fi
 	@dvc --wait-for-lock repro $${PULL:+--pull}
 	@python -m finetune.summary
 

@@ -2,6 +2,7 @@
 
     python -m finetune.share push       (make push)
     python -m finetune.share pull       (make pull)
+    python -m finetune.share check      (the start of make repro PULL=1)
 
 `push` sends the outputs of every run in this clone's cache, then the records of the runs. `pull` fetches the outputs of the
 current commit and the records. `make repro PULL=1` then takes each stage that anybody has run, with the same code, data
@@ -16,11 +17,13 @@ from pathlib import Path
 
 from dvc.config import NoRemoteError
 from dvc.exceptions import CollectCacheError, DvcException, FileTransferError, NotDvcRepoError
+from dvc.fs import HTTPFileSystem
 from dvc.fs.callbacks import TqdmCallback
 from dvc.repo import Repo
 
 from finetune.base.command import Parser, run
 from finetune.base.errors import UserError, library_problem, one_line
+from finetune.base.files import md5, stays_inside
 from finetune.base.terminal import say
 
 NO_REMOTE = "no DVC remote is configured; name one: dvc remote add --default storage s3://bucket/path"
@@ -78,14 +81,70 @@ def push(repo: Repo):
     say(f"the remote holds the results of {len(runs)} runs of a stage; {count} files were new to it")
 
 
+def check(repo: Repo):
+    """Raises UserError if a record of a run in the remote has a name that leads out of the cache.
+
+    DVC (3.67) writes each record to the path that its name says, wherever that leads, such as onto the project's code.
+    """
+    remote = repo.cloud.get_remote_odb(hash_name="md5-dos2unix")
+    runs = remote.fs.join(remote.path, "runs")
+    if isinstance(remote.fs, HTTPFileSystem) or not remote.fs.exists(runs):  # DVC shares no records over HTTP
+        return
+    for path in remote.fs.find(runs):
+        if not stays_inside(str(path)[len(str(runs)) :].lstrip("/")):
+            raise UserError(
+                f"the remote holds a file whose name leads out of the cache, {str(path)[-200:]!r}; nothing was fetched: find out "
+                "who wrote it, and remove it"
+            )
+
+
 def pull(repo: Repo):
     """Fetches records and outputs; outputs of this commit that nobody pushed are left to `make repro`."""
-    result = repo.pull(run_cache=True, allow_missing=True)
-    missing = sum(not out.exists for out in repo.index.outs if out.use_cache)
+    check(repo)
+    fetched = fetch(repo)
+    if missing_outputs(repo):
+        # After a pull that was killed, DVC overlooks what that one had begun to fetch, once.
+        repo.drop_data_index()
+        fetched += fetch(repo)
+    missing = missing_outputs(repo)
     say(
-        f"{result['stats']['fetched']} files fetched"
-        + (f"; {missing} outputs of this commit are not in the remote, and `make repro` makes them" if missing else "")
+        f"{fetched} files fetched"
+        + (
+            f"; {missing} outputs of this commit are not in the remote, or are damaged there, and `make repro` makes them"
+            if missing
+            else ""
+        )
     )
+
+
+def fetch(repo: Repo) -> int:
+    """Fetches records and outputs of this commit into the cache and then here; returns the number of files that came.
+
+    Files whose content is not that of their name are removed from the cache again: DVC would take them as they are.
+    """
+    fetched = repo.fetch(run_cache=True)
+    cache = repo.cache.local
+    for output in repo.used_objs(force=True)[None]:
+        path = Path(cache.oid_to_path(output.value))
+        if path.is_file() and md5(path) != output.value.removesuffix(".dir"):
+            path.unlink()
+    repo.checkout(allow_missing=True)
+    return fetched
+
+
+def missing_outputs(repo: Repo) -> int:
+    """Number of outputs of this commit that are not here."""
+    return sum(not out.exists for out in repo.index.outs if out.use_cache)
+
+
+class FirstLines(logging.Filter):
+    """Lets a few lines through: DVC writes one for each file that could not be sent, mostly for one and the same reason."""
+
+    left = 3
+
+    def filter(self, _record: logging.LogRecord) -> bool:
+        self.left -= 1
+        return self.left >= 0
 
 
 def main():
@@ -93,16 +152,19 @@ def main():
         prog="python -m finetune.share", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "direction", choices=("push", "pull"), help="send this clone's results, or fetch those of others"
+        "direction",
+        choices=("push", "pull", "check"),
+        help="send this clone's results, fetch those of others, or see whether the remote's records may be fetched",
     )
     direction = parser.parse_args().direction
     # The clients of S3 print this after a connection has failed.
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
     logging.getLogger("dvc").setLevel(logging.ERROR)  # a list of hashes for outputs that are missing
+    logging.getLogger("dvc_data.hashfile.transfer").addFilter(FirstLines())
     try:
         with Repo() as repo:
             repo.cloud.get_remote()  # raises NoRemoteError; `pull` would not if everything is here
-            {"push": push, "pull": pull}[direction](repo)
+            {"push": push, "pull": pull, "check": check}[direction](repo)
     except NoRemoteError:
         raise UserError(NO_REMOTE) from None
     except NotDvcRepoError:
@@ -112,6 +174,8 @@ def main():
             f"{error.amount} files were not transferred; the others were, so run this again when the remote answers. A file "
             "that the remote lacks is sent by `make push` in the clone that made it"
         ) from None
+    except UserError:
+        raise
     except DvcException as error:
         raise UserError(f"DVC cannot {direction}: {one_line(error)}") from None
     except Exception as error:  # libraries of the remotes raise errors of many kinds, most of them about the connection

@@ -87,7 +87,10 @@ def test_outputs_that_nobody_pushed_are_counted(project, tmp_path):
     pulled = share(project, "pull")
     assert pulled.returncode == 0, pulled.stderr
     # baseline_eval and evaluate have files of their own; teach, train and export have one folder each
-    assert "9 outputs of this commit are not in the remote, and `make repro` makes them" in pulled.stdout
+    assert (
+        "9 outputs of this commit are not in the remote, or are damaged there, and `make repro` makes them"
+        in pulled.stdout
+    )
     assert (project.folder / "data/tokenized/train.parquet").exists()
 
 
@@ -101,6 +104,44 @@ def test_a_file_that_the_remote_lost_is_sent_again(project, tmp_path):
     assert "Everything is up to date" in project.dvc("push").stdout
     assert share(project, "push").stdout.endswith("; 1 files were new to it\n")
     assert lost.exists()
+
+
+def test_a_record_whose_name_leads_out_of_the_cache_is_refused_before_anything_is_fetched(project, s3):
+    """DVC writes a record to the path that its name says: here onto a module that Python would import."""
+    project.dvc("remote", "add", "--default", "store", "s3://models/cache")
+    assert share(project, "push", **s3.environment).returncode == 0
+    s3.write("models", "cache/runs/zz/zz/../../../../../yaml.py", b"print('from the remote')")
+    without_cache(project)
+    for direction in ("pull", "check"):
+        done = share(project, direction, **s3.environment)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: the remote holds a file whose name leads out of the cache, '")
+        assert done.stderr.count("\n") == 1
+    assert not (project.folder / "yaml.py").exists()
+    assert not (project.folder / ".dvc/cache").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"other weights"])
+def test_a_damaged_file_of_the_remote_is_not_taken_for_the_model(project, tmp_path, damage):
+    store = tmp_path / "store"
+    project.dvc("remote", "add", "--default", "store", str(store))
+    assert share(project, "push").returncode == 0
+    weights = store / cache_path(project.folder / "models/export/model.safetensors")
+    weights.chmod(0o644)
+    weights.write_bytes(damage)
+    without_cache(project)
+    pulled = share(project, "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    # models/finetuned and models/export hold the same weights
+    assert "; 2 outputs of this commit are not in the remote, or are damaged there" in pulled.stdout
+    assert not (project.folder / "models/export/model.safetensors").exists()
+    project.dvc("pull", "models/export")  # takes the file as it is
+    assert (project.folder / "models/export/model.safetensors").read_bytes() == damage
+    refused = project.run("python", "-m", "finetune.publish", str(tmp_path / "out"), check=False)
+    assert refused.stderr.startswith(
+        "error: not published: models/export/model.safetensors is damaged; remove it and DVC's copy"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("direction", ["push", "pull"])

@@ -18,6 +18,13 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 class Parser(argparse.ArgumentParser):
     """Command line of a command. A mistake in it ends like every other: in one line, here with exit status 2."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse, which takes `--name=--` as a list without values where one value is expected."""
+        for argument in sys.argv[1:] if args is None else args:
+            if argument.startswith("-") and argument.endswith(("=--", "-S--")):
+                self.error(f"{argument} has no value")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str):
         """Prints the mistake and exits; argparse itself would print the whole usage above it."""
         say(f"error: {message}; `{self.prog} --help` lists what is allowed", sys.stderr)

@@ -18,6 +18,10 @@ DISK_FAILS = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)
 MADE_BY_STAGES = ("data", "models", "metrics")
 
 
+# What the clients of a server raise for an answer that is not what they expect.
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError)
+
+
 class UserError(Exception):
     """A mistake the user can fix. The message says what was found, what is expected and what to do."""
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -117,6 +118,12 @@ def replace_text(path: Path, text: str):
             part.write_text(text, encoding="utf-8")
     else:
         path.write_text(text, encoding="utf-8")
+
+
+def md5(path: Path) -> str:
+    """MD5 of a file in hexadecimal digits, by which DVC names its copy of it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def write_json(path: Path, value):

@@ -17,8 +17,17 @@ SECRET = re.compile(
 
 # fsspec reads an address as a chain, `zip://x.csv::https://example.com/x.zip`, in which each part may bring a password.
 CHAIN = re.compile(r"::(?=[a-z][a-z0-9+.-]*:/)", re.I)
-# `user:password@` at the start of an address, with however many slashes, and in each part of a name that has no colon otherwise.
-PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]+:/*[^/@:]*:[^/@]+@|^(?:hf|pkg):.*/[^/@:]*:[^/@]+@", re.I)
+# `user:password@` at the start of an address, with however many slashes, and in each part of a name that has no colon otherwise;
+# a token of the Hub in the place of a user.
+PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]+:/*[^/@:]*:[^/@]+@|^(?:hf|pkg):.*/[^/@:]*:[^/@]+@|^hf:.*/hf_\w+@", re.I)
+WITHOUT_USERS = (
+    "http",
+    "https",
+    "s3",
+    "s3a",
+    "gs",
+    "gcs",
+)  # hosts and buckets, before which only a key or a token can stand
 
 
 class ShortRepr(reprlib.Repr):
@@ -81,7 +90,7 @@ def brings_secret(address: str) -> bool:
         parts = urlsplit(address)
     except ValueError as error:
         raise ValueError(f"must be an address: {error}") from None
-    user = parts.scheme in ("http", "https") and "@" in parts.netloc
+    user = parts.scheme in WITHOUT_USERS and "@" in parts.netloc
     # `?name=value`, and the older `;name=value`; a fragment holds the answer of some log-ins.
     named = re.findall(r"[?&;#]([^=?&;#/]+)=", unquote(address)) if parts.scheme else []
     return user or bool(parts.password or PASSWORD.match(address) or any(map(SECRET.search, named)))

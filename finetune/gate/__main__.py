@@ -40,7 +40,7 @@ def main() -> int:
     try:
         gate, metrics = read_params("gate"), gated_metrics()
         parts = [check_thresholds(metrics, gate)]
-        if arguments.against:
+        if arguments.against is not None:
             parts = chain(parts, compare_with(typed(arguments.against)))
         for status, section in parts:
             worst = max(worst, status)

@@ -15,13 +15,16 @@ answers with the list of those that reach their thresholds.
 """
 
 import argparse
+import contextlib
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 
 from finetune.base.command import Parser, run
 from finetune.base.errors import Stopped, UserError, file_problem, one_line
+from finetune.base.param_types import brings_secret
 from finetune.predict.answers import answer_texts, arrived_lines
 from finetune.runtime.classifier import EXPORTED, Classifier
 
@@ -76,12 +79,26 @@ def parsed() -> argparse.Namespace:
         raise UserError(f"found both texts and --input {options.input}; give one of them")
     if options.input is None and options.output is not None:
         raise UserError("--output needs --input; answers to single texts go to stdout")
+    for name in filter(None, (options.input, options.output)):
+        check_address(name)
     if options.ray is not None and (options.input is None or not is_folder(options.input)):
         raise UserError(
             "--ray needs a folder: --input FOLDER --output FOLDER, on a disk that the machines share or s3://…"
         )
     check_streams(options)
     return options
+
+
+def check_address(name: str):
+    """Raises UserError for an address that brings a secret, and for a mistyped one, which would name a local folder."""
+    with contextlib.suppress(ValueError):  # no address
+        if brings_secret(name):
+            raise UserError(
+                "an address must not hold a password, token or signature; put them into the environment "
+                "(AWS_SECRET_ACCESS_KEY, …), or into fsspec's configuration, ~/.config/fsspec/conf.json"
+            )
+    if re.match(r"(s3|s3a|gs|gcs|az|abfs|hf|https?):/?[^/]", name):
+        raise UserError(f"{name} must have two slashes after its colon to be an address, and ./ in front to be a file")
 
 
 def is_folder(name: str) -> bool:

@@ -92,6 +92,8 @@ class Scorer:
         self.check(part)
         try:
             with self.input.reading(part.name) as source, self.output.writing(part.output) as target:
+                if source.stat().st_size != part.size:  # a server may send less than it has listed
+                    raise UserError(f"{self.input}/{part.name} did not arrive whole; run the command again")
                 found = answer_table(self.classifier, source, target, self.job.columns, self.job.prefix, self.step)
                 self.check(part)
         except FileNotFoundError as error:

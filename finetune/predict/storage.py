@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import fsspec
 
-from finetune.base.errors import FULL, UserError, one_line
+from finetune.base.errors import FULL, Stopped, UserError, one_line
 from finetune.base.files import file_kind, replacing
+from finetune.sources.bounds import S3_OPTIONS
 
 STORES = "`make cluster`, or `pip install -r requirements-publish.txt -c constraints.txt`"
 
@@ -91,7 +92,8 @@ class RemoteFolder:
     def __init__(self, url: str):
         self.url = url.rstrip("/")
         with self.reached():
-            self.system, self.root = fsspec.url_to_fs(self.url, use_listings_cache=False)
+            options = S3_OPTIONS if self.url.startswith("s3") else {}
+            self.system, self.root = fsspec.url_to_fs(self.url, use_listings_cache=False, **options)
 
     def __str__(self) -> str:
         return self.url
@@ -104,7 +106,7 @@ class RemoteFolder:
             yield
         except ImportError as error:
             raise UserError(f"{where} needs another library ({one_line(error)}); run {STORES}") from None
-        except (FileNotFoundError, UserError):
+        except (FileNotFoundError, UserError, Stopped):
             raise
         except PermissionError as error:
             raise UserError(f"{where}: access denied ({one_line(error)[:200]}); check the credentials") from None

@@ -9,15 +9,23 @@ remain, without the model.
 """
 
 import argparse
+import contextlib
+import signal
 
 from finetune.base.command import Parser, run
-from finetune.base.errors import FULL, MADE_BY_STAGES, UserError, file_problem, one_line
+from finetune.base.errors import FULL, MADE_BY_STAGES, Stopped, UserError, file_problem, one_line
+from finetune.base.param_types import brings_secret
 from finetune.base.terminal import say
 from finetune.publish import folder, hub, s3
 from finetune.publish.checks import checked_pipeline
 from finetune.runtime.classifier import EXPORTED
 
 SERVICES = {"hf": hub, "s3": s3}  # by URL scheme; without one the destination is a folder
+
+
+def stop(number: int, _):
+    """Handler of a signal: ends the command as Ctrl-C does."""
+    raise Stopped("stopped; what was published before is unchanged, or replaced whole", 128 + number)
 
 
 def main():
@@ -36,6 +44,12 @@ def main():
     mistyped = not separator and scheme.startswith(tuple(f"{name}:" for name in SERVICES))
     if not arguments.to or mistyped or (separator and scheme not in SERVICES):
         raise UserError(f"cannot publish to {arguments.to!r}; expected hf://OWNER/NAME, s3://BUCKET/KEY or a folder")
+    with contextlib.suppress(ValueError):  # no address at all, which the services refuse
+        if brings_secret(arguments.to):
+            raise UserError(
+                "the destination must not hold a password, token or signature; put them into the environment "
+                "(AWS_SECRET_ACCESS_KEY, HF_TOKEN, …)"
+            )
     if arguments.private and scheme != "hf":
         raise UserError(
             "--private is only for hf://OWNER/NAME; elsewhere the permissions of the destination decide who may read it"
@@ -55,4 +69,5 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # so that a temporary archive or copy is removed
     raise SystemExit(run(main))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from finetune.base.errors import UserError, one_line
+from finetune.base.files import md5
 from finetune.base.params import read_params
 from finetune.export.model_name import check_name
 from finetune.gate.thresholds import HOLDS, check_thresholds
@@ -81,6 +82,13 @@ def check_export(repo):
             f"not published: {EXPORTED} is not the folder that dvc.lock names; restore that with "
             f"`dvc checkout --force {EXPORTED}`, or export again with `dvc repro --force export`"
         )
+    # DVC takes what it fetched as what its name says, and remembers that.
+    for key, _, expected in out.get_obj() or ():  # None without the list of the folder in the cache
+        if md5(EXPORTED.joinpath(*key)) != expected.value:
+            raise UserError(
+                f"not published: {EXPORTED.joinpath(*key)} is damaged; remove it and DVC's copy of it (`rm .dvc/cache/files/md5/"
+                f"{expected.value[:2]}/{expected.value[2:]}`), and run `dvc repro` or `make pull`"
+            )
 
 
 def check_status(status: dict[str, list]):

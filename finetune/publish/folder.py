@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from finetune.base.errors import UserError
+from finetune.base.errors import MADE_BY_STAGES, UserError
 from finetune.publish.record import REPLACEABLE, SUMS, checksum, modification, record_of, recorded, relative_files
 from finetune.publish.workspace import BEFORE, NEW, PART, leftovers, workspace
 
@@ -24,6 +24,12 @@ def parse_destination(path: str) -> Path:
     destination = target if name in ("", ".", "..") else Path(os.path.realpath(above or ".")) / name
     if target == here or target in here.parents:
         raise UserError(f"cannot publish to {path}, which holds this project; choose a folder of its own for the model")
+    inside = destination.relative_to(here).parts if destination.is_relative_to(here) else ()
+    own = inside[:1] and inside[0] in (*MADE_BY_STAGES, ".dvc", ".git")
+    if own and inside[:2] != ("models", "export"):  # which has a line of its own
+        raise UserError(
+            f"cannot publish to {path}: {inside[0]}/ is the pipeline's own; choose a folder of its own for the model"
+        )
     if destination.is_symlink():
         raise UserError(
             f"{destination} is not a folder but a link to {os.readlink(destination)}; name the folder itself"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from finetune.base.errors import UserError, one_line
+from finetune.base.errors import MALFORMED, UserError, one_line
 from finetune.publish.record import REPLACEABLE, SUMS, checksum, modification, record_of, recorded, relative_files
 from finetune.sources.hub import URI, parse_uri
 
@@ -144,6 +144,11 @@ def hub_errors(repo: str) -> Iterator[None]:
         raise UserError(token[0].upper() + token[1:]) from None
     except (httpx2.HTTPError, ConnectionError) as error:
         raise UserError(unreachable(repo, error)) from None
+    except (*MALFORMED, httpx2.InvalidURL) as error:
+        raise UserError(
+            f"the Hub's answer about {repo} cannot be read ({type(error).__name__}: {one_line(error)[:200]}); check HF_ENDPOINT "
+            "if it is set, and publish again"
+        ) from None
 
 
 def unreachable(repo: str, error: Exception) -> str:

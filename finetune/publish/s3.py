@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from finetune.base.errors import UserError, one_line
 from finetune.publish.record import REPLACEABLE, checksum
 from finetune.publish.sagemaker import write_archive
+from finetune.sources.bounds import S3_OPTIONS
 
 NAME = "model.tar.gz"
 # Our record, in the object's metadata. S3 sets metadata and content together, so who replaces one also replaces the other.
@@ -57,7 +58,7 @@ def upload(file: Path, url: str):
     bucket, sum_ = urlsplit(url).netloc, checksum(file)
     # Asking for the bucket first finds mistakes before many megabytes are sent.
     try:
-        filesystem = s3fs.S3FileSystem(skip_instance_cache=True)
+        filesystem = s3fs.S3FileSystem(skip_instance_cache=True, **S3_OPTIONS)
         filesystem.call_s3("head_bucket", Bucket=bucket)
         check_ours(filesystem, url)
         filesystem.put_file(str(file), url, Metadata={RECORD: sum_, f"{RECORD}-size": str(file.stat().st_size)})
@@ -72,8 +73,8 @@ def upload(file: Path, url: str):
         raise UserError(
             f"access to {url} denied ({one_line(error)}); the credentials need s3:PutObject and s3:ListBucket"
         ) from None
-    except (BotoCoreError, ClientError, OSError) as error:
-        # s3fs raises S3's responses as OSError too.
+    except (BotoCoreError, ClientError, OSError, ValueError) as error:
+        # s3fs raises S3's responses as OSError too, and a ValueError for an endpoint that is no address.
         raise UserError(
             f"{url} was not written ({one_line(error)[:300]}); check the network and publish again"
         ) from None

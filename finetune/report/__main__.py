@@ -22,7 +22,7 @@ def main():
     parser = Parser(prog="python -m finetune.report", description=__doc__.partition("\n")[0])
     parser.add_argument("--against", metavar="REVISION", help="a branch, tag or commit to compare with")
     chosen = parser.parse_args()
-    page = rendered(content(Revision(typed(chosen.against)) if chosen.against else None))
+    page = rendered(content(Revision(typed(chosen.against)) if chosen.against is not None else None))
     replace_text(plain_file(REPORT), page)
     say(f"{REPORT}: {len(page.encode()) / 1000:.0f} kB; open it in any browser")
 

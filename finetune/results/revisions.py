@@ -39,7 +39,12 @@ def git(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def typed(argument: str) -> str:
-    """An argument of the command line as its user typed it, also in a locale that cannot decode it."""
+    """A revision of the command line as its user typed it, also in a locale that cannot decode it.
+
+    Raises UserError for an empty one, which Git takes for HEAD in some places.
+    """
+    if not argument.strip():
+        raise UserError("--against is empty; name a branch, a tag or a commit")
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

@@ -42,3 +42,7 @@ def check_column_count(where: Path | str, columns: int):
     """Raises UserError for a table with more than MOST_COLUMNS columns."""
     if columns > MOST_COLUMNS:
         raise UserError(f"{where} has {columns:,} columns, expected at most {MOST_COLUMNS:,}; keep those that you need")
+
+
+# A silent server is waited for at most five times 15 seconds: s3fs tries five times itself, and its client would in each of them.
+S3_OPTIONS = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}

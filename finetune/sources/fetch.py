@@ -25,6 +25,7 @@ from packaging.version import InvalidVersion, Version
 
 from finetune.base.errors import FULL, UserError, one_line
 from finetune.base.files import file_kind, original_project, stays_inside
+from finetune.sources.bounds import S3_OPTIONS
 
 # Pip's messages about each failed attempt, and after the last one.
 UNREACHABLE = re.compile(r"connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out")
@@ -240,13 +241,14 @@ def remote_file(uri: str, folder: Path) -> Path:
 
 
 def web_options(uri: str) -> dict[str, dict]:
-    """Options of fsspec for each web protocol of an address, which may be a chain such as `zip://x.csv::https://…`."""
+    """Options of fsspec for each protocol of an address, which may be a chain such as `zip://x.csv::https://…`: its patience."""
     from aiohttp import ClientTimeout
 
     # aiohttp's own limit is five minutes for all of a file, however steadily it arrives.
     patience = ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
     options = {"http": {"timeout": patience}, "https": {"timeout": patience, "trace_configs": [encrypted_only()]}}
-    return {name: {"client_kwargs": options[name]} for name in set(re.findall(r"(?:^|::)(https?)://", uri))}
+    found = {name: {"client_kwargs": options[name]} for name in set(re.findall(r"(?:^|::)(https?)://", uri))}
+    return found | dict.fromkeys(set(re.findall(r"(?:^|::)(s3a?)://", uri)), S3_OPTIONS)
 
 
 def encrypted_only():

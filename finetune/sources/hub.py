@@ -15,7 +15,7 @@ from datasets.data_files import EmptyDatasetError
 from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi, constants, errors, snapshot_download
 
-from finetune.base.errors import UserError, one_line
+from finetune.base.errors import MALFORMED, UserError, one_line
 from finetune.sources.model_folder import NEEDED, RUNS_CODE, refuse_code, weight_files
 from finetune.sources.parquet_rows import class_names, column_texts, list_texts
 
@@ -77,6 +77,11 @@ def hub_errors(repo: str):
         raise UserError(f"{repo} cannot be read: {one_line(error.__cause__ or error)[:300]}") from None
     except ValueError as error:
         raise UserError(f"{repo} cannot be read: {one_line(error)[:300]}") from None
+    except (*MALFORMED, httpx2.InvalidURL) as error:
+        reason = f"{type(error).__name__}: {one_line(error)[:300]}"
+        raise UserError(
+            f"the Hub's answer about {repo} cannot be read ({reason}); check HF_ENDPOINT if it is set"
+        ) from None
     except (httpx2.HTTPError, ConnectionError) as error:
         raise UserError(
             f"the connection to the Hub failed while getting {repo} ({one_line(error)[:200]}); {again}"
@@ -98,6 +103,8 @@ def resolve(uri: str, datasets: bool) -> Repository:
             repo_type="dataset" if datasets else "model",
             timeout=constants.HF_HUB_ETAG_TIMEOUT,  # without a timeout it would wait forever for a silent server
         )
+        if not isinstance(info.sha, str):
+            raise UserError(f"{match['repo']} cannot be read: the Hub named no commit; check HF_ENDPOINT if it is set")
     return Repository(match["repo"], info.sha, match["config"])
 
 

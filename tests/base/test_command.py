@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from finetune.base.command import Parser
+
 PROGRAM = """
 from finetune.base.command import run
 from finetune.base.errors import UserError
@@ -79,3 +81,16 @@ def test_a_mistake_is_not_reported_on_stdout_if_stderr_is_closed():
     command = ["bash", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("argument", ["--to=--", "-S--"])
+def test_an_option_whose_value_is_two_hyphens_has_none(capsys, argument):
+    """argparse (Python 3.11) drops them, and gives an empty list in place of a value."""
+    parser = Parser(prog="command")
+    parser.add_argument("--to")
+    parser.add_argument("-S", "--set")
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args([argument])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {argument} has no value; `command --help` lists what is allowed\n"
+    assert parser.parse_args(["--to=-"]).to == "-"

@@ -275,6 +275,21 @@ def test_an_address_without_credentials_is_accepted(uri):
     assert check_params(changed("data.uri", uri), source="params.yaml").data.uri == uri
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://HUSH@bucket/x.csv",
+        "hf://datasets/hf_HUSH@owner/name",
+        "hf://hf_HUSH@owner/name",
+        "gs://HUSH@bucket/x",
+    ],
+)
+def test_a_token_in_the_place_of_a_user_is_refused_and_not_repeated(uri):
+    with pytest.raises(UserError, match=r"data\.uri must not hold a password, token or signature") as refused:
+        check_params(changed("data.uri", uri), source="params.yaml")
+    assert "HUSH" not in str(refused.value)
+
+
 @pytest.mark.parametrize("key", ["label", "group"])
 def test_text_label_and_group_are_not_the_same_column_where_that_gives_the_answer_away(key):
     """A label that is the text, or in the text's column, would be learnt by heart; a group for each label leaves a split without it."""

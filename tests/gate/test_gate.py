@@ -131,6 +131,13 @@ def test_a_page_that_has_no_folder_ends_with_2_in_one_line(workdir, monkeypatch,
     assert capsys.readouterr().err == "error: there is no folder none to write page.md into; create it\n"
 
 
+def test_an_empty_revision_is_not_taken_for_none(workdir, monkeypatch, capsys):
+    (workdir / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"gate": {}}))
+    monkeypatch.setattr(sys, "argv", ["gate", "--against="])
+    assert run(gate_command.main, mistake=CANNOT_TELL) == 2
+    assert capsys.readouterr().err == "error: --against is empty; name a branch, a tag or a commit\n"
+
+
 def test_a_metrics_file_that_is_not_json_is_named(workdir):
     (workdir / "metrics").mkdir()
     (workdir / "metrics/test.json").write_text("{")

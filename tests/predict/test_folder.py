@@ -13,8 +13,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from finetune.base.errors import UserError
+from finetune.base.errors import Stopped, UserError
 from finetune.predict.scorer import Job, Scorer, library_versions
+from finetune.predict.storage import RemoteFolder
 from finetune.scoring.decisions import DECISION
 from tests.conftest import ROOT
 from tests.support.random_export import random_export
@@ -345,3 +346,8 @@ def test_a_worker_with_other_libraries_or_without_the_folder_says_which():
         Scorer(job, {}).ready()
     with pytest.raises(UserError, match="/out; name a folder that all machines share"):
         Scorer(job._replace(libraries=here), {}).ready()
+
+
+def test_a_stop_is_no_error_of_the_store():
+    with pytest.raises(Stopped), RemoteFolder("memory://in").reached("part.csv"):
+        raise Stopped("stopped", 143)

@@ -529,3 +529,19 @@ def test_help_says_what_the_command_does():
     )
     assert "one line on stdin" in done.stdout
     assert "default: models/export" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("s3://KEY:HUSH@bucket/in/", "an address must not hold a password, token or signature"),
+        ("s3:/bucket/in/", "s3:/bucket/in/ must have two slashes after its colon to be an address"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_an_address_with_a_secret_or_with_one_slash_is_refused(command, option, name, message):
+    other = {"--input": "--output=out.csv", "--output": "--input=in.csv"}[option]
+    done = command(option, name, other, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"error: {message}")
+    assert b"HUSH" not in done.stderr

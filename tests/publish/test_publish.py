@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -35,7 +36,7 @@ from tests.support.hub_server import Hub
 from tests.support.imports import all_imports
 from tests.support.loopback import closed_port
 from tests.support.project import Project
-from tests.support.s3_server import bucket_keys, s3_endpoint
+from tests.support.s3_server import CREDENTIALS, bucket_keys, s3_endpoint
 
 # One test process exports the tiny project once for all tests that use it.
 pytestmark = pytest.mark.xdist_group("exported")
@@ -245,14 +246,21 @@ def test_only_what_dvc_lock_names_is_published(project, refused_here, tmp_path, 
         ("hf://datasets/owner/name", "must have the form hf://OWNER/NAME"),
         ("hf://owner/name#part", "must have the form hf://OWNER/NAME"),
         ("s3://", "must have the form s3://BUCKET/KEY"),
+        ("s3://KEY:HUSH@bucket/key", "the destination must not hold a password, token or signature"),
+        ("s3://HUSH@bucket/key", "the destination must not hold a password, token or signature"),
+        ("s3://bucket/key?X-Amz-Signature=HUSH", "the destination must not hold a password, token or signature"),
+        ("hf://user:HUSH@owner/name", "the destination must not hold a password, token or signature"),
+        ("data/raw/copy", "cannot publish to data/raw/copy: data/ is the pipeline's own"),
+        (".git/copy", ".git/ is the pipeline's own"),
         ("s3://[bucket/key", "s3://[bucket/key must have the form s3://BUCKET/KEY"),
     ],
 )
 @pytest.mark.usefixtures("workdir")
 def test_an_impossible_destination_is_reported_before_any_check(monkeypatch, destination, message):
     monkeypatch.setattr(sys, "argv", ["publish", destination])
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(UserError, match=re.escape(message)) as refused:
         command_line.main()
+    assert "HUSH" not in str(refused.value)
 
 
 def test_the_exported_folder_cannot_hold_a_copy_of_itself(exported, refused_here):
@@ -675,6 +683,31 @@ def test_an_upload_to_s3_that_breaks_leaves_the_old_object(exported, s3):
     assert s3.read("models", "cut/model.tar.gz") == b"the old one"
 
 
+def test_a_stop_during_an_upload_removes_the_archive_that_was_to_be_sent(exported, tmp_path):
+    """The server accepts connections and stays silent."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "TMPDIR": str(tmp_path)}
+        with subprocess.Popen(
+            [sys.executable, "-m", "finetune.publish", "s3://models/stop"],
+            cwd=exported.folder,
+            env=exported.environment | CREDENTIALS | settings,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGTERM)
+            message = process.stderr.read()
+            connection.close()
+    assert process.returncode == 143
+    assert message == "stopped; what was published before is unchanged, or replaced whole\n"
+    assert not list(tmp_path.rglob("*.tar.gz"))
+
+
+def test_an_endpoint_that_is_no_address_is_one_line(exported):
+    message = refusal(send(exported, "s3://models/x", **CREDENTIALS, AWS_ENDPOINT_URL="nonsense"))
+    assert message.startswith("s3://models/x/model.tar.gz was not written (Invalid endpoint: nonsense)")
+
+
 def test_only_an_object_that_this_project_published_is_replaced(exported, s3):
     succeeded(send(exported, "s3://models/twice", **s3.environment))
     succeeded(send(exported, "s3://models/twice", **s3.environment))
@@ -830,6 +863,13 @@ def test_a_card_that_the_hub_s_validator_rejects_is_reported_before_anything_is_
     message = refusal(send(exported, "hf://owner/film", **hub_settings(hub)))
     assert 'the Hub does not accept the model card ("license" must be one of [other])' in message
     assert hub.repositories == {}
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[1]", b"null", b"{}"])
+def test_an_answer_of_the_hub_that_is_not_what_its_client_expects_is_one_line(exported, hub, body):
+    hub.bodies["/preupload/main"] = body
+    message = refusal(send(exported, "hf://owner/film", **hub_settings(hub)))
+    assert message.startswith("the Hub's answer about owner/film cannot be read (")
 
 
 def test_a_refusal_names_what_was_created_on_the_hub(exported, hub):

@@ -311,6 +311,27 @@ def test_a_hub_that_refuses_or_stays_silent_is_reported_in_one_line(hub, downloa
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            b"[1]",
+            r"the Hub's answer about tiny/reviews cannot be read \(TypeError: .*\); check HF_ENDPOINT if it is set",
+        ),
+        (b"null", r"the Hub's answer about tiny/reviews cannot be read \(TypeError: .*"),
+        (b"{}", r"the Hub's answer about tiny/reviews cannot be read \(KeyError: .*"),
+        (b"[" * 100_000, r"the Hub's answer about tiny/reviews cannot be read \(RecursionError: .*"),
+        (b'{"id": "tiny/reviews", "sha": "1", "siblings": ["x"]}', r"the Hub's answer .* \(TypeError: .*"),
+        (b'{"id": "tiny/reviews", "sha": 1}', "tiny/reviews cannot be read: the Hub named no commit; check .*"),
+        (b"<html>", "tiny/reviews cannot be read: .*"),
+    ],
+)
+def test_an_answer_that_is_not_what_the_client_expects_is_reported_in_one_line(hub, download, body, reason):
+    hub.push("datasets/tiny/reviews", {"train.csv": REVIEWS})
+    hub.bodies["/api/datasets/tiny/reviews"] = body
+    assert re.fullmatch(reason, error_line(download("hf://datasets/tiny/reviews")))
+
+
 def test_without_a_hub_or_with_its_client_set_offline_one_line_says_so(download):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
