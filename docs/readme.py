@@ -56,7 +56,7 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
     ],
     "the temperatures of several labels": [
         "evaluation/label_sets.py: label_temperatures",
-        "export/task.py: LabelSets",
+        "export/task.py: SeveralLabels",
         "encoder/models.py: divide_logits",
     ],
     "the answer that probabilities become": [

@@ -20,14 +20,8 @@ CHAIN = re.compile(r"::(?=[a-z][a-z0-9+.-]*:/)", re.I)
 # `user:password@` at the start of an address, with however many slashes, and in each part of a name that has no colon otherwise;
 # a token of the Hub in the place of a user.
 PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]+:/*[^/@:]*:[^/@]+@|^(?:hf|pkg):.*/[^/@:]*:[^/@]+@|^hf:.*/hf_\w+@", re.I)
-WITHOUT_USERS = (
-    "http",
-    "https",
-    "s3",
-    "s3a",
-    "gs",
-    "gcs",
-)  # hosts and buckets, before which only a key or a token can stand
+# Schemes of hosts and buckets before whose `@` only a key or a token can stand.
+WITHOUT_USERS = ("http", "https", "s3", "s3a", "gs", "gcs")
 
 
 class ShortRepr(reprlib.Repr):

@@ -19,9 +19,9 @@ class Task(NamedTuple):
 
 
 ONE_LABEL = Task(score_one_label, write_one_label_plots, one_label_lines)
-LABEL_SETS = Task(score_label_sets, write_label_set_plots, label_set_lines)
+SEVERAL_LABELS = Task(score_label_sets, write_label_set_plots, label_set_lines)
 
 
 def task_of(rows: Dataset) -> Task:
     """The task that the label column asks for."""
-    return LABEL_SETS if has_label_sets(rows) else ONE_LABEL
+    return SEVERAL_LABELS if has_label_sets(rows) else ONE_LABEL

@@ -26,7 +26,7 @@ class OneLabel:
         return int8_verdict(class_ids(test), evaluated, exported, max_drop)
 
 
-class LabelSets:
+class SeveralLabels:
     """Every label from its threshold on; the temperature of each label is in the weights of the model."""
 
     temperature = None
@@ -46,6 +46,6 @@ class LabelSets:
         return int8_set_verdict(label_matrix(test), evaluated, exported, self.thresholds, max_drop)
 
 
-def task_of(rows: Dataset, scores: dict) -> OneLabel | LabelSets:
+def task_of(rows: Dataset, scores: dict) -> OneLabel | SeveralLabels:
     """The task that the label column asks for; `scores` is the content of metrics/test.json."""
-    return LabelSets(scores, label_names(rows)) if has_label_sets(rows) else OneLabel(scores)
+    return SeveralLabels(scores, label_names(rows)) if has_label_sets(rows) else OneLabel(scores)

@@ -44,7 +44,7 @@ ONE_LABEL = Task(
     quality.mistakes,
     slices_by_label="true label",
 )
-LABEL_SETS = Task(
+SEVERAL_LABELS = Task(
     label_sets.tiles,
     label_sets.baselines,
     label_sets.folds,
@@ -81,7 +81,7 @@ def content(base: Revision | None = None) -> dict:
     check_scores(metrics, REPORT)
     label_names = list(metrics["test"]["per_class"])
     settings = settings_digest(params)
-    task = LABEL_SETS if "thresholds" in metrics["test"] else ONE_LABEL
+    task = SEVERAL_LABELS if "thresholds" in metrics["test"] else ONE_LABEL
     return {
         "name": model_name(params.get("export", {}).get("name"), params["data"]["uri"]),
         "test": metrics["test"],

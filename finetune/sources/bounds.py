@@ -44,5 +44,6 @@ def check_column_count(where: Path | str, columns: int):
         raise UserError(f"{where} has {columns:,} columns, expected at most {MOST_COLUMNS:,}; keep those that you need")
 
 
-# A silent server is waited for at most five times 15 seconds: s3fs tries five times itself, and its client would in each of them.
-S3_OPTIONS = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
+# s3fs tries five times and waits 15 seconds each; its client would try five times in each of them. Two are enough for an answer
+# that s3fs does not repeat, such as the status 500, and a silent server is waited for 150 seconds, not 400.
+S3_OPTIONS = {"config_kwargs": {"retries": {"total_max_attempts": 2}}}
