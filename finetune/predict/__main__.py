@@ -22,9 +22,9 @@ import signal
 import sys
 from pathlib import Path
 
+from finetune.base.addresses import brings_secret
 from finetune.base.command import Parser, run
 from finetune.base.errors import Stopped, UserError, file_problem, one_line
-from finetune.base.param_types import brings_secret
 from finetune.predict.answers import answer_texts, arrived_lines
 from finetune.runtime.classifier import EXPORTED, Classifier
 

@@ -12,9 +12,9 @@ import argparse
 import contextlib
 import signal
 
+from finetune.base.addresses import brings_secret
 from finetune.base.command import Parser, run
 from finetune.base.errors import FULL, MADE_BY_STAGES, Stopped, UserError, file_problem, one_line
-from finetune.base.param_types import brings_secret
 from finetune.base.terminal import say
 from finetune.publish import folder, hub, s3
 from finetune.publish.checks import checked_pipeline
