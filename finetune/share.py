@@ -174,12 +174,10 @@ def main():
             f"{error.amount} files were not transferred; the others were, so run this again when the remote answers. A file "
             "that the remote lacks is sent by `make push` in the clone that made it"
         ) from None
-    except UserError:
-        raise
     except DvcException as error:
         raise UserError(f"DVC cannot {direction}: {one_line(error)}") from None
     except Exception as error:  # libraries of the remotes raise errors of many kinds, most of them about the connection
-        if library_problem(error):
+        if isinstance(error, UserError) or library_problem(error):
             raise
         raise UserError(
             f"the remote cannot be used ({type(error).__name__}: {one_line(error)}); check its address, `dvc remote list`, "
