@@ -18,7 +18,7 @@ from finetune.base.command import run
 from finetune.base.files import write_json
 from finetune.base.params import read_params
 from finetune.base.terminal import say
-from finetune.rows.stored import class_ids, column, label_names, read_rows
+from finetune.rows.stored import column, has_label_sets, label_names, read_rows
 
 TEACHER = Path("data/teacher")
 
@@ -26,17 +26,17 @@ TEACHER = Path("data/teacher")
 def teach(uri: str, truncation: str) -> dict:
     """Writes the teacher's logits of the training rows; returns its origin and its accuracy on validation."""
     # Without a teacher, which is the default, the stage needs neither torch nor transformers.
-    from finetune.teacher.answers import load_teacher, teacher_logits
+    from finetune.teacher.answers import accuracy, load_teacher, teacher_logits
 
-    rows, validation = read_rows("train", ["row", "label"]), class_ids(read_rows("validation", ["label"]))
+    rows, validation = read_rows("train", ["row", "label"]), read_rows("validation", ["label"])
     with tempfile.TemporaryDirectory() as folder:
-        teacher = load_teacher(uri, label_names(rows), Path(folder))
+        teacher = load_teacher(uri, label_names(rows), Path(folder), has_label_sets(rows))
         logits = {split: teacher_logits(teacher, split, truncation) for split in ("validation", "train")}
     table = pa.table({"row": column(rows, "row"), "logits": pa.array(list(logits["train"]))})
     pq.write_table(table, TEACHER / "train.parquet")
-    accuracy = float((logits["validation"].argmax(1) == validation).mean())
-    say(f"teach: answers of {uri} for {len(rows)} training rows; its accuracy on validation is {accuracy:.3f}")
-    return {"uri": uri, **teacher.pin, "accuracy": accuracy}
+    share = accuracy(logits["validation"], validation)
+    say(f"teach: answers of {uri} for {len(rows)} training rows; its accuracy on validation is {share:.3f}")
+    return {"uri": uri, **teacher.pin, "accuracy": share}
 
 
 def main():

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from finetune.evaluation.spreadsheet import read_spreadsheet
 from finetune.results.metrics import read_metrics
 from finetune.runtime.classifier import Classifier
 from tests.support.project import Project
@@ -23,6 +24,7 @@ SETTINGS = {
     "train.epochs": 12,
     "train.class_weights": {"acted": 2.0},
 }
+EDITS = {"typos", "case", "neutral"}
 SCORES = {"micro_f1", "f1", "sample_f1", "accuracy", "hamming_loss", "average_precision", "lrap"}
 
 
@@ -50,6 +52,44 @@ def test_every_score_has_an_interval_and_a_paired_gain(tagged):
     assert set(test["per_class"]) == {"acted", "bad", "good"}
     assert metrics["data"]["without_label"] > 50
     assert sum(metrics["data"]["rows"].values()) == 400
+
+
+def test_edits_and_doubtful_labels_are_looked_for(tagged):
+    """An answer fails an edit if its set changes; a doubtful set is listed with the set that would be less doubtful."""
+    metrics = read_metrics(tagged.folder / "metrics")
+    assert set(metrics["behaviour"]) == EDITS
+    assert metrics["behaviour"]["case"]["failure_rate"] == 0  # the tiny tokenizer knows no capitals
+    rows = read_spreadsheet(tagged.read("data/predictions/behaviour.csv"))
+    assert all(row["label_before"] != row["label_after"] for row in rows)
+    failures = metrics["behaviour"]["typos"]["failure_rate"] * metrics["behaviour"]["typos"]["rows"]
+    assert round(failures) == sum(row["edit"] == "typos" for row in rows)
+    doubtful = read_spreadsheet(tagged.read("data/predictions/suspicious_labels.csv"))
+    assert metrics["checks"]["suspicious_labels"].keys() == {"train", "validation", "test"}
+    assert sum(metrics["checks"]["suspicious_labels"].values()) == len(doubtful)
+    assert all(row["label"] != row["suggested"] for row in doubtful)
+    assert "What changes its answers" in tagged.read("models/export/README.md")
+
+
+def test_another_commit_is_compared_row_by_row_and_every_row_is_tested_once_in_folds(tagged, tmp_path):
+    project = tagged.copy(tmp_path / "project")
+    project.commit("metrics")
+    before = read_metrics(project.folder / "metrics")["test"]
+    project.set_param("train.epochs", 2)
+    project.dvc("repro", "evaluate")
+    after = read_metrics(project.folder / "metrics")["test"]
+    table = project.run("python", "-m", "finetune.gate", "--against", "HEAD", check=False).stdout
+    assert f"Compared: paired on {after['rows']} rows." in table
+    for name in ("accuracy", "micro_f1", "hamming_loss", "log_loss", "roc_auc"):
+        old, new = (f"{side[name]:.4f}" for side in (before, after))
+        assert re.search(rf"{name} +{old} +{new} ", table), name
+    project.run("python", "-m", "finetune.cross_validation", "2")
+    folds = json.loads(project.read("metrics/folds.json"))
+    assert folds["rows"] == sum(read_metrics(project.folder / "metrics")["data"]["rows"].values())
+    ends = folds["intervals"]["micro_f1"]
+    assert ends["low"] < folds["micro_f1"] < ends["high"]
+    listed = pq.read_table(project.folder / "data/predictions/folds.parquet").to_pydict()
+    right = np.mean([label == answer for label, answer in zip(listed["label"], listed["predicted"], strict=True)])
+    assert folds["accuracy"] == pytest.approx(right, abs=1e-6)
 
 
 def test_the_weight_of_a_label_is_recorded_and_in_the_card(tagged):
@@ -119,10 +159,11 @@ def test_the_report_shows_each_label_with_its_threshold_and_the_wrong_sets(tagge
     page = project.read("report.html")
     test = read_metrics(project.folder / "metrics")["test"]
     labels = page.partition('id="labels"')[2].partition("</section>")[0]
+    against = page.partition('id="against"')[2].partition("</section>")[0]
+    assert "Rows cannot be compared" not in against
     for name, threshold in test["thresholds"].items():
         assert re.search(rf"<th scope=\"row\">{name}</th><td class=\"number\">{threshold:.3f}</td>", labels)
     assert "Confusion matrix" not in page
-    assert "make folds" not in page
     assert all(f'<th scope="row">{name} <span' in page for name in ("micro_f1", "hamming_loss", "lrap"))
     wrong = json.loads(page.partition('id="mistakes"')[2].partition('application/json">')[2].partition("</script>")[0])
     with (project.folder / "data/predictions/mistakes.csv").open(encoding="utf-8", newline="") as file:
@@ -153,3 +194,40 @@ def test_the_server_gives_the_answers_of_predict_and_finds_no_drift_in_the_valid
             ("label", "labels", "confidence", "length", "unknown"), 0
         )
         assert "acted" in server.send("GET", "/")[2].decode()
+
+
+@pytest.mark.parametrize(
+    ("columns", "truncation"), [(2, "head"), (3, "windows")], ids=["a pair", "three columns in windows"]
+)
+def test_several_columns_and_windows_go_with_several_labels(tmp_path, columns, truncation):
+    """The words that tell the labels are spread over the columns; every format gives the evaluated answers."""
+    project = Project.create(tmp_path / "project")
+    names = ["title", "body", "notes"][:columns]
+    rows = []
+    for row in tagged_texts(300):
+        words = row["text"].split()
+        parts = {name: " ".join(words[place::columns]) for place, name in enumerate(names)}
+        rows.append({**parts, "labels": row["labels"], "film": row["film"]})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (project.folder / "data/local/tagged.jsonl").write_text(lines, encoding="utf-8")
+    tokens = {"max_length": 16 if truncation == "head" else 8, "truncation": truncation}
+    project.set_params(
+        SETTINGS | {"data.text": names, "tokenize": tokens, "train.epochs": 4, "train.class_weights": None, "gate": {}}
+    )
+    project.dvc("repro")
+    metrics = read_metrics(project.folder / "metrics")
+    assert metrics["export"]["reload"]["agreement"] == metrics["export"]["onnx"]["agreement"] == 1
+    test = pq.read_table(project.folder / "data/tokenized/test.parquet").to_pydict()
+    predicted = pq.read_table(project.folder / "data/predictions/test.parquet").column("predicted").to_pylist()
+    texts = [dict(zip(names, fields, strict=True)) for fields in test["fields"]]
+    answered = project.run("python", "-m", "finetune.predict", *map(json.dumps, texts)).stdout.splitlines()
+    labels = list(metrics["test"]["per_class"])
+    found = [[labels.index(name) for name in json.loads(line)["labels"]] for line in answered]
+    assert np.mean([one == other for one, other in zip(found, predicted, strict=True)]) >= 0.97  # int8 against fp32
+    with running(project.folder / "models/export") as server:
+        _, answer = server.post("/predict", {"texts": texts[:20]})
+        assert [one["labels"] for one in answer["predictions"]] == [
+            json.loads(line)["labels"] for line in answered[:20]
+        ]
+    card = project.read("models/export/README.md")
+    assert "`title`, `body`" in card.partition("## Use")[0]

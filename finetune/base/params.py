@@ -9,7 +9,6 @@ import json
 import os
 import re
 import time
-from operator import attrgetter
 from pathlib import Path
 from typing import get_args
 
@@ -134,34 +133,13 @@ def check_params(values, source: str) -> Params:
 
 
 def check_task(params: Params, source: str):
-    """Raises UserError for a setting that has no meaning, or is not built, for several labels per text."""
-    if params.data.task == "single_label":
-        return
-    data, train, decide = params.data, params.train, params.decide
-    own = "each label has a threshold of its own, chosen on validation"
-    refused = [
-        ("data.text", len(data.columns) > 1, "one column", "several columns are for one label per text"),
-        (
-            "tokenize.truncation",
-            params.tokenize.truncation == "windows",
-            "head or head_tail",
-            "windows are for one label",
-        ),
-        ("split.folds", params.split.folds is not None, "null", "cross-validation is for one label per text"),
-        (
-            "train.strategy",
-            train.strategy == "lp_ft",
-            "auto, full, head, gradual or lora",
-            "its head starts from one label",
-        ),
-        ("train.teacher", train.teacher is not None, "null", "a teacher gives one label to each text"),
-        *((f"decide.{name}", value is not None, "null", own) for name, value in decide.model_dump().items()),
-    ]
-    for key, is_wrong, fix, why in refused:
-        if is_wrong:
-            value = attrgetter(key)(params)
-            found = SHORT.repr(value.model_dump() if isinstance(value, BaseModel) else value)
-            raise UserError(f"{source}: {key} must be {fix} with data.task: multi_label, found {found}; {why}")
+    """Raises UserError for a rule of `decide` with several labels per text, whose answers need none."""
+    for name, value in params.decide.model_dump().items():
+        if value is not None and params.data.task == "multi_label":
+            raise UserError(
+                f"{source}: decide.{name} must be null with data.task: multi_label, found {SHORT.repr(value)}; each label has a "
+                "threshold of its own, chosen on validation"
+            )
 
 
 def explain(problem: dict, values: dict) -> str:

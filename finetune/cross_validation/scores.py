@@ -8,15 +8,10 @@ Grandvalet 2004. docs/results.md says what follows from it.
 import math
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from finetune.base.errors import UserError
-from finetune.cross_validation.answers import Answers
-from finetune.evaluation.calibration import probability_scores
-from finetune.evaluation.resampling import HIGHER_IS_BETTER, NO_WIDTH, group_counts, score_intervals
-from finetune.scoring.curves import confidence_bins, one_vs_rest
-from finetune.scoring.intervals import CONFIDENCE, paired_gain, paired_interval, share_interval
-from finetune.scoring.scores import score_block
+from finetune.cross_validation.answers import Answered, Answers
+from finetune.cross_validation.intervals import accuracy_interval, gain
 from finetune.wording.names import BASELINES
 
 
@@ -30,37 +25,33 @@ def pooled_scores(folds: list[Answers], bin_count: int) -> dict:
     rows = np.concatenate([fold.rows for fold in folds])
     if len(np.unique(rows)) < len(rows) or any(fold.label_names != names for fold in folds):
         raise UserError("the folds are not of one split; forget them with `dvc exp remove` and start again")
-    labels, probabilities, groups = (
-        all_labels(folds),
-        np.concatenate([f.probabilities for f in folds]),
-        all_groups(folds),
-    )
-    right = probabilities.argmax(1) == labels
-    block = score_block(labels, probabilities.argmax(1), names)
-    intervals = score_intervals(labels, probabilities, bin_count, groups)
+    task, truth, groups = folds[0].task, np.concatenate([fold.labels for fold in folds]), all_groups(folds)
+    probabilities, answers = joined([fold.ours for fold in folds])
+    right = task.right(truth, answers)
+    block = task.block(truth, probabilities, answers, names)
+    of_probabilities, intervals = task.measured(truth, probabilities, answers, bin_count, groups)
     block["interval"] = intervals["accuracy"] = accuracy_interval(right, groups)
-    baselines = baseline_scores(folds, labels, groups, names)
+    baselines = baseline_scores(folds, truth, groups, names)
     best = max(baselines, key=lambda name: baselines[name]["accuracy"])
-    theirs = np.concatenate([fold.baselines[best] for fold in folds]).argmax(1) == labels
+    theirs = task.right(truth, joined([fold.baselines[best] for fold in folds]).answers)
     return {
         "folds": len(folds),
         "fold_rows": [len(fold.rows) for fold in folds],
         "groups": None if groups is None else len(np.unique(groups)),
         **block,
-        **probability_scores(labels, probabilities, confidence_bins(labels, probabilities, bin_count)),
-        "roc_auc": float(np.mean([roc_auc_score(truth, score) for truth, score in one_vs_rest(labels, probabilities)])),
+        **of_probabilities,
         "intervals": intervals,
         "gain": gain(right, theirs, groups),
-        **over_folds([fold.metrics["test"] for fold in folds], HIGHER_IS_BETTER),
+        **over_folds([fold.metrics["test"] for fold in folds], task.scores),
         "best": best,
         "baselines": baselines,
         "skipped": skipped(folds),
     }
 
 
-def all_labels(folds: list[Answers]) -> np.ndarray:
-    """Class ids of the rows of all folds, one fold after another."""
-    return np.concatenate([fold.labels for fold in folds])
+def joined(parts: list[Answered]) -> Answered:
+    """Answers to the rows of all folds, one fold after another."""
+    return Answered(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def all_groups(folds: list[Answers]) -> np.ndarray | None:
@@ -80,40 +71,9 @@ def over_folds(blocks: list[dict], scores) -> dict[str, dict]:
     }
 
 
-def resampled_means(values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    """Percentile bootstrap interval {low, high} of the mean of one value per row, over whole groups."""
-    means = np.concatenate([counts @ values / counts.sum(1) for counts in group_counts(groups)])
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return {"low": float(low), "high": float(high)}
-
-
-def accuracy_interval(right: np.ndarray, groups: np.ndarray | None) -> dict[str, float]:
-    """Interval {low, high} of the accuracy: Wilson's over rows, or by resampling groups."""
-    if groups is None:
-        return share_interval(int(right.sum()), len(right))
-    ends = resampled_means(right.astype(float), groups)
-    if ends["high"] - ends["low"] < NO_WIDTH:  # no group differs, which proves little for few of them
-        units = len(np.unique(groups))
-        return share_interval(round(right.mean() * units), units)
-    return ends
-
-
-def gain(ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray | None) -> dict[str, float]:
-    """Gain in accuracy on the same rows: value, low, high; without groups also McNemar's p, which takes rows as independent."""
-    if groups is None:
-        return paired_gain(ours, theirs)
-    difference = ours.astype(float) - theirs
-    ends = resampled_means(difference, groups)
-    if ends["high"] - ends["low"] < NO_WIDTH:
-        units = len(np.unique(groups)) / len(ours)
-        cells = (ours & theirs, ours & ~theirs, ~ours & theirs, ~ours & ~theirs)
-        ends = paired_interval(*(round(cell.sum() * units) for cell in cells))
-    return {"value": float(difference.mean()), **ends}
-
-
-def baseline_scores(folds: list[Answers], labels: np.ndarray, groups: np.ndarray | None, names: list[str]) -> dict:
-    """Accuracy, macro F1 and interval over all rows of each baseline that ran in every fold, with mean and spread over folds."""
-    scores = {}
+def baseline_scores(folds: list[Answers], truth: np.ndarray, groups: np.ndarray | None, names: list[str]) -> dict:
+    """The brief scores and the interval over all rows of each baseline that ran in every fold, with mean and spread over folds."""
+    scores, task = {}, folds[0].task
     for name in BASELINES:
         if not all(name in fold.baselines for fold in folds):
             continue
@@ -121,14 +81,11 @@ def baseline_scores(folds: list[Answers], labels: np.ndarray, groups: np.ndarray
         if name == "few_shot":
             pooled = pooled_draws(blocks, [len(fold.rows) for fold in folds])
         else:
-            predicted = np.concatenate([fold.baselines[name] for fold in folds]).argmax(1)
-            block = score_block(labels, predicted, names)
-            pooled = {
-                "accuracy": block["accuracy"],
-                "f1": block["f1"],
-                "interval": accuracy_interval(predicted == labels, groups),
-            }
-        scores[name] = pooled | over_folds(blocks, ("accuracy", "f1"))
+            probabilities, answers = joined([fold.baselines[name] for fold in folds])
+            block = task.block(truth, probabilities, answers, names)
+            pooled = {key: block[key] for key in task.brief}
+            pooled["interval"] = accuracy_interval(task.right(truth, answers), groups)
+        scores[name] = pooled | over_folds(blocks, task.brief)
     return scores
 
 

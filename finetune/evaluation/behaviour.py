@@ -1,7 +1,8 @@
 """Behaviour under edits: how often the answer changes where it must not, or stays where it must change."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from datasets import Dataset
@@ -11,8 +12,16 @@ from finetune.base.params_results import Behaviour
 from finetune.encoder.prediction import logits
 from finetune.evaluation.edits import Edit, case, contractions, negation, neutral, typos
 from finetune.rows.form import Form, encoded
-from finetune.rows.stored import class_ids, label_names, texts_read, token_ids
+from finetune.rows.stored import texts_read, token_ids
 from finetune.scoring.intervals import SEED, share_interval
+
+
+class Answers(NamedTuple):
+    """The answers of a task, one entry per row: `of` logits, whether two of a row `differ`, and one in `words`."""
+
+    of: Callable[[np.ndarray], np.ndarray]
+    differ: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    words: Callable[[np.ndarray], str]
 
 
 def edited_rows(texts: Sequence[Text], positions: Iterable[int], edit: Edit, limit: int) -> dict[int, Text]:
@@ -32,12 +41,12 @@ def edited_rows(texts: Sequence[Text], positions: Iterable[int], edit: Edit, lim
 
 
 def all_edits(
-    texts: Sequence[Text], right: np.ndarray, limit: int, sentences: Sequence[str], negation_flips: bool
+    texts: Sequence[Text], limit: int, sentences: Sequence[str], flippable: np.ndarray | None
 ) -> dict[str, dict[int, Text]]:
     """Edited texts by edit and row: at most `limit` rows for each edit, drawn with a fixed seed.
 
-    Negation takes only rows that the model got right: after a wrong answer, a flipped label would be right by accident. Texts
-    of several columns get no neutral sentence and no negation: their label may lie in how they differ.
+    Negation takes only rows that are `flippable` (bool, of shape [rows]; None: no row is). Texts of several columns get no neutral
+    sentence and no negation: their label may lie in how they differ.
     """
     order = np.random.default_rng(SEED).permutation(len(texts))
     edits = {"typos": typos, "case": case, "contractions": contractions}
@@ -45,14 +54,14 @@ def all_edits(
     if alone:
         edits["neutral"] = neutral(sentences)
     edited = {name: edited_rows(texts, order, edit, limit) for name, edit in edits.items()}
-    if negation_flips and alone:
-        edited["negation"] = edited_rows(texts, order[right[order]], negation, limit)
+    if flippable is not None and alone:
+        edited["negation"] = edited_rows(texts, order[flippable[order]], negation, limit)
     return {name: rows for name, rows in edited.items() if rows}
 
 
-def failed_rows(name: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Rows that fail an edit: the predicted label changes, or for negation stays the same."""
-    return before == after if name == "negation" else before != after
+def failed_rows(name: str, differ: np.ndarray) -> np.ndarray:
+    """Rows that fail an edit, from whether their answers differ: one that changes, or for negation one that stays."""
+    return ~differ if name == "negation" else differ
 
 
 def failure_entry(failed: np.ndarray) -> dict:
@@ -67,16 +76,22 @@ def as_list(row: np.ndarray | list[np.ndarray]) -> list:
 
 
 def behaviour_of(
-    model, tokenizer, rows: Dataset, predicted: np.ndarray, form: Form, settings: Behaviour
+    model,
+    tokenizer,
+    rows: Dataset,
+    predicted: np.ndarray,
+    answers: Answers,
+    form: Form,
+    settings: Behaviour,
+    flippable: np.ndarray | None = None,
 ) -> tuple[dict[str, dict], list[list]]:
-    """Failure rates by edit, and for each failed row the edit, row id, labels and texts before and after."""
-    names, texts, ids = label_names(rows), texts_read(rows), rows["row"][:]
-    right = predicted == class_ids(rows)
-    flips = settings.negation_flips and len(names) == 2
-    edits = all_edits(texts, right, settings.rows, settings.neutral, flips)
-    before = token_ids(rows)
+    """Failure rates by edit, and for each failed row the edit, row id, answers and texts before and after.
+
+    `predicted` holds the model's answers to the rows; for `flippable` see `all_edits`.
+    """
+    texts, ids, before = texts_read(rows), rows["row"][:], token_ids(rows)
     rates, failures = {}, []
-    for edit, edited in edits.items():
+    for edit, edited in all_edits(texts, settings.rows, settings.neutral, flippable).items():
         positions = np.array(list(edited))
         tokens = encoded(tokenizer, list(edited.values()), form)
         after = predicted[positions]
@@ -84,12 +99,12 @@ def behaviour_of(
         seen = [row for row, position in enumerate(positions.tolist()) if tokens[row] != as_list(before[position])]
         if seen:
             edited_tokens = [tokens[row] for row in seen]
-            after[seen] = logits(model, edited_tokens, tokenizer.pad_token_id, desc=edit).argmax(1)
-        failed = failed_rows(edit, predicted[positions], after)
+            after[seen] = answers.of(logits(model, edited_tokens, tokenizer.pad_token_id, desc=edit))
+        failed = failed_rows(edit, answers.differ(predicted[positions], after))
         rates[edit] = failure_entry(failed)
         failures += [
-            [edit, ids[position], names[predicted[position]], names[label]]
+            [edit, ids[position], answers.words(predicted[position]), answers.words(answer)]
             + [joined(text) for text in (texts[position], edited[position])]
-            for position, label in zip(positions[failed].tolist(), after[failed], strict=True)
+            for position, answer in zip(positions[failed].tolist(), after[failed], strict=True)
         ]
     return rates, failures

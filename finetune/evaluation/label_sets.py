@@ -1,92 +1,36 @@
-"""The fine-tuned model on test rows with several labels per text: the same files as for one label, with the scores of sets.
-
-A decision is one label of one text; the scores of probabilities are over all decisions.
-"""
+"""The fine-tuned model on test rows with several labels per text: the same files as for one label, with the scores of sets."""
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
-from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from finetune.base.files import write_csv
 from finetune.base.params_results import Decide, Evaluate
 from finetune.encoder.prediction import logits
-from finetune.evaluation.calibration import TEMPERATURES, probability_scores, selective_accuracy, selective_curve
+from finetune.evaluation.behaviour import Answers, behaviour_of
+from finetune.evaluation.calibration import selective_accuracy, selective_curve
 from finetune.evaluation.evaluated import Baselines, Evaluated
 from finetune.evaluation.headline import rows_digest
 from finetune.evaluation.plots import plot_name
-from finetune.evaluation.resampling import areas, score_intervals
-from finetune.evaluation.review_lists import duplicate_rows
+from finetune.evaluation.review_lists import doubtful_set_rows, duplicate_rows, wrong_set_rows
+from finetune.evaluation.set_probabilities import decisions, label_temperatures, probability_block, surest_sets
 from finetune.evaluation.slices import slice_metrics, slice_names, slice_scores
+from finetune.evaluation.suspicious_labels import held_out_label_probabilities
 from finetune.rows.form import Form
 from finetune.rows.stored import label_matrix, label_names, token_ids
-from finetune.scoring.curves import confidence_bins, one_vs_rest, precision_recall, roc
+from finetune.scoring.curves import confidence_bins, precision_recall, roc
 from finetune.scoring.intervals import paired_gain
 from finetune.scoring.label_sets import (
     best_thresholds,
-    ends,
-    resample_counts,
     resampled_sets,
     set_block,
     set_gains,
     set_intervals,
     set_words,
 )
-
-
-def label_temperatures(truth: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Temperature of each label that minimises its log loss on these rows; 1 where no row has the label, or all have it.
-
-    Guo et al. 2017, for each label as a problem of its own.
-    """
-
-    def loss(exponent: float, has: np.ndarray, label_logits: np.ndarray) -> float:
-        signed = np.where(has, label_logits, -label_logits) / np.exp(exponent)
-        return np.logaddexp(0, -signed).mean()
-
-    temperatures = np.ones(truth.shape[1])
-    for label, has in enumerate(truth.T):
-        if 0 < has.sum() < len(has):
-            label_logits = logits[:, label].astype(np.float64)
-            found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), args=(has, label_logits), method="bounded")
-            temperatures[label] = np.exp(found.x)
-    return temperatures
-
-
-def decisions(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each label of each row as a question with two answers: 0 or 1, and the probabilities of both."""
-    flat = probabilities.ravel()
-    return truth.ravel().astype(np.int64), np.column_stack([1 - flat, flat])
-
-
-def probability_block(truth: np.ndarray, before: np.ndarray, after: np.ndarray, bins: int) -> tuple[dict, dict]:
-    """Scores of the probabilities with those before calibration, and the intervals of the former, over whole rows."""
-    shipped, trained = decisions(truth, after), decisions(truth, before)
-    rows = np.repeat(np.arange(len(truth)), truth.shape[1])
-    intervals = score_intervals(*shipped, bins, rows)
-    pairs = one_vs_rest(truth, after)
-    blocks = [[areas(counts, *pair) for pair in pairs] for counts in resample_counts(len(truth))]
-    resampled = np.nanmean(np.concatenate(blocks, axis=1), axis=0)
-    block = {
-        **probability_scores(*shipped, confidence_bins(*shipped, bins)),
-        "roc_auc": float(np.mean([roc_auc_score(has, score) for has, score in pairs])),
-        "uncalibrated": probability_scores(*trained, confidence_bins(*trained, bins)),
-    }
-    return block, {name: intervals[name] for name in ("log_loss", "brier", "ece")} | {"roc_auc": ends(resampled)}
-
-
-def surest_sets(right: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Right (True) or wrong (False) of every row, the row whose least sure label is surest first.
-
-    A label is the surer, the farther its probability is from its threshold, relative to the way to 0 or 1.
-    """
-    way = np.where(probabilities >= thresholds, 1 - thresholds, thresholds)
-    sureness = (np.abs(probabilities - thresholds) / np.maximum(way, 1e-12)).min(1)
-    return right[np.argsort(-sureness, kind="stable")]
 
 
 def set_slices(rows: Dataset, right: np.ndarray, truth: np.ndarray, settings: Evaluate) -> dict[str, dict[str, dict]]:
@@ -103,35 +47,20 @@ def set_slices(rows: Dataset, right: np.ndarray, truth: np.ndarray, settings: Ev
     return slice_scores(right, kinds, settings.slices.min_rows)
 
 
-def mistakes(
-    rows: Dataset, truth: np.ndarray, answers: np.ndarray, probabilities: np.ndarray, count: int
-) -> list[list]:
-    """Rows with a wrong set, first those with the surest wrong label: row, its probability, true set, answered set, text."""
-    names = label_names(rows)
-    wrong_by = np.where(truth != answers, np.abs(probabilities - truth), 0).max(1)
-    wrong = np.flatnonzero(wrong_by > 0)
-    wrong = wrong[np.argsort(-wrong_by[wrong], kind="stable")][:count]
-    ids, texts = rows["row"][:], rows["text"][:]
-    return [
-        [ids[at], wrong_by[at], set_words(truth[at], names), set_words(answers[at], names), texts[at]]
-        for at in wrong.tolist()
-    ]
-
-
 def score_label_sets(
     model,
     tokenizer,
     splits: dict[str, Dataset],
-    _form: Form,
+    form: Form,
     baselines: Baselines,
     settings: Evaluate,
     _decide: Decide,
 ) -> Evaluated:
-    """As `finetune.evaluation.one_label.score_one_label`, without behaviour, doubtful labels and rules for decisions.
+    """As `finetune.evaluation.one_label.score_one_label`, without rules for decisions and without the edit that negates.
 
     The logits are calibrated: each label's logit is divided by its temperature, as the exported model has it in its weights.
     """
-    validation, test = splits["validation"], splits["test"]
+    train, validation, test = splits.values()
     names, truth = label_names(test), label_matrix(test)
     raw = {
         name: logits(model, token_ids(splits[name]), tokenizer.pad_token_id, desc=name)
@@ -152,6 +81,14 @@ def score_label_sets(
     }
     scores, intervals = probability_block(truth, expit(raw["test"].astype(np.float64)), after["test"], settings.bins)
     slices = set_slices(test, right, truth, settings)
+    how = Answers(
+        lambda rows: expit((rows / temperatures.astype(np.float32)).astype(np.float64)) >= thresholds,
+        lambda before, after: (before != after).any(1),
+        lambda answer: set_words(answer, names),
+    )
+    rates, failures = behaviour_of(model, tokenizer, test, answers, how, form, settings.behaviour)
+    held_out = held_out_label_probabilities(train["text"][:], label_matrix(train), train["group"][:])
+    suspicious, suspicious_list = doubtful_set_rows(splits, {"train": held_out, **after})
     duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
     uncalibrated = scores.pop("uncalibrated")
     by_label = dict(zip(names, temperatures.tolist(), strict=True))
@@ -169,14 +106,14 @@ def score_label_sets(
     metrics = {
         "test": headline,
         "slices": slice_metrics(slices, settings.slices.min_rows),
-        "behaviour": {},
-        "checks": {"near_duplicates": duplicates, "suspicious_labels": {}},
+        "behaviour": rates,
+        "checks": {"near_duplicates": duplicates, "suspicious_labels": suspicious},
     }
     tables = {
-        "mistakes": mistakes(test, truth, answers, after["test"], settings.mistakes),
-        "behaviour": [],
+        "mistakes": wrong_set_rows(test, answers, after["test"], settings.mistakes),
+        "behaviour": failures,
         "near_duplicates": duplicate_list,
-        "suspicious_labels": [],
+        "suspicious_labels": suspicious_list,
     }
     predicted = pa.array([np.flatnonzero(row) for row in answers], pa.list_(pa.int64()))
     before = expit(raw["test"].astype(np.float64))

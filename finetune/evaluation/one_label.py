@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
 from finetune.base.params_results import Decide, Evaluate
 from finetune.encoder.prediction import logits
-from finetune.evaluation.behaviour import behaviour_of
+from finetune.evaluation.behaviour import Answers, behaviour_of
 from finetune.evaluation.calibration import fit_temperature, scaled_probabilities
 from finetune.evaluation.decision_rules import decision, rule_line
 from finetune.evaluation.evaluated import Baselines, Evaluated
@@ -43,7 +44,10 @@ def score_one_label(
     predicted = probabilities.argmax(1)
 
     slices = slices_of(test, predicted == labels, settings.slices)
-    rates, failures = behaviour_of(model, tokenizer, test, predicted, form, settings.behaviour)
+    # A row that the model got wrong must not be negated: the flipped label would be right by accident.
+    flippable = predicted == labels if settings.behaviour.negation_flips and len(names) == 2 else None
+    answers = Answers(lambda rows: rows.argmax(1), np.not_equal, names.__getitem__)
+    rates, failures = behaviour_of(model, tokenizer, test, predicted, answers, form, settings.behaviour, flippable)
     # The model was trained on the training rows and believes their labels, also the wrong ones.
     held_out = held_out_probabilities(train["text"][:], class_ids(train), train["group"][:], len(names))
     suspicious, suspicious_list = doubtful_rows(splits, {"train": held_out, **calibrated})

@@ -1,11 +1,12 @@
 """All headline scores of many resamples of the rows at once, and their intervals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from finetune.scoring.curves import one_vs_rest
-from finetune.scoring.intervals import CONFIDENCE, RESAMPLES, SEED, share_interval
+from finetune.scoring.intervals import CONFIDENCE, RESAMPLES, share_interval
+from finetune.scoring.resamples import group_counts, ratio, row_counts
 
 HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
     "accuracy": True,
@@ -20,33 +21,6 @@ HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
 # Scores between 0 and 1: Wilson's interval takes the place of one without width.
 SHARES = ("accuracy", "precision", "recall", "f1", "roc_auc", "brier", "ece")
 NO_WIDTH = 1e-9  # of a bootstrap interval; sums of equal values differ in their last bits
-CELLS = 4_000_000  # resamples times rows in one block: 32 MB
-
-
-def row_counts(rows: int, resamples: int = RESAMPLES, columns: int | None = None) -> Iterator[np.ndarray]:
-    """How often each resample holds each row, in blocks of shape [resamples, rows], small enough for as many `columns`."""
-    random = np.random.default_rng(SEED)
-    size = max(1, CELLS // (columns or rows))
-    for start in range(0, resamples, size):
-        count = min(size, resamples - start)
-        drawn = random.integers(rows, size=(count, rows)) + rows * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(float)
-
-
-def group_counts(groups: np.ndarray, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
-    """How often each resample of whole groups holds each row, in blocks of shape [resamples, rows].
-
-    `groups` has one key per row. Rows of a group resemble each other, so other groups change a score more than other rows do;
-    a resample has as many groups, and more or fewer rows. Field and Welsh 2007, "Bootstrapping clustered data".
-    """
-    group = np.unique(groups, return_inverse=True)[1]
-    for counts in row_counts(group.max() + 1, resamples, len(groups)):
-        yield counts[:, group]
-
-
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Part over whole, 0 where the whole is 0, as the score block counts it."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def macro_scores(counts: np.ndarray, labels: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, np.ndarray]:
@@ -116,11 +90,15 @@ def scores(
 
 
 def resampled_scores(
-    labels: np.ndarray, probabilities: np.ndarray, bin_count: int, groups: np.ndarray | None = None
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    bin_count: int,
+    groups: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
 ) -> dict[str, np.ndarray]:
     """Every headline score of every resample, each of shape [resamples]; of whole groups where they are given."""
-    resamples = row_counts(len(labels)) if groups is None else group_counts(groups)
-    blocks = [scores(labels, probabilities, counts, bin_count) for counts in resamples]
+    drawn = row_counts(len(labels), resamples) if groups is None else group_counts(groups, resamples)
+    blocks = [scores(labels, probabilities, counts, bin_count) for counts in drawn]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 

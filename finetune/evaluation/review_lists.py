@@ -4,8 +4,9 @@ import numpy as np
 from datasets import Dataset
 
 from finetune.evaluation.near_duplicates import near_duplicates
-from finetune.evaluation.suspicious_labels import suspicious_labels
-from finetune.rows.stored import class_ids, label_names
+from finetune.evaluation.suspicious_labels import suspicious_decisions, suspicious_labels
+from finetune.rows.stored import class_ids, label_matrix, label_names
+from finetune.scoring.label_sets import set_words
 
 # CSV files for review and their columns.
 COLUMNS = {
@@ -26,6 +27,22 @@ def mistake_rows(rows: Dataset, probabilities: np.ndarray, count: int) -> list[l
     return [
         [ids[position], confidence[position], names[labels[position]], names[predicted[position]], texts[position]]
         for position in wrong
+    ]
+
+
+def wrong_set_rows(rows: Dataset, answers: np.ndarray, probabilities: np.ndarray, count: int) -> list[list]:
+    """Rows with a wrong set of labels, first those with the surest wrong label, like `mistake_rows`.
+
+    The confidence is that in the surest wrong label. `answers` (bool) and probabilities have the shape [rows, labels].
+    """
+    names, truth = label_names(rows), label_matrix(rows)
+    wrong_by = np.where(truth != answers, np.abs(probabilities - truth), 0).max(1)
+    wrong = np.flatnonzero(wrong_by > 0)
+    wrong = wrong[np.argsort(-wrong_by[wrong], kind="stable")][:count]
+    ids, texts = rows["row"][:], rows["text"][:]
+    return [
+        [ids[at], wrong_by[at], set_words(truth[at], names), set_words(answers[at], names), texts[at]]
+        for at in wrong.tolist()
     ]
 
 
@@ -66,5 +83,29 @@ def doubtful_rows(
                     probabilities[name][position, suggested],
                     row["text"],
                 ]
+            )
+    return counts, listed
+
+
+def doubtful_set_rows(
+    splits: dict[str, Dataset], probabilities: dict[str, np.ndarray | None]
+) -> tuple[dict[str, int], list[list]]:
+    """As `doubtful_rows`, for several labels: rows with a label that is probably there or missing by mistake.
+
+    The confidence is that in the change of the most doubtful label. Probabilities have the shape [rows, labels].
+    """
+    counts, listed = {}, []
+    for name, rows in splits.items():
+        names, truth = label_names(rows), label_matrix(rows)
+        suspicious = suspicious_decisions(truth, probabilities[name])
+        positions = np.flatnonzero(suspicious.any(1))
+        counts[name] = len(positions)
+        if not len(positions):
+            continue
+        doubt = np.where(suspicious, np.abs(probabilities[name] - truth), 0).max(1)
+        for at in positions[np.argsort(-doubt[positions], kind="stable")].tolist():
+            row, suggested = rows[at], truth[at] ^ suspicious[at]
+            listed.append(
+                [name, row["row"], set_words(truth[at], names), set_words(suggested, names), doubt[at], row["text"]]
             )
     return counts, listed

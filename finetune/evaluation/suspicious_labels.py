@@ -37,7 +37,20 @@ def held_out_probabilities(
 
     The model is the TF-IDF baseline. Word weights come from all rows, since they use no labels.
     """
+    return held_out(term_weights(texts).fit_transform(texts), labels, groups, classes)
+
+
+def held_out_label_probabilities(
+    texts: Sequence[str], truth: np.ndarray, groups: Sequence[str | None]
+) -> np.ndarray | None:
+    """As `held_out_probabilities`, of each of several labels; `truth` (bool) and the result have the shape [rows, labels]."""
     features = term_weights(texts).fit_transform(texts)
+    columns = [held_out(features, has.astype(np.int64), groups, 2) for has in truth.T]
+    return None if any(column is None for column in columns) else np.column_stack([column[:, 1] for column in columns])
+
+
+def held_out(features, labels: np.ndarray, groups: Sequence[str | None], classes: int) -> np.ndarray | None:
+    """Probabilities of shape [rows, classes] from logistic regressions on the features of other rows; None if there are none."""
     parts = list(folds(labels, groups))
     probabilities = np.zeros((len(labels), classes))
     for fitted, held in parts:
@@ -61,3 +74,16 @@ def suspicious_labels(labels: np.ndarray, probabilities: np.ndarray | None) -> n
     return find_label_issues(
         labels, probabilities, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
     ).astype(int)
+
+
+def suspicious_decisions(truth: np.ndarray, probabilities: np.ndarray | None) -> np.ndarray:
+    """Whether each of several labels is probably wrong, because it is there or because it is missing.
+
+    Everything has the shape [rows, labels]. Each label is looked at on its own, as a class and its opposite.
+    """
+    suspicious = np.zeros(truth.shape, bool)
+    if probabilities is not None:
+        for label, (has, scores) in enumerate(zip(truth.T, probabilities.T, strict=True)):
+            rows = suspicious_labels(has.astype(np.int64), np.column_stack([1 - scores, scores]))
+            suspicious[rows, label] = True
+    return suspicious

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from finetune.base.fields import SEPARATOR
 from finetune.export.pins import pinned_versions
@@ -18,8 +18,7 @@ from finetune.wording.markdown import code, table
 from finetune.wording.names import BASELINES, CALIBRATION, EDITS, HEADLINE, SET_SCORES, SLICES
 from finetune.wording.numbers import dotted, interval, percent, points
 
-TEMPLATE = Path(__file__).with_name("card.md")
-SETS_TEMPLATE = Path(__file__).with_name("card_sets.md")  # several labels per text
+TEMPLATE, SETS_TEMPLATE = "card.md", "card_sets.md"  # the second for several labels per text
 
 SHOWN = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "onnx", "onnxruntime")
 FILES = {
@@ -110,7 +109,10 @@ def model_card(facts: Facts) -> str:
     metrics = facts.metrics
     decision = metrics["test"].get("decision")
     columns = facts.source["data"].get("columns")
+    several = "thresholds" in metrics["test"]
+    stride = facts.parameters.get("tokenize.stride") if facts.source["truncation"] == "windows" else None
     environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -130,21 +132,23 @@ def model_card(facts: Facts) -> str:
         "shell": lambda value: shlex.quote(json.dumps(value, ensure_ascii=False)),
         "thousands": "{:,}".format,
     }
-    template = SETS_TEMPLATE if "thresholds" in metrics["test"] else TEMPLATE
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return environment.get_template(SETS_TEMPLATE if several else TEMPLATE).render(
         facts._asdict() | metrics,
         metadata=card_metadata(facts).to_yaml(),
         columns=columns,
         columns_example=dict.fromkeys(columns or [], "your text"),
         pair=facts.source.get("pair"),
         separator=SEPARATOR,
-        stride=facts.parameters.get("tokenize.stride") if facts.source["truncation"] == "windows" else None,
+        stride=stride,
+        columns_read=columns_read(facts),
+        pipeline_input=pipeline_input(facts),
+        pipeline_differs=pipeline_differs(facts),
         files=FILES,
         baselines=BASELINES,
         edits=EDITS,
         calibration_scores=CALIBRATION,
-        scores=HEADLINE | {"roc_auc": "area under the ROC curve"},
-        set_scores=SET_SCORES,
+        scores=SET_SCORES if several else HEADLINE | {"roc_auc": "area under the ROC curve"},
+        accuracy="subset accuracy" if several else "accuracy",
         scores_table=scores_table,
         skipped=baseline_notes(metrics["baseline"], code),
         slice_rows=slice_rows(metrics["slices"]),
@@ -155,6 +159,42 @@ def model_card(facts: Facts) -> str:
         agreement={name: metrics["export"][proof]["agreement"] for name, proof in PROOFS.items()},
         measured=speed_is_of_this_model(facts),
     )
+
+
+def columns_read(facts: Facts) -> str:
+    """How the model reads several columns, in a sentence."""
+    how = "the two as a pair" if facts.source.get("pair") else f"them as one text, joined by {code(SEPARATOR)}"
+    return f"It reads {how}; any of them may be empty, not all."
+
+
+def pipeline_input(facts: Facts) -> str:
+    """A text as `transformers.pipeline` takes it, in Python."""
+    columns = [json.dumps(name, ensure_ascii=False) for name in facts.source["data"].get("columns") or []]
+    if not columns:
+        return '"your text"'
+    if facts.source.get("pair"):
+        return f'{{"text": {columns[0]}, "text_pair": {columns[1]}}}'
+    return f"{json.dumps(SEPARATOR)}.join([{', '.join(columns)}])"
+
+
+def pipeline_differs(facts: Facts) -> str:
+    """What `transformers.pipeline` reads otherwise than the other two ways, in lines that end with a line break."""
+    lines, truncation = [], facts.source["truncation"]
+    if truncation == "windows":
+        lines.append(
+            f"This pipeline keeps only the first {facts.parameters['tokenize.max_length']} tokens of a long text; the model was "
+            "trained on all of it, in overlapping windows, and the other two ways read it so."
+        )
+    elif truncation != "head":
+        lines.append(
+            "This pipeline keeps only the start of a long text; the model was trained on start and end, and the other two ways keep "
+            "both."
+        )
+    if facts.source.get("pair"):
+        lines.append(
+            "It takes a pair whose second text is empty for a single text; the other two ways read it as a pair, as in training."
+        )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def aligned(lines: str) -> str:

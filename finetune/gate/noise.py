@@ -21,18 +21,17 @@ seeds disagree count in both parts.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
-from scipy.special import softmax
-from scipy.stats import norm, t
+from scipy.stats import t
 
 from finetune.base.errors import UserError
 from finetune.base.metric_files import SETS
-from finetune.evaluation.resampling import HIGHER_IS_BETTER, NO_WIDTH, row_counts, scores
+from finetune.evaluation.resampling import HIGHER_IS_BETTER
+from finetune.gate.paired import paired_scores, variance_of
 from finetune.results.experiments import settings_digest
 from finetune.results.revisions import Revision
 from finetune.results.score_files import is_number
-from finetune.scoring.intervals import CONFIDENCE, paired_interval
+from finetune.scoring.intervals import CONFIDENCE
 from finetune.wording.numbers import dotted
 
 # Standard deviations between seeds, for settings without a measured one. Five seeds of the default settings gave 0.006 for accuracy, F1
@@ -45,7 +44,6 @@ SPREAD = dict.fromkeys(HIGHER_IS_BETTER | SETS_HIGHER_IS_BETTER, 0.01) | {
 }
 LOSS_SPREAD = 2.0  # standard deviation of a row's log loss over its mean; 2.03 on the default test rows
 ABSENT = "-"  # a parameter that a revision does not have
-RESAMPLES = 500  # give a standard error to within 3%
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def metric_differences(base: Revision, head: Revision) -> list[Difference]:
     """Verdict on every metric that either revision has; raises UserError if one has no metrics."""
     ours, theirs = head.metrics()["test"], base.metrics()["test"]
     pair = paired_predictions(base, head)
-    paired = paired_scores(*pair, head.params()) if pair else {}
+    paired = paired_scores(*pair, bin_count(head.params())) if pair else {}
     differences = []
     for name, higher_is_better in (HIGHER_IS_BETTER | SETS_HIGHER_IS_BETTER).items():
         old, new = theirs.get(name), ours.get(name)
@@ -177,53 +175,10 @@ def why_unpaired(base: Revision, head: Revision) -> str:
     return missing or f"the test rows of {base} and {head} are not the same"
 
 
-def paired_scores(base: pa.Table, head: pa.Table, params: dict) -> dict[str, tuple[float, float, float]]:
-    """Each metric's value at base and at head on these rows, and the variance of the difference over other rows.
-
-    The variance is the bootstrap's, except for the accuracy, which has that of `paired_interval` as everywhere. That one also
-    stands in where no resample differs, as on 60 rows that both get right, which does not prove that they are equal.
-    """
+def bin_count(params: dict) -> int:
+    """Bins of the calibration error, of parameters that today's schema may not take."""
     evaluate = params.get("evaluate")
-    bins = evaluate["bins"] if isinstance(evaluate, dict) and isinstance(evaluate.get("bins"), int) else 15
-    labels = head.column("label").to_numpy()
-    probabilities = [softmax(np.array(side.column("logits").to_pylist(), float), axis=1) for side in (base, head)]
-    if probabilities[0].shape != probabilities[1].shape:
-        return {}
-    whole = np.ones((1, len(labels)))
-    old, new = (scores(labels, side, whole, bins, mean_of_known) for side in probabilities)
-    drawn = {name: [] for name in HIGHER_IS_BETTER}
-    for counts in row_counts(len(labels), RESAMPLES):
-        theirs, ours = (scores(labels, side, counts, bins, mean_of_known) for side in probabilities)
-        for name in HIGHER_IS_BETTER:
-            drawn[name].append(ours[name] - theirs[name])
-    paired, of_answers = {}, answers_variance(*(side.argmax(1) == labels for side in probabilities))
-    for name in HIGHER_IS_BETTER:
-        differences = np.concatenate(drawn[name])
-        differences = differences[np.isfinite(differences)]  # a resample with rows of one class has no ROC curve
-        if len(differences) > RESAMPLES / 2:
-            variance = float(differences.var(ddof=1))
-            if name == "accuracy" or variance < NO_WIDTH**2:
-                variance = of_answers
-            paired[name] = float(old[name][0]), float(new[name][0]), variance
-    return paired
-
-
-def answers_variance(theirs: np.ndarray, ours: np.ndarray) -> float:
-    """Variance of the difference of two accuracies, from arrays of right (True) or wrong (False) on the same rows."""
-    counts = (ours & theirs, ours & ~theirs, theirs & ~ours, ~ours & ~theirs)
-    ends = paired_interval(*(int(rows.sum()) for rows in counts))
-    return variance_of(ends)
-
-
-def variance_of(ends: dict[str, float]) -> float:
-    """Variance of a normal distribution whose 95% interval has these ends."""
-    return ((ends["high"] - ends["low"]) / 2 / norm.ppf((1 + CONFIDENCE) / 2)) ** 2
-
-
-def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis without NaN; NaN where every value is NaN."""
-    known = np.isfinite(values)
-    return np.where(known.any(0), np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
+    return evaluate["bins"] if isinstance(evaluate, dict) and isinstance(evaluate.get("bins"), int) else 15
 
 
 def changed_params(base: Revision, head: Revision) -> list[tuple[str, object, object]]:

@@ -11,7 +11,6 @@ from finetune.wording.names import OURS, SET_SCORES
 
 MISTAKES = Path("data/predictions/mistakes.csv")
 TILES = ("micro_f1", "f1")
-NOT_TRIED = "Edits were not tried: each has one expected answer, and a text with several labels has none."
 
 
 def tiles(test: dict) -> list[tuple[str, float, dict]]:
@@ -47,34 +46,16 @@ def classes(revision: Revision, metrics: dict) -> dict:
     } | curves_of_labels(revision, metrics)
 
 
-def folds(_revision: Revision, _metrics: dict) -> dict:
-    """Nothing: cross-validation is for one label per text."""
-    return {}
-
-
-def behaviour(_revision: Revision, _metrics: dict) -> dict:
-    """Why no text was edited."""
-    return {"missing": NOT_TRIED}
-
-
 def mistakes(revision: Revision, _label_names: list[str]) -> dict:
     """The listed rows with a wrong set, to be searched, first those with the surest wrong label."""
     rows = review_list(revision, MISTAKES)
     if not rows:
         return {"missing": f"Wrong sets are in {MISTAKES}; `dvc pull` or `make repro` brings it."}
-    options = {name: sorted({row[name] for row in rows}) for name in ("label", "predicted")}
     columns = [
         {"name": "Row", "kind": "number"},
-        {"name": "True labels", "kind": "choice", "options": options["label"]},
-        {"name": "Predicted", "kind": "choice", "options": options["predicted"]},
+        row_browser.choice("True labels", (row["label"] for row in rows), []),
+        row_browser.choice("Predicted", (row["predicted"] for row in rows), []),
         {"name": "Surest wrong label", "kind": "share"},
     ]
-    listed = [
-        [
-            int(row["row"]),
-            *(options[name].index(row[name]) for name in ("label", "predicted")),
-            round(float(row["confidence"]), 4),
-        ]
-        for row in rows
-    ]
+    listed = [[int(row["row"]), row["label"], row["predicted"], round(float(row["confidence"]), 4)] for row in rows]
     return {"browser": row_browser.browsable(columns, listed, [row["text"] for row in rows])}

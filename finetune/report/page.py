@@ -28,9 +28,7 @@ class Task(NamedTuple):
 
     tiles: Callable
     baselines: Callable
-    folds: Callable
     classes: Callable
-    behaviour: Callable
     mistakes: Callable
     slices_by_label: str  # title of the slices that the labels give
 
@@ -38,18 +36,14 @@ class Task(NamedTuple):
 ONE_LABEL = Task(
     quality.tiles,
     quality.baselines,
-    quality.folds,
     quality.classes,
-    quality.behaviour,
     quality.mistakes,
     slices_by_label="true label",
 )
 SEVERAL_LABELS = Task(
     label_sets.tiles,
     label_sets.baselines,
-    label_sets.folds,
     label_sets.classes,
-    label_sets.behaviour,
     label_sets.mistakes,
     slices_by_label="number of labels",
 )
@@ -90,11 +84,11 @@ def content(base: Revision | None = None) -> dict:
         "against": against_section(base, revision, label_names) if base else None,
         "tiles": task.tiles(metrics["test"]),
         "baselines": task.baselines(metrics),
-        "folds": task.folds(revision, metrics),
+        "folds": quality.folds(revision, metrics),
         "classes": task.classes(revision, metrics),
         "calibration": quality.calibration(revision, metrics),
         "slices": quality.slices(revision, metrics, task.slices_by_label),
-        "behaviour": task.behaviour(revision, metrics),
+        "behaviour": quality.behaviour(revision, metrics),
         "mistakes": task.mistakes(revision, label_names),
         "data": origin.data(revision, metrics),
         "training": origin.training(revision, metrics),

@@ -18,7 +18,7 @@ from finetune.results.revisions import Revision
 from finetune.scoring.decisions import rule_sentence
 from finetune.wording.classifiers import baseline_notes, by_sign, described, ranked
 from finetune.wording.decisions import promise_rows
-from finetune.wording.names import CALIBRATION, EDITS, HEADLINE, OURS, SLICES
+from finetune.wording.names import CALIBRATION, EDITS, HEADLINE, OURS, SET_SCORES, SLICES
 
 FAILURES = Path("data/predictions/behaviour.csv")
 EXAMPLES = 2  # of each edit that changes the model's answer
@@ -27,6 +27,7 @@ SHOWN_LARGE = 6  # labels; a matrix of more has small cells, and a list of its m
 CONFUSIONS = 12
 FEW = 500  # test rows; their accuracy has an interval of 8 points or more
 SCORES = HEADLINE | {"roc_auc": "area under the ROC curve"} | CALIBRATION
+SCORES_OF_SETS = SET_SCORES | {"roc_auc": "area under the ROC curve"} | CALIBRATION
 
 
 def tiles(test: dict) -> list[tuple[str, float, dict | None]]:
@@ -65,12 +66,12 @@ def folds(revision: Revision, metrics: dict) -> dict:
         "figure": charts.forest(points, "Accuracy of every classifier over all rows with its 95% interval"),
         "scores": [
             (
-                SCORES[name],
+                title,
                 measured[name],
                 measured["intervals"].get(name),
                 *(measured[part][name] for part in ("mean", "spread")),
             )
-            for name in SCORES
+            for name, title in (SCORES_OF_SETS if "micro_f1" in measured else SCORES).items()
             if all(name in part for part in (measured, measured["mean"], measured["spread"]))
         ],
         "rows": list(zip(measured["fold_rows"], measured["values"].get("accuracy", []), strict=False)),
@@ -211,9 +212,11 @@ def edit_in_words(edit: str) -> str:
 
 
 def behaviour(revision: Revision, metrics: dict) -> dict:
-    """Failure rates of edits that should not change the label (or should flip it), with a few failing examples."""
+    """Failure rates of edits that should not change the answer (or should flip it), with a few failing examples."""
     rates = metrics.get("behaviour")
-    if not rates:
+    if rates == {}:
+        return {"missing": "No text was edited: evaluate.behaviour.rows is 0, or no edit changes any of the texts."}
+    if rates is None:
         return {
             "missing": "Behaviour under edits is in metrics/detail/evaluate/behaviour.json; `make repro` writes it."
         }

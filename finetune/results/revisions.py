@@ -11,19 +11,17 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.special import log_softmax
 
 from finetune.base.errors import UserError
 from finetune.base.params import PARAMS
 from finetune.base.yaml_file import parse_yaml_text
 from finetune.results.metrics import METRICS, by_name, is_detail, metrics_text, parse_metrics
+from finetune.results.predictions import COLUMNS, match, scaled
 from finetune.results.score_files import COMPARISON, check_scores, of_shipped_model
 
 PREDICTIONS = Path("data/predictions/test.parquet")
-COLUMNS = {"row", "label", "predicted", "logits"}
 REMOTE_WAITS = 300  # seconds for one small file
 # Whatever the locale and the user's settings are: subjects of commits in UTF-8, and names of files without octal escapes.
 GIT = ("git", "-c", "i18n.logOutputEncoding=UTF-8", "-c", "core.quotePath=false")
@@ -179,7 +177,8 @@ class Revision:
     def predictions(self) -> pa.Table | None:
         """Columns row, label, predicted, logits of the test rows; None, with `why_no_predictions`, if unavailable.
 
-        The logits are those of the shipped model: after temperature scaling.
+        The logits are those of the shipped model: after temperature scaling. With several labels per text, labels and
+        predictions are lists of ids.
         """
         return self._predictions
 
@@ -193,9 +192,6 @@ class Revision:
             table = pq.read_table(io.BytesIO(content))
         except pa.ArrowInvalid:
             self.why_no_predictions = f"{PREDICTIONS} at {self} is not a Parquet file; run `dvc checkout`"
-            return None
-        if "label" in table.column_names and pa.types.is_list(table.schema.field("label").type):
-            self.why_no_predictions = "predictions of several labels per text are compared by their scores alone"
             return None
         whole = set(table.column_names) >= COLUMNS
         table = scaled(table, self.temperature()) if whole else table
@@ -232,22 +228,3 @@ class Revision:
                 self.why_no_predictions = f"neither DVC's cache nor a remote has {path} of {self}{reason}"
                 return None
             return target.read_bytes()
-
-
-def scaled(predictions: pa.Table, temperature: float) -> pa.Table:
-    """The predictions with their logits divided by the temperature."""
-    logits = np.array(predictions.column("logits").to_pylist(), float) / temperature
-    position = predictions.column_names.index("logits")
-    return predictions.set_column(position, "logits", pa.array(list(logits), pa.list_(pa.float64())))
-
-
-def match(predictions: pa.Table, test: dict) -> bool:
-    """Whether predictions, scaled, give the log loss of a metrics file, which two models hardly ever share.
-
-    In the workspace they may belong to another commit: `git checkout` restores metrics, only `dvc checkout` restores data.
-    """
-    if not isinstance(test.get("log_loss"), float):
-        return True
-    labels = predictions.column("label").to_numpy()
-    log_probabilities = log_softmax(np.array(predictions.column("logits").to_pylist(), float), axis=1)
-    return abs(-log_probabilities[np.arange(len(labels)), labels].mean() - test["log_loss"]) < 1e-4

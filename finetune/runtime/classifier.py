@@ -109,10 +109,15 @@ class Classifier:
         found = self.computed(list(rows), "logits").astype(np.float64)
         means = [found[[places[tuple(window)] for window in text]].mean(0) for text in ids]
         logits = np.stack(means) if means else np.empty((0, len(self.labels)))
-        if output == "probabilities":
-            exponents = np.exp((logits - logits.max(1, keepdims=True, initial=-np.inf)) / self.temperature)
-            logits = exponents / exponents.sum(1, keepdims=True)
-        return logits.astype(np.float32)
+        answers = logits if output == "logits" else self.probabilities_of(logits)
+        return answers.astype(np.float32)
+
+    def probabilities_of(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities from logits, both of shape [rows, classes]."""
+        if self.several:  # the temperatures are in the weights; tanh, because exp(-logits) may overflow
+            return 0.5 + np.tanh(logits / 2) / 2
+        exponents = np.exp((logits - logits.max(1, keepdims=True, initial=-np.inf)) / self.temperature)
+        return exponents / exponents.sum(1, keepdims=True)
 
     def computed(self, ids: Sequence[Sequence[int]], output: str) -> np.ndarray:
         """An output of the ONNX model for rows of token ids."""

@@ -17,10 +17,10 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from finetune.scoring.intervals import CONFIDENCE, RESAMPLES, SEED, share_interval
+from finetune.scoring.intervals import RESAMPLES, share_interval
+from finetune.scoring.resamples import ends, group_counts, ratio, row_counts
 
 NEUTRAL = 0.5  # the threshold of a label that validation says nothing about
-CELLS = 4_000_000  # resamples times rows in one block: 32 MB
 
 
 def best_thresholds(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -105,29 +105,24 @@ def average_precisions(counts: np.ndarray, has: np.ndarray, scores: np.ndarray) 
     return np.divide((gained * precision).sum(1), total[:, 0], out=np.full(len(counts), np.nan), where=total[:, 0] > 0)
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Part over whole, 0 where the whole is 0."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def resampled_sets(
+    truth: np.ndarray,
+    answers: np.ndarray,
+    probabilities: np.ndarray,
+    resamples: int = RESAMPLES,
+    groups: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Every score of every resample of the rows, each of shape [resamples]; the same resamples for every classifier.
 
-
-def resampled_sets(truth: np.ndarray, answers: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Every score of every resample of the rows, each of shape [resamples]; the same resamples for every classifier."""
+    Whole groups are resampled where `groups` has one key per row.
+    """
     right, both = (truth == answers).all(1), truth & answers
     sizes = truth.sum(1) + answers.sum(1)
     sample = np.where(sizes > 0, 2 * both.sum(1) / np.maximum(sizes, 1), 1.0)
     means = np.column_stack([right, sample, (truth != answers).mean(1), ranking_precision(truth, probabilities)])
-    blocks = [block_scores(counts, truth, answers, probabilities, means) for counts in resample_counts(len(truth))]
+    drawn = row_counts(len(truth), resamples) if groups is None else group_counts(groups, resamples)
+    blocks = [block_scores(counts, truth, answers, probabilities, means) for counts in drawn]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def resample_counts(rows: int):
-    """How often each resample holds each row, in blocks of shape [resamples, rows] that fit into memory."""
-    random = np.random.default_rng(SEED)
-    size = max(1, CELLS // rows)
-    for start in range(0, RESAMPLES, size):
-        count = min(size, RESAMPLES - start)
-        drawn = random.integers(rows, size=(count, rows)) + rows * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(float)
 
 
 def block_scores(
@@ -160,12 +155,6 @@ def block_scores(
         "average_precision": ratio(np.where(known, areas, 0).sum(0), known.sum(0).astype(float)),
         "lrap": of_rows[:, 3],
     }
-
-
-def ends(values: np.ndarray) -> dict[str, float]:
-    """Percentile bootstrap interval {low, high}; Efron & Tibshirani 1993."""
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return {"low": float(low), "high": float(high)}
 
 
 def set_intervals(resampled: dict[str, np.ndarray], interval: dict[str, float]) -> dict[str, dict[str, float]]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
+from datasets import Dataset
 
 from finetune.base.errors import UserError
 from finetune.base.names import normal_name
@@ -16,7 +17,7 @@ from finetune.encoder.hardware import chosen_precision
 from finetune.encoder.models import trained_classifier
 from finetune.encoder.prediction import logits
 from finetune.rows.encoding import Encoder, cut
-from finetune.rows.stored import batches, stored
+from finetune.rows.stored import batches, class_ids, has_label_sets, label_matrix, stored
 from finetune.rows.token_ids import TokenIds
 from finetune.rows.tokens import (
     check_vocabulary,
@@ -29,7 +30,11 @@ from finetune.rows.tokens import (
 from finetune.sources.fetch import check_sha256
 from finetune.sources.pinned import pinned_model
 
-SINGLE_LABEL = (None, "single_label_classification")
+KINDS = {  # of classifiers, by their problem_type: whether a text may have several labels
+    None: False,
+    "single_label_classification": False,
+    "multi_label_classification": True,
+}
 LONGEST = 512  # tokens that a teacher reads which names no limit of its own
 
 
@@ -53,10 +58,11 @@ def naming(uri: str, fetched: Path | None = None) -> Iterator[None]:
         raise UserError(f"train.teacher: {message.replace('model.uri', 'train.teacher')}") from None
 
 
-def load_teacher(uri: str, label_names: list[str], folder: Path) -> Teacher:
-    """Teacher that `uri` names, fetched into `folder` unless it is on this disk.
+def load_teacher(uri: str, label_names: list[str], folder: Path, several: bool = False) -> Teacher:
+    """Teacher that `uri` names, fetched into `folder` unless it is on this disk; `several`: of several labels per text.
 
-    Raises UserError, in one line, if it cannot be had, does not load, is no classifier, or does not have exactly these labels.
+    Raises UserError, in one line, if it cannot be had, does not load, is no such classifier, or does not have exactly these
+    labels.
     """
     with naming(uri):
         path, pin = pinned_model(Model(uri=uri, sha256=None), folder)
@@ -68,15 +74,19 @@ def load_teacher(uri: str, label_names: list[str], folder: Path) -> Teacher:
         ensure_padding(tokenizer, config)
         model = trained_classifier(path)
         longest = longest_input(config, tokenizer) or LONGEST
-        return Teacher(model, tokenizer, longest, label_order(model.config, label_names), pin)
+        return Teacher(model, tokenizer, longest, label_order(model.config, label_names, several), pin)
 
 
-def label_order(config, label_names: list[str]) -> list[int]:
-    """Class id of the teacher for each of our labels, found by name; raises UserError if the two sets of labels differ."""
-    if config.problem_type not in SINGLE_LABEL:
+def label_order(config, label_names: list[str], several: bool) -> list[int]:
+    """Class id of the teacher for each of our labels, found by name.
+
+    Raises UserError if the two sets of labels differ, or if it gives a text one label where ours has several, or the reverse.
+    """
+    if KINDS.get(config.problem_type) != several:
+        gives, choose = ("any number of labels", "several labels") if several else ("one label", "one label")
         raise UserError(
-            f"it must give one label to each text, found the problem_type {config.problem_type!r} in its config.json; "
-            "choose a teacher for one label a text"
+            f"it must give {gives} to each text, found the problem_type {config.problem_type!r} in its config.json; "
+            f"choose a teacher for {choose} a text"
         )
     names = {label: normal_name(str(name)) for label, name in config.id2label.items()}
     ids = {name: label for label, name in names.items()}
@@ -106,3 +116,10 @@ def teacher_logits(teacher: Teacher, split: str, truncation: str) -> np.ndarray:
     with torch.autocast(kind, torch.bfloat16, enabled=chosen_precision("auto") == "bf16"):
         answers = logits(teacher.model, ids, teacher.tokenizer.pad_token_id, desc=f"teach {split}")
     return np.ascontiguousarray(answers[:, teacher.order])
+
+
+def accuracy(logits: np.ndarray, rows: Dataset) -> float:
+    """Share of rows with the right label, or with exactly the right set: those with a probability of 0.5 or more."""
+    if has_label_sets(rows):
+        return float(((logits >= 0) == label_matrix(rows)).all(1).mean())
+    return float((logits.argmax(1) == class_ids(rows)).mean())

@@ -10,6 +10,7 @@ from finetune.base.errors import UserError
 from finetune.base.files import read_json
 from finetune.base.params_training import Train
 from finetune.rows.stored import column, read_rows
+from finetune.training.task import OneLabel, SeveralLabels
 
 TEACHER = Path("data/teacher")
 
@@ -31,19 +32,18 @@ def stored_teacher() -> tuple[np.ndarray, dict]:
     return logits.flatten().to_numpy().reshape(len(logits), -1), source
 
 
-def soft_labels(logits: np.ndarray, temperature: float) -> torch.Tensor:
-    """Probabilities at a temperature, [rows, classes], from logits; above 1 they say more about the less probable classes."""
-    return torch.softmax(torch.as_tensor(logits, dtype=torch.float32) / temperature, dim=-1)
-
-
-def distilled(losses: torch.Tensor, logits: torch.Tensor, soft: torch.Tensor, settings: Train) -> torch.Tensor:
-    """Loss of each row: its cross-entropy `losses` mixed with the KL divergence of the student from the teacher, [rows].
+def distilled(
+    losses: torch.Tensor,
+    logits: torch.Tensor,
+    soft: torch.Tensor,
+    settings: Train,
+    task: OneLabel | SeveralLabels,
+) -> torch.Tensor:
+    """Loss of each row: its `losses` mixed with the KL divergence of the student from the teacher, [rows].
 
     `soft` are the teacher's probabilities at the temperature, `logits` the student's, both [rows, classes]. The
     divergence is multiplied by the squared temperature, because the gradients of softened probabilities shrink with it
     (Hinton et al. 2015, section 2).
     """
     weight, temperature = settings.teacher_weight, settings.teacher_temperature
-    logs = torch.log_softmax(logits / temperature, dim=-1)
-    divergence = torch.nn.functional.kl_div(logs, soft, reduction="none").sum(-1)
-    return (1 - weight) * losses + weight * temperature**2 * divergence
+    return (1 - weight) * losses + weight * temperature**2 * task.divergence(logits / temperature, soft)

@@ -21,7 +21,7 @@ from finetune.rows.stored import token_ids
 from finetune.rows.windows import as_documents, pooled
 from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
-from finetune.training.distillation import distilled, soft_labels
+from finetune.training.distillation import distilled
 from finetune.training.distributed import check_same, from_all, from_first, leave, processes, rank, wait
 from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
@@ -49,7 +49,7 @@ def part_loss(model, part: dict[str, torch.Tensor], settings: Train, task: OneLa
     logits = model(**inputs).logits.float()
     losses = task.losses(logits, part["labels"])
     if "soft_labels" in part:
-        losses = distilled(losses, logits, part["soft_labels"], settings)
+        losses = distilled(losses, logits, part["soft_labels"], settings, task)
     return (losses * part["weights"]).sum()
 
 
@@ -86,7 +86,7 @@ class Fit:
         self.train_labels = torch.tensor(self.task.targets(train))
         self.targets = {"labels": self.train_labels}
         if teacher is not None:
-            self.targets["soft_labels"] = soft_labels(teacher, settings.teacher_temperature)
+            self.targets["soft_labels"] = self.task.soft_labels(teacher, settings.teacher_temperature)
         self.validation_labels = self.task.targets(validation)
         self.row_weights = self.task.row_weights(self.train_labels.numpy())
         train_ids, validation_ids = token_ids(train), token_ids(validation)
@@ -103,7 +103,7 @@ class Fit:
         if settings.strategy == "lp_ft":
             prompt_rows = prompts and TokenRows(prompts, tokenizer.pad_token_id)
             labelled = (self.train_rows, self.targets["labels"].numpy()), (self.validation_rows, validation_labels)
-            start_head(model, *labelled, prompt_rows, precision, self.task.class_weights)
+            start_head(model, *labelled, prompt_rows, precision, self.task)
         self.model = self.frozen(model)
         self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed)
         epochs = max(settings.epochs, math.ceil(settings.min_steps / len(self.sampler)))

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
-from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from finetune.base.params import check_prompts
@@ -14,6 +12,7 @@ from finetune.encoder.batches import TokenRows
 from finetune.encoder.models import output_layer
 from finetune.encoder.prediction import predict
 from finetune.rows.tokens import encode, special_tokens, truncate
+from finetune.training.task import OneLabel, SeveralLabels
 
 # Relative to the inputs' variance, so that they suit any encoder and head.
 STRENGTHS = (0.1, 0.3, 1, 3, 10)  # inverse regularisation
@@ -21,24 +20,21 @@ PULLS = (0, 3, 10, 30)  # logit of a prompt under its own label at the start; 0:
 
 
 def regression(
-    features: np.ndarray, labels: np.ndarray, strength: float, prior: np.ndarray, class_weights: np.ndarray
+    features: np.ndarray, targets: np.ndarray, strength: float, prior: np.ndarray, task: OneLabel | SeveralLabels
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [classes, features] and bias [classes] of a multinomial logistic regression with a Gaussian prior around `prior`.
+    """Weights [classes, features] and bias [classes] of a logistic regression with a Gaussian prior around `prior`.
 
-    `class_weights` are the weights of the rows of each class in the loss.
+    It has the loss of the task, weights of the classes included; `targets` are the task's.
     """
     width = features.shape[1]
     classes = len(prior)
-    targets = np.eye(classes)[labels]
-    row_weights = class_weights[labels][:, None]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights, bias = flat[:-classes].reshape(classes, width), flat[-classes:]
-        logs = log_softmax(features @ weights.T + bias, axis=1)
-        errors = row_weights * (np.exp(logs) - targets)
+        value, errors = task.probe_loss(features @ weights.T + bias, targets)
         away = weights - prior
         gradient = np.concatenate([(strength * errors.T @ features + away).ravel(), strength * errors.sum(0)])
-        return -strength * (logs * targets * row_weights).sum() + 0.5 * (away**2).sum(), gradient
+        return strength * value + 0.5 * (away**2).sum(), gradient
 
     start = np.concatenate([prior.ravel(), np.zeros(classes)])
     with threadpool_limits(1):
@@ -78,9 +74,9 @@ def start_head(
     validation: tuple[TokenRows, np.ndarray],
     prompts: TokenRows | None,
     precision: str,
-    class_weights: np.ndarray,
+    task: OneLabel | SeveralLabels,
 ):
-    """Sets the output layer to the logistic regression with the lowest loss on validation; both come as rows and labels.
+    """Sets the output layer to the logistic regression with the lowest loss on validation; both come as rows and targets.
 
     With prompts, one for each label, the prior of a label's weights is the direction of its prompt, so that few rows move
     the answers away from the zero-shot answers, and many rows far. The weights of the classes count in both losses.
@@ -98,10 +94,8 @@ def start_head(
     best = math.inf
     for pull in PULLS if prompts is not None else PULLS[:1]:
         for strength in STRENGTHS:
-            weights, bias = regression(inputs, train[1], strength / square, pull * directions / square, class_weights)
-            probabilities = softmax(shown @ weights.T + bias, axis=1)
-            counted = class_weights[validation[1]]
-            loss = log_loss(validation[1], probabilities, labels=range(classes), sample_weight=counted)
+            weights, bias = regression(inputs, train[1], strength / square, pull * directions / square, task)
+            loss, _ = task.probe_loss(shown @ weights.T + bias, validation[1])
             if loss < best:
                 best, chosen = loss, (weights, bias - weights @ centre)
     output = model.get_submodule(output_layer(model, classes).removesuffix(".weight"))

@@ -1,11 +1,14 @@
-"""One label per text, or several: each knows its targets, its loss, its weights of rows, its validation scores and its majority."""
+"""One label per text, or several: each knows its targets, its losses, its weights of rows, its validation scores and its majority.
+
+The losses of a probe are in numpy, with their gradient; those of soft labels are for learning from a teacher.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from datasets import Dataset
-from scipy.special import expit, softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from finetune.rows.stored import class_ids, has_label_sets, label_matrix, label_names
@@ -28,6 +31,21 @@ class OneLabel:
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Loss of each row."""
         return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+
+    def probe_loss(self, logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+        """Weighted loss over all rows, and its gradient by the logits, [rows, classes]."""
+        logs, hot = log_softmax(logits, axis=1), np.eye(logits.shape[1])[targets]
+        weights = self.class_weights[targets][:, None]
+        return -(logs * hot * weights).sum(), weights * (np.exp(logs) - hot)
+
+    def soft_labels(self, logits: np.ndarray, temperature: float) -> torch.Tensor:
+        """A teacher's probabilities at a temperature, both [rows, classes]; above 1 they say more about the less probable classes."""
+        return torch.softmax(torch.as_tensor(logits, dtype=torch.float32) / temperature, dim=-1)
+
+    def divergence(self, logits: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
+        """KL divergence of the probabilities from the soft labels, [rows]."""
+        logs = torch.log_softmax(logits, dim=-1)
+        return torch.nn.functional.kl_div(logs, soft, reduction="none").sum(-1)
 
     def row_weights(self, targets: np.ndarray) -> np.ndarray:
         """Weight of each row: that of its class."""
@@ -71,6 +89,21 @@ class SeveralLabels:
         return torch.nn.functional.binary_cross_entropy_with_logits(
             logits, targets, reduction="none", pos_weight=weights
         ).mean(1)
+
+    def probe_loss(self, logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+        """Weighted loss over all labels of all rows, and its gradient by the logits, [rows, labels]."""
+        weights = np.where(targets > 0, self.class_weights, 1.0)
+        losses = np.logaddexp(0, logits) - targets * logits
+        return (weights * losses).sum(), weights * (expit(logits) - targets)
+
+    def soft_labels(self, logits: np.ndarray, temperature: float) -> torch.Tensor:
+        """A teacher's probability of each label at a temperature, [rows, labels]."""
+        return torch.sigmoid(torch.as_tensor(logits, dtype=torch.float32) / temperature)
+
+    def divergence(self, logits: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
+        """KL divergence of each label's probability from its soft label, the mean over the labels, [rows]."""
+        cross = torch.nn.functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+        return (cross - torch.special.entr(soft) - torch.special.entr(1 - soft)).mean(1)
 
     def row_weights(self, targets: np.ndarray) -> np.ndarray:
         """Weight of each row: 1, because a row may have labels of different weights."""

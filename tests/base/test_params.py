@@ -534,14 +534,6 @@ def test_a_list_of_locked_files_that_another_dvc_is_writing_stays(workdir, capsy
         ({"data.task": "multi_label", "data.separator": ";", "data.label": ["a", "b"]}, "separator: null"),
         ({"data.task": "multi_label", "data.label": ["a", "a"]}, "must name each column of its label once"),
         ({"data.task": "multi_label", "data.label": ["a", "text"]}, "must name another column as its label"),
-        (
-            {"data.task": "multi_label", "train.strategy": "lp_ft"},
-            "train.strategy must be auto, full, head, gradual or lora",
-        ),
-        (
-            {"data.task": "multi_label", "split.folds": 5, "split.fold": 0, "split.test_rows": None},
-            "split.folds must be null",
-        ),
         ({"data.task": "multi_label", "decide.min_accuracy": 0.9}, "decide.min_accuracy must be null with data.task"),
     ],
 )

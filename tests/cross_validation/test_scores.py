@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from finetune.base.errors import UserError
-from finetune.cross_validation.answers import Answers, write_answers
-from finetune.cross_validation.scores import accuracy_interval, gain, pooled_draws, pooled_scores
+from finetune.cross_validation.answers import Answered, Answers, write_answers
+from finetune.cross_validation.intervals import accuracy_interval, gain
+from finetune.cross_validation.scores import pooled_draws, pooled_scores
+from finetune.cross_validation.task import OneLabel, SeveralLabels
 from finetune.evaluation.resampling import HIGHER_IS_BETTER
 from finetune.evaluation.spreadsheet import read_spreadsheet
 from finetune.scoring.intervals import paired_gain, share_interval
@@ -13,9 +15,9 @@ from finetune.scoring.intervals import paired_gain, share_interval
 NAMES = ["bad", "good"]
 
 
-def one_hot(answers: list[int]) -> np.ndarray:
-    """Probabilities of 0.9 for each answer."""
-    return np.where(np.eye(2)[answers] == 1, 0.9, 0.1)
+def one_hot(answers: list[int]) -> Answered:
+    """Answers, each with a probability of 0.9."""
+    return Answered(np.where(np.eye(2)[answers] == 1, 0.9, 0.1), np.array(answers))
 
 
 def fold(rows: list[int], labels: list[int], ours: list[int], theirs: list[int], groups=None, **changes) -> Answers:
@@ -24,11 +26,12 @@ def fold(rows: list[int], labels: list[int], ours: list[int], theirs: list[int],
     test = dict.fromkeys(HIGHER_IS_BETTER, 0.5) | {"accuracy": right["test"]}
     baseline = {"majority": {"accuracy": np.mean(labels), "f1": 0.3}, "tfidf": {"accuracy": right["tfidf"], "f1": 0.5}}
     whole = Answers(
+        task=OneLabel,
         rows=np.array(rows),
         labels=np.array(labels),
         texts=[f"text {row}" for row in rows],
         groups=groups or [None] * len(rows),
-        probabilities=one_hot(ours),
+        ours=one_hot(ours),
         baselines={"majority": one_hot([1] * len(rows)), "tfidf": one_hot(theirs)},
         label_names=NAMES,
         metrics={"test": test, "baseline": baseline},
@@ -155,3 +158,42 @@ def test_the_listing_has_every_row_in_order_and_no_formula(tmp_path):
         "probability of bad": "0.9",
         "probability of good": "0.1",
     }
+
+
+def test_sets_of_labels_are_pooled_with_the_answers_of_each_folds_thresholds(tmp_path):
+    """Three of four sets are right. Micro F1: 3 of 4 answered labels and 3 of 3 true ones are right, 2 * 3 / (4 + 3)."""
+
+    def part(rows: list[int], truth: list, answers: list) -> Answers:
+        answered = Answered(np.where(answers, 0.4, 0.2), np.array(answers, bool))  # thresholds below 0.4
+        test = dict.fromkeys(SeveralLabels.scores, 0.5)
+        return Answers(
+            task=SeveralLabels,
+            rows=np.array(rows),
+            labels=np.array(truth, bool),
+            texts=[f"text {row}" for row in rows],
+            groups=[None] * len(rows),
+            ours=answered,
+            baselines={"majority": Answered(np.full((len(rows), 2), 0.3), np.zeros((len(rows), 2), bool))},
+            label_names=NAMES,
+            metrics={"test": test, "baseline": {"majority": dict.fromkeys(SeveralLabels.brief, 0.25)}},
+        )
+
+    folds = [part([0, 3], [[1, 0], [0, 0]], [[1, 0], [0, 1]]), part([1, 2], [[0, 1], [1, 0]], [[0, 1], [1, 0]])]
+    scores = pooled_scores(folds, bin_count=10)
+    assert scores["accuracy"] == 0.75
+    assert scores["interval"] == scores["intervals"]["accuracy"] == share_interval(3, 4)
+    assert scores["micro_f1"] == pytest.approx(6 / 7)
+    assert scores["hamming_loss"] == pytest.approx(1 / 8)
+    # Six of eight decisions are sure of what is right: -ln 0.4 of three, -ln 0.8 of four, and -ln 0.6 of the wrong one.
+    assert scores["log_loss"] == pytest.approx(-(3 * np.log(0.4) + 4 * np.log(0.8) + np.log(0.6)) / 8)
+    assert set(scores["intervals"]) == set(SeveralLabels.scores)
+    assert scores["baselines"]["majority"]["accuracy"] == 0.25  # the row without a label
+    assert scores["gain"] == paired_gain(np.array([1, 0, 1, 1], bool), np.array([0, 1, 0, 0], bool))
+    _, listing = write_answers(folds, tmp_path)
+    rows = read_spreadsheet(listing.read_text())
+    assert [(row["label"], row["predicted"]) for row in rows] == [
+        ("bad", "bad"),
+        ("good", "good"),
+        ("bad", "bad"),
+        ("(none)", "good"),
+    ]

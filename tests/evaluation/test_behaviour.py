@@ -119,18 +119,18 @@ def test_negation_skips_texts_that_it_cannot_safely_reverse(text):
 def test_each_edit_has_at_most_limit_rows_and_negation_only_rows_answered_correctly():
     texts = [f"The Film number {row} is good" for row in range(20)]
     right = np.arange(20) < 5
-    edited = all_edits(texts, right, 10, ["So."], negation_flips=True)
-    assert edited == all_edits(texts, right, 10, ["So."], negation_flips=True)
+    edited = all_edits(texts, 10, ["So."], right)
+    assert edited == all_edits(texts, 10, ["So."], right)
     assert {name: len(rows) for name, rows in edited.items()} == {"typos": 10, "case": 10, "neutral": 10, "negation": 5}
     assert set(edited["negation"]) == set(range(5))
-    assert "negation" not in all_edits(texts, right, 10, ["So."], negation_flips=False)
-    assert all_edits(texts, right, 0, ["So."], negation_flips=True) == {}
+    assert "negation" not in all_edits(texts, 10, ["So."], None)
+    assert all_edits(texts, 0, ["So."], right) == {}
 
 
 def test_a_row_fails_when_its_label_changes_or_for_negation_stays_the_same():
-    before, after = np.array([0, 1, 1]), np.array([0, 0, 1])
-    assert failed_rows("typos", before, after).tolist() == [False, True, False]
-    assert failed_rows("negation", before, after).tolist() == [True, False, True]
+    differ = np.array([0, 1, 1]) != np.array([0, 0, 1])
+    assert failed_rows("typos", differ).tolist() == [False, True, False]
+    assert failed_rows("negation", differ).tolist() == [True, False, True]
     entry = failure_entry(np.array([False, True, False, False]))
     assert (entry["failure_rate"], entry["rows"]) == (0.25, 4)
     assert entry["interval"]["low"] < 0.25 < entry["interval"]["high"]

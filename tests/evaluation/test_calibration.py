@@ -14,9 +14,10 @@ from finetune.evaluation.calibration import (
     selective_curve,
     surest_first,
 )
-from finetune.evaluation.resampling import areas, resampled_scores, row_counts, score_intervals
+from finetune.evaluation.resampling import areas, resampled_scores, score_intervals
 from finetune.scoring.curves import confidence_bins, expected_calibration_error
 from finetune.scoring.intervals import accuracy_entry, share_interval
+from finetune.scoring.resamples import row_counts
 
 
 def noisy(rows: int, classes: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

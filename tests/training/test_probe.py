@@ -11,6 +11,7 @@ from finetune.encoder.models import fresh_classifier, save, trained_classifier
 from finetune.encoder.prediction import logits
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.probe import head_inputs, prompt_rows, regression, start_head
+from finetune.training.task import OneLabel, SeveralLabels
 from tests.support.fitting import fit
 from tests.support.rows import tokenised
 from tests.support.tiny import FAMILIES, reviews, tiny_checkpoint
@@ -28,7 +29,7 @@ def blobs(rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
 def test_without_a_prior_it_is_scikit_learns_regression(classes, weighted):
     features, labels = blobs(90, classes)
     class_weights = np.arange(1, classes + 1) / 2 if weighted else np.ones(classes)
-    weights, bias = regression(features, labels, 0.7, np.zeros((classes, 5)), class_weights)
+    weights, bias = regression(features, labels, 0.7, np.zeros((classes, 5)), OneLabel(class_weights))
     theirs = LogisticRegression(
         C=0.7 if classes > 2 else 1.4, tol=1e-8, class_weight=dict(enumerate(class_weights))
     ).fit(features, labels)
@@ -39,12 +40,24 @@ def test_without_a_prior_it_is_scikit_learns_regression(classes, weighted):
     assert np.abs(found - expected).max() < 1e-3
 
 
+def test_of_several_labels_each_has_its_own_regression_weighted_where_a_row_has_it():
+    features, classes = blobs(90, 3)
+    targets = np.column_stack([classes == 0, classes < 2, classes % 2]).astype(np.float32)
+    task = SeveralLabels(np.array([1.0, 3.0, 0.5]))
+    weights, bias = regression(features, targets, 0.7, np.zeros((3, 5)), task)
+    for label, weight in enumerate(task.class_weights):
+        theirs = LogisticRegression(C=0.7, tol=1e-8, class_weight={0: 1.0, 1: weight}).fit(features, targets[:, label])
+        logit = features @ weights[label] + bias[label]
+        assert np.abs(logit - theirs.decision_function(features)).max() < 1e-3
+
+
 def test_the_prior_decides_where_rows_say_little_and_gives_way_to_many_rows():
     features, labels = blobs(90, 2)
     prior = np.array([[0, 1.0, 0, 0, 0], [1.0, 0, 0, 0, 0]])  # the wrong way round
-    weak, _ = regression(features, labels, 1e-6, prior, np.ones(2))
+    task = OneLabel(np.ones(2))
+    weak, _ = regression(features, labels, 1e-6, prior, task)
     assert np.abs(weak - prior).max() < 1e-3
-    strong, bias = regression(features, labels, 100.0, prior, np.ones(2))
+    strong, bias = regression(features, labels, 100.0, prior, task)
     assert ((features @ strong.T + bias).argmax(1) == labels).mean() > 0.6
 
 
@@ -61,7 +74,7 @@ def test_the_classifier_answers_as_the_regression_before_its_first_step(family, 
     model = fresh_classifier(base, ["bad", "good"], 1, 0.0, mean=True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     prompts = TokenRows(prompt_rows(tokenizer, ["bad", "good"], None), tokenizer.pad_token_id)
-    start_head(model, *labelled, prompts, "fp32", np.ones(2))
+    start_head(model, *labelled, prompts, "fp32", OneLabel(np.ones(2)))
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved
     assert all(value.shape[0] == 2 for name, value in model.state_dict().items() if name in moved)
