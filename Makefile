@@ -18,7 +18,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: .venv/runtime .dvc/plots.html ## run the pipeline and compare the fine-tuned model with every baseline
-	@python -m finetune.base.params
+	@python -m finetune.preflight
 	@if [ -n "$$PULL" ]; then python -m finetune.share check; fi
 	@dvc --wait-for-lock repro $${PULL:+--pull}
 	@python -m finetune.summary

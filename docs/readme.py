@@ -35,7 +35,7 @@ ROW = re.compile(r"^\| `(?P<key>[^`]+)` \| `(?P<value>[^`]+)` \| (?P<meaning>.+)
 FLOORS = (
     *("base", "sources", "rows", "splitting", "encoder", "teacher", "scoring", "baselines", "training", "evaluation"),
     *("wording", "runtime", "export", "results", "cluster"),
-    *("summary", "recipe", "seeds", "cross_validation", "learning_curve", "plots_page"),
+    *("preflight", "summary", "recipe", "seeds", "cross_validation", "learning_curve", "plots_page"),
     *("share", "gate", "search", "variations", "report", "predict", "serve", "publish"),
 )
 DECISIONS = {  # for docs/code.md; a test checks that each name exists
@@ -55,7 +55,7 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
         "runtime/classifier.py: Classifier",
     ],
     "the temperatures of several labels": [
-        "evaluation/label_sets.py: label_temperatures",
+        "evaluation/set_probabilities.py: label_temperatures",
         "export/task.py: SeveralLabels",
         "encoder/models.py: divide_logits",
     ],

@@ -10,7 +10,7 @@ import pytest
 STAGES = tuple(f"stages.{name}" for name in ("download", "tokenize", "baseline_eval", "train", "evaluate", "export"))
 WITHOUT_OPTIONS = (
     *STAGES,
-    "finetune.base.params",
+    "finetune.preflight",
     "finetune.summary",
     "finetune.learning_curve",
     "finetune.plots_page",

@@ -96,7 +96,7 @@ def test_make_alone_lists_every_target_and_does_nothing(workshop):
         (
             "repro",
             [RUNTIME, "python -m finetune.plots_page"],
-            ["python -m finetune.base.params", "dvc --wait-for-lock repro", "python -m finetune.summary"],
+            ["python -m finetune.preflight", "dvc --wait-for-lock repro", "python -m finetune.summary"],
         ),
         ("gate", [RUNTIME], ["python -m finetune.gate"]),
         ("report", [RUNTIME], ["python -m finetune.report"]),

@@ -16,6 +16,11 @@ PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]+:/*[^/@:]*:[^/@]+@|^(?:hf|pkg):.*/[^/@
 WITHOUT_USERS = ("http", "https", "s3", "s3a", "gs", "gcs")
 
 
+def secret_refusal(what: str, elsewhere: str) -> str:
+    """The line for an address that holds a secret; `elsewhere` names where to put it, such as a variable."""
+    return f"{what} must not hold a password, token or signature; put them into {elsewhere}"
+
+
 def brings_secret(address: str) -> bool:
     """Whether one address holds a password, a token or a signature; raises ValueError if it is no address."""
     try:

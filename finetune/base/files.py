@@ -1,4 +1,4 @@
-"""JSON and CSV as every stage writes them: the same values give the same bytes."""
+"""Files as every stage writes them: the same values give the same bytes, and a file is replaced whole or not at all."""
 
 import contextlib
 import csv

@@ -5,23 +5,19 @@ that it names; these are the sections that `dvc.yaml` lists for it.
 """
 
 import difflib
-import json
-import os
 import re
-import time
+from operator import attrgetter
 from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from finetune.base.command import run
 from finetune.base.errors import UserError
 from finetune.base.names import UNSURE_NAME
 from finetune.base.param_types import SHORT
 from finetune.base.params_data import Data, Model, Section, Split, Tokenize
 from finetune.base.params_results import Decide, Evaluate, Export, Gate, Search, Threshold
 from finetune.base.params_training import Baseline, Train
-from finetune.base.terminal import say
 from finetune.base.yaml_file import parse_yaml
 
 PARAMS = Path("params.yaml")
@@ -183,68 +179,3 @@ def suggestion(path: list[str]) -> str:
 def section_of(annotation) -> type[BaseModel]:
     """The section that a type stands for, also one that may be null."""
     return next(kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type))
-
-
-def check_local_files(folder: Path = Path("data/local")):
-    """Raises UserError for a pipe, a device or a socket among the user's files: DVC reads them all, and would wait forever."""
-    for path in sorted(folder.rglob("*")):
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise UserError(
-                f"{path} is neither a file nor a folder, and `dvc repro` would wait for it forever; put its content into a file "
-                "and remove it"
-            )
-
-
-def check_repository(folder: Path = Path()):
-    """Raises UserError for a folder in no Git repository, such as a downloaded archive: DVC refuses to run there."""
-    configs = (folder / ".dvc/config", folder / ".dvc/config.local")
-    without_git = any("no_scm" in config.read_text(encoding="utf-8") for config in configs if config.is_file())
-    root = folder.resolve()
-    if not without_git and not any((parent / ".git").exists() for parent in (root, *root.parents)):
-        raise UserError(
-            "this folder is in no Git repository, which DVC needs, as a downloaded archive is not; run `git init` here, and "
-            "commit its files before you compare or experiment"
-        )
-
-
-def check_folders(folder: Path = Path()):
-    """Raises UserError for a folder of the project that cannot be written to; DVC's own error names another file."""
-    for name in ("", ".dvc", ".dvc/tmp", ".dvc/cache", "data", "metrics", "models"):
-        if (folder / name).is_dir() and not os.access(folder / name, os.W_OK):
-            raise UserError(
-                f"{name or 'this folder'} cannot be written to; make it writable, or work in a copy of the project"
-            )
-
-
-def remove_broken_lock_list(path: Path = Path(".dvc/tmp/rwlock")):
-    """Removes DVC's list of locked files if it is no JSON, and says so.
-
-    A disk that fills up while DVC writes the list cuts it off, and every later DVC refuses to start.
-    """
-    for seconds in (1, 0):  # another DVC may be writing it
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-            return
-        except OSError:  # there is none, or DVC will say why it cannot be read
-            return
-        except ValueError:
-            time.sleep(seconds)
-    path.unlink(missing_ok=True)
-    say(f"removed {path}: DVC's list of locked files was cut off, which a full disk does")
-
-
-def main():
-    """Checks params.yaml, data/local/, the repository, its folders and DVC's locks before DVC starts, which `make repro` does first.
-
-    DVC deletes a stage's outputs before the stage can report a mistake, and reads data/local/ before any stage runs.
-    """
-    read_params("data")
-    check_local_files()
-    check_repository()
-    check_folders()
-    remove_broken_lock_list()
-    say("params.yaml is in order")
-
-
-if __name__ == "__main__":
-    raise SystemExit(run(main, usage=__doc__))

@@ -22,7 +22,7 @@ import signal
 import sys
 from pathlib import Path
 
-from finetune.base.addresses import brings_secret
+from finetune.base.addresses import brings_secret, secret_refusal
 from finetune.base.command import Parser, run
 from finetune.base.errors import Stopped, UserError, file_problem, one_line
 from finetune.predict.answers import answer_texts, arrived_lines
@@ -93,10 +93,9 @@ def check_address(name: str):
     """Raises UserError for an address that brings a secret, and for a mistyped one, which would name a local folder."""
     with contextlib.suppress(ValueError):  # no address
         if brings_secret(name):
-            raise UserError(
-                "an address must not hold a password, token or signature; put them into the environment "
-                "(AWS_SECRET_ACCESS_KEY, …), or into fsspec's configuration, ~/.config/fsspec/conf.json"
-            )
+            variables = "the environment (AWS_SECRET_ACCESS_KEY, …)"
+            elsewhere = f"{variables}, or into fsspec's configuration, ~/.config/fsspec/conf.json"
+            raise UserError(secret_refusal("an address", elsewhere))
     if re.match(r"(s3|s3a|gs|gcs|az|abfs|hf|https?):/?[^/]", name):
         raise UserError(f"{name} must have two slashes after its colon to be an address, and ./ in front to be a file")
 

@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import signal
 
-from finetune.base.addresses import brings_secret
+from finetune.base.addresses import brings_secret, secret_refusal
 from finetune.base.command import Parser, run
 from finetune.base.errors import FULL, MADE_BY_STAGES, Stopped, UserError, file_problem, one_line
 from finetune.base.terminal import say
@@ -46,10 +46,8 @@ def main():
         raise UserError(f"cannot publish to {arguments.to!r}; expected hf://OWNER/NAME, s3://BUCKET/KEY or a folder")
     with contextlib.suppress(ValueError):  # no address at all, which the services refuse
         if brings_secret(arguments.to):
-            raise UserError(
-                "the destination must not hold a password, token or signature; put them into the environment "
-                "(AWS_SECRET_ACCESS_KEY, HF_TOKEN, …)"
-            )
+            elsewhere = "the environment (AWS_SECRET_ACCESS_KEY, HF_TOKEN, …)"
+            raise UserError(secret_refusal("the destination", elsewhere))
     if arguments.private and scheme != "hf":
         raise UserError(
             "--private is only for hf://OWNER/NAME; elsewhere the permissions of the destination decide who may read it"

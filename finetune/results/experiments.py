@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from finetune.base.errors import UserError
-from finetune.base.params import PARAMS, remove_broken_lock_list
+from finetune.base.params import PARAMS
 from finetune.base.yaml_file import parse_yaml
+from finetune.results.dvc_locks import remove_broken_lock_list
 from finetune.results.revisions import DECODED, UTF_8, Revision, git
 
 NAME_BYTES = ("utf-8", "surrogateescape")  # a file's name may hold any bytes
@@ -63,7 +64,7 @@ def not_stored() -> list[str]:
     if status.returncode:
         last = [line for line in status.stderr.splitlines() if line.startswith("ERROR")] or ["it ended without a word"]
         raise UserError(
-            f"DVC cannot tell whether it has stored all outputs ({last[-1].removeprefix('ERROR: ')}); mend that, then run "
+            f"DVC cannot tell whether it has stored all outputs ({last[-1].removeprefix('ERROR: ')}); fix that and run "
             "`make repro` again"
         )
     stages = json.loads(status.stdout)
