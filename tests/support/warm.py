@@ -6,6 +6,7 @@ its streams and its environment. The code of the project itself is imported anew
 """
 
 import atexit
+import fcntl
 import gc
 import json
 import os
@@ -24,8 +25,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 
-# Not stages.export: onnxruntime starts a thread when it is imported, which a copy would lack.
+# Not stages.export: onnxruntime starts a thread when it is imported, which a copy would lack. What else it imports is here.
 MODULES = (
+    "dvc.cli",
+    "dvc.commands.repro",
+    "dvc.commands.experiments.run",
+    "onnx",
+    "onnxscript",
+    "torch.onnx",
+    "transformers.pipelines",
     "stages.tokenize",
     "stages.baseline_eval",
     "stages.train",
@@ -65,8 +73,8 @@ def import_libraries():
 
 
 def received(connection: socket.socket) -> tuple[list[int], list]:
-    """File descriptors of the streams, and arguments, folder and environment of one command."""
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    """File descriptors of the streams and pipes; and arguments, folder, environment, and numbers of the pipes of one command."""
+    _, streams, _, _ = socket.recv_fds(connection, 1, 5)
     with connection.makefile("rb") as lines:
         return streams, json.loads(lines.readline())
 
@@ -112,9 +120,13 @@ def finish(pid: int, end: int, connection: socket.socket, ended: bool):
 
 
 def become(streams: list[int], command: list):
-    """Runs the command as `python -m` would."""
-    (module, *arguments), folder, environment = command
-    for target, stream in enumerate(streams):
+    """Runs the command as `python -m` or `python -c` would."""
+    (module, *arguments), folder, environment, pipes = command
+    # First to numbers above all of these: one that is needed later may have the number of a target.
+    above = [fcntl.fcntl(stream, fcntl.F_DUPFD, 1000) for stream in streams]
+    for stream in streams:
+        os.close(stream)
+    for target, stream in zip((0, 1, 2, *pipes), above, strict=True):
         os.dup2(stream, target)
         os.close(stream)
     os.chdir(folder)
@@ -122,7 +134,11 @@ def become(streams: list[int], command: list):
     os.environ.update(environment)
     sys.path[0:1] = [folder, *environment["PYTHONPATH"].split(os.pathsep)]
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if module == "-c":
+        sys.argv = ["-c", *arguments[1:]]
+        exec(arguments[0], {"__name__": "__main__"})
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
