@@ -21,6 +21,7 @@ from stages import export
 from stages.export import FINETUNED
 from tests.export.test_card import LEAST
 from tests.support.export_project import NAMES, write_evaluated
+from tests.support.warm import warm_spawns
 
 
 @pytest.fixture
@@ -45,14 +46,16 @@ def twice_exported(tmp_path_factory, tiny_bert):
         patched.setattr(export, "MOST_COMPARED", 7)
         write_json(test, json.loads(facts) | {"decision": LEAST})
         params.write_text(settings.replace("name: tiny", "name: null"), encoding="utf-8")
-        export.main()
+        with warm_spawns():
+            export.main()
         for name in ("models/export", "metrics"):
             shutil.copytree(name, folder / "before" / name)
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         test.write_text(facts, encoding="utf-8")
         params.write_text(settings, encoding="utf-8")
-        export.main()
+        with warm_spawns():
+            export.main()
     return folder
 
 
@@ -116,7 +119,8 @@ def test_a_model_whose_answers_differ_from_the_evaluated_ones_does_not_ship(eval
     pq.write_table(
         pa.table({"row": table.column("row"), "logits": pa.array(list(other))}), "data/predictions/test.parquet"
     )
-    with pytest.raises(UserError, match=r"differ from the evaluated ones by up to .*export\.tolerance allows 0\.001"):
+    message = r"differ from the evaluated ones by up to .*export\.tolerance allows 0\.001"
+    with warm_spawns(), pytest.raises(UserError, match=message):
         export.main()
     assert not (evaluated / "metrics/export.json").exists()
 
@@ -144,7 +148,8 @@ def test_an_int8_model_that_loses_too_much_is_left_out_and_the_metrics_say_why(e
         table.set_column(table.schema.get_field_index("label"), table.schema.field("label"), labels),
         "data/tokenized/test.parquet",
     )
-    export.main()
+    with warm_spawns():
+        export.main()
     int8 = stage_metrics("export")["int8"]
     assert not int8["kept"]
     assert int8["accuracy"] == pytest.approx(1 + int8["change"])

@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from finetune.base.yaml_file import parse_yaml_text
 from tests.conftest import ROOT
 from tests.support.tiny import reviews, tiny_checkpoint, write_table
-from tests.support.warm import warm_python
+from tests.support.warm import STARTUP, warm_python, warm_spawns
 
 SOURCES = (
     "stages",
@@ -132,7 +132,7 @@ class Project:
                 if not name.startswith(("HF_", "DVC_", "GIT_", "PIP_"))
             },
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "tests/support/startup")]),
+            "PYTHONPATH": os.pathsep.join([str(folder), str(STARTUP)]),
             "HF_HOME": str(folder.parent / "huggingface"),
             "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
             "DVC_GLOBAL_CONFIG_DIR": str(folder.parent / "dvc-global"),
@@ -212,7 +212,8 @@ class Project:
             AcceleratorState._reset_state(
                 reset_partial_state=True
             )  # it keeps the settings of a process's first training
-            assert not import_module(f"stages.{stage}").main()
+            with warm_spawns():
+                assert not import_module(f"stages.{stage}").main()
 
     def commit(self, message: str):
         """Commits every change to Git."""

@@ -18,12 +18,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 ROOT = Path(__file__).parent.parent.parent
+STARTUP = ROOT / "tests/support/startup"
 
 # Not stages.export: onnxruntime starts a thread when it is imported, which a copy would lack. What else it imports is here.
 MODULES = (
@@ -60,6 +63,14 @@ def warm_python() -> str:
     return address
 
 
+@contextmanager
+def warm_spawns() -> Iterator[None]:
+    """Block in which the processes that `multiprocessing` spawns start warm."""
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(STARTUP)])
+    with patch.dict(os.environ, {"PYTHONPATH": path, "WARM_PYTHON": warm_python()}):
+        yield
+
+
 def import_libraries():
     """Imports what these modules import, and forgets the modules of this project."""
     sys.path.insert(0, str(ROOT))
@@ -74,7 +85,7 @@ def import_libraries():
 
 def received(connection: socket.socket) -> tuple[list[int], list]:
     """File descriptors of the streams and pipes; and arguments, folder, environment, and numbers of the pipes of one command."""
-    _, streams, _, _ = socket.recv_fds(connection, 1, 5)
+    _, streams, _, _ = socket.recv_fds(connection, 1, 100)
     with connection.makefile("rb") as lines:
         return streams, json.loads(lines.readline())
 
@@ -133,6 +144,13 @@ def become(streams: list[int], command: list):
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0:1] = [folder, *environment["PYTHONPATH"].split(os.pathsep)]
+
+    def _done():
+        a = os.times()
+        with open("/tmp/w/procs.log", "a") as f:
+            f.write(f"wend\t{a.user + a.system:.2f}\t{[module, *arguments][:3]}\n")
+
+    atexit.register(_done)
     sys.argv = [module, *arguments]
     if module == "-c":
         sys.argv = ["-c", *arguments[1:]]

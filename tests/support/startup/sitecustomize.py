@@ -1,36 +1,44 @@
 """Imported first by every Python that a test's project starts: it makes such a start cheap."""
 
+import contextlib
 import gc
 import os
-import re
 import sys
 
 gc.set_threshold(1_000_000)  # the garbage collector would take a sixth of the time of the imports
 
 
-SPAWNED = re.compile(r"from multiprocessing.spawn import spawn_main; spawn_main\(tracker_fd=(\d+), pipe_handle=(\d+)\)")
+def warm_command() -> list[str] | None:
+    """What a copy is to run: a module with its arguments, or -c and the code of a process that `multiprocessing` spawns.
 
-
-def warm_command() -> tuple[list[str], list[int]] | None:
-    """What a copy is to run: a module with its arguments, or the code of a process that `multiprocessing` spawns, whose pipes have
-    these numbers. None for what starts as usual."""
-    _, first, *rest = sys.orig_argv
+    None for what starts as usual.
+    """
+    first, *rest = (argument for argument in sys.orig_argv[1:] if argument != "-B")  # pytest passes it on
     if os.path.basename(first) == "dvc":
-        return ["dvc", *rest], []
+        return ["dvc", *rest]
     if first == "-m" and (rest[0] == "dvc" or rest[0].startswith(("stages.", "finetune."))):
-        return rest, []
-    if first == "-c" and (spawned := SPAWNED.fullmatch(rest[0])):
-        return ["-c", *rest], [int(number) for number in spawned.groups()]
-    return None
+        return rest
+    return ["-c", *rest] if first == "-c" and rest[0].startswith("from multiprocessing.spawn import") else None
 
 
-def run_warm(address: str, command: list[str], pipes: list[int]):
+def inherited() -> list[int]:
+    """File descriptors that this process got from the one that started it, without the standard streams."""
+    numbers = []
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # that of the list itself
+            if number > 2 and os.get_inheritable(number):
+                numbers.append(number)
+    return numbers
+
+
+def run_warm(address: str, command: list[str]):
     """Lets a copy of the process of tests/support/warm.py run a command, and ends with its exit status."""
     import json
     import signal
     import socket
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    pipes = inherited()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"\0{address}")
         socket.send_fds(connection, [b"-"], [0, 1, 2, *pipes])
@@ -42,4 +50,4 @@ def run_warm(address: str, command: list[str], pipes: list[int]):
 # A rank of a training in several processes starts as usual: the process that started it watches it.
 WARM = os.environ.get("WARM_PYTHON") if "RANK" not in os.environ else None
 if WARM and len(sys.orig_argv) > 1 and (COMMAND := warm_command()):
-    run_warm(WARM, *COMMAND)
+    run_warm(WARM, COMMAND)
