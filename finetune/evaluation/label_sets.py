@@ -1,6 +1,7 @@
 """The fine-tuned model on test rows with several labels per text: the same files as for one label, with the scores of sets."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,47 @@ def set_slices(rows: Dataset, right: np.ndarray, truth: np.ndarray, settings: Ev
     return slice_scores(right, kinds, settings.slices.min_rows)
 
 
+class FittedSets(NamedTuple):
+    """The model with what validation chose for each label, and its answers to the test rows before and after that."""
+
+    temperatures: np.ndarray  # [labels]
+    thresholds: np.ndarray  # [labels]
+    logits: np.ndarray  # of the test rows, as trained, [rows, labels]
+    calibrated: dict[str, np.ndarray]  # probabilities of validation and test
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Of the test rows, as trained."""
+        return expit(self.logits.astype(np.float64))
+
+    def scaled(self, logits: np.ndarray) -> np.ndarray:
+        """Logits of the model as it ships, from those of the trained one, both [rows, labels]."""
+        return logits / self.temperatures.astype(np.float32)
+
+    def answers(self, logits: np.ndarray) -> np.ndarray:
+        """Whether each label is answered, bool of shape [rows, labels], from logits of the trained model."""
+        return expit(self.scaled(logits).astype(np.float64)) >= self.thresholds
+
+
+def fitted_sets(model, tokenizer, splits: dict[str, Dataset]) -> FittedSets:
+    """Temperatures and thresholds that suit the validation rows, with the model's answers."""
+    raw = {
+        name: logits(model, token_ids(splits[name]), tokenizer.pad_token_id, desc=name)
+        for name in ("validation", "test")
+    }
+    truth = label_matrix(splits["validation"])
+    temperatures = label_temperatures(truth, raw["validation"])
+    calibrated = {
+        name: expit((rows / temperatures.astype(np.float32)).astype(np.float64)) for name, rows in raw.items()
+    }
+    return FittedSets(temperatures, best_thresholds(truth, calibrated["validation"]), raw["test"], calibrated)
+
+
+def by_label(names: list[str], values: np.ndarray) -> dict[str, float]:
+    """The value of each label by its name."""
+    return dict(zip(names, values.tolist(), strict=True))
+
+
 def score_label_sets(
     model,
     tokenizer,
@@ -60,17 +102,11 @@ def score_label_sets(
 
     The logits are calibrated: each label's logit is divided by its temperature, as the exported model has it in its weights.
     """
-    train, validation, test = splits.values()
+    train, _, test = splits.values()
     names, truth = label_names(test), label_matrix(test)
-    raw = {
-        name: logits(model, token_ids(splits[name]), tokenizer.pad_token_id, desc=name)
-        for name in ("validation", "test")
-    }
-    temperatures = label_temperatures(label_matrix(validation), raw["validation"])
-    scaled = {name: rows / temperatures.astype(np.float32) for name, rows in raw.items()}
-    after = {name: expit(rows.astype(np.float64)) for name, rows in scaled.items()}
-    thresholds = best_thresholds(label_matrix(validation), after["validation"])
-    answers = after["test"] >= thresholds
+    fitted = fitted_sets(model, tokenizer, splits)
+    before, after, thresholds = fitted.probabilities, fitted.calibrated, fitted.thresholds
+    answers = fitted.answers(fitted.logits)
     right = (answers == truth).all(1)
 
     block = set_block(truth, answers, after["test"], names)
@@ -79,27 +115,22 @@ def score_label_sets(
         name: set_gains(block, set_block(truth, theirs, scores, names), ours, resampled_sets(truth, theirs, scores))
         for name, (scores, theirs) in answered.items()
     }
-    scores, intervals = probability_block(truth, expit(raw["test"].astype(np.float64)), after["test"], settings.bins)
+    scores, intervals = probability_block(truth, before, after["test"], settings.bins)
     slices = set_slices(test, right, truth, settings)
-    how = Answers(
-        lambda rows: expit((rows / temperatures.astype(np.float32)).astype(np.float64)) >= thresholds,
-        lambda before, after: (before != after).any(1),
-        lambda answer: set_words(answer, names),
-    )
+    how = Answers(fitted.answers, lambda one, other: (one != other).any(1), lambda answer: set_words(answer, names))
     rates, failures = behaviour_of(model, tokenizer, test, answers, how, form, settings.behaviour)
     held_out = held_out_label_probabilities(train["text"][:], label_matrix(train), train["group"][:])
     suspicious, suspicious_list = doubtful_set_rows(splits, {"train": held_out, **after})
     duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
     uncalibrated = scores.pop("uncalibrated")
-    by_label = dict(zip(names, temperatures.tolist(), strict=True))
     headline = {
         **block,
         "gain": paired_gain(right, (answered[baselines.best][1] == truth).all(1)),
         "gains": gains,
         **scores,
         "intervals": set_intervals(ours, block["interval"]) | intervals,
-        "calibration": {"temperatures": by_label, "uncalibrated": uncalibrated},
-        "thresholds": dict(zip(names, thresholds.tolist(), strict=True)),
+        "calibration": {"temperatures": by_label(names, fitted.temperatures), "uncalibrated": uncalibrated},
+        "thresholds": by_label(names, thresholds),
         "selective": selective_accuracy(surest_sets(right, after["test"], thresholds)),
         "rows_digest": rows_digest(test["text"][:], [set_words(row, names) for row in truth]),
     }
@@ -116,8 +147,8 @@ def score_label_sets(
         "suspicious_labels": suspicious_list,
     }
     predicted = pa.array([np.flatnonzero(row) for row in answers], pa.list_(pa.int64()))
-    before = expit(raw["test"].astype(np.float64))
-    return Evaluated(scaled["test"], before, after["test"], predicted, slices, metrics, tables)
+    scaled = fitted.scaled(fitted.logits)
+    return Evaluated(scaled, before, after["test"], predicted, slices, metrics, tables)
 
 
 def write_label_set_plots(folder: Path, test: Dataset, evaluated: Evaluated, bins: int):
