@@ -1,7 +1,7 @@
 """One label per text, or several: each knows how answers are read and scored over the rows of all folds.
 
-Answers are class ids of shape [rows], or bool of shape [rows, labels]; probabilities have the shape [rows, classes]. `groups` holds
-an integer for each row, whose rows are resampled as wholes, or is None.
+Answers are class ids of shape [rows], or bool of shape [rows, labels]; probabilities have the shape [rows, classes]. `groups` has
+an integer for each row, and rows with the same integer are resampled together; without groups it is None.
 """
 
 import numpy as np
@@ -12,16 +12,11 @@ from sklearn.metrics import roc_auc_score
 from finetune.base.metric_files import SETS
 from finetune.evaluation.calibration import probability_scores
 from finetune.evaluation.resampling import HIGHER_IS_BETTER, score_intervals
-from finetune.evaluation.set_probabilities import (
-    OF_DECISIONS,
-    decisions,
-    interval_rows,
-    mean_area,
-    resampled_areas,
-)
-from finetune.results.predictions import has_label_sets, logits_of, set_matrix
+from finetune.evaluation.set_probabilities import set_probability_intervals, set_probability_scores
+from finetune.results.predictions import has_label_sets, logits_of
+from finetune.rows.label_lists import label_lists, matrix_of
 from finetune.scoring.curves import confidence_bins, one_vs_rest
-from finetune.scoring.label_sets import resampled_sets, set_block, set_intervals, set_words
+from finetune.scoring.label_sets import resampled_sets, set_block, set_words
 from finetune.scoring.resamples import ends
 from finetune.scoring.scores import score_block
 
@@ -88,13 +83,13 @@ class SeveralLabels:
     @staticmethod
     def truth(predictions: pa.Table) -> np.ndarray:
         """True labels."""
-        return set_matrix(predictions, "label", logits_of(predictions).shape[1])
+        return matrix_of(predictions.column("label"), logits_of(predictions).shape[1])
 
     @staticmethod
     def answers(predictions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and answers of the fine-tuned model."""
         probabilities = expit(logits_of(predictions))
-        return probabilities, set_matrix(predictions, "predicted", probabilities.shape[1])
+        return probabilities, matrix_of(predictions.column("predicted"), probabilities.shape[1])
 
     @staticmethod
     def baseline(stored: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -116,18 +111,15 @@ class SeveralLabels:
         truth: np.ndarray, probabilities: np.ndarray, answers: np.ndarray, bins: int, groups: np.ndarray | None
     ) -> tuple[dict, dict]:
         """Scores of the fine-tuned model's probabilities, and the intervals of all its scores."""
-        flat = decisions(truth, probabilities)
-        of_probabilities = probability_scores(*flat, confidence_bins(*flat, bins))
-        of_decisions = score_intervals(*flat, bins, interval_rows(truth, groups))
-        intervals = set_intervals(resampled_sets(truth, answers, probabilities, groups=groups), {})
-        intervals |= {name: of_decisions[name] for name in OF_DECISIONS}
-        intervals["roc_auc"] = ends(resampled_areas(truth, probabilities, groups=groups))
-        return of_probabilities | {"roc_auc": mean_area(truth, probabilities)}, intervals
+        resampled = resampled_sets(truth, answers, probabilities, groups=groups)
+        intervals = {name: ends(values) for name, values in resampled.items()}
+        intervals |= set_probability_intervals(truth, probabilities, bins, groups)
+        return set_probability_scores(truth, probabilities, bins), intervals
 
     @staticmethod
     def stored(answers: np.ndarray) -> pa.Array:
         """A column of answers, each a list of label ids."""
-        return pa.array([np.flatnonzero(row) for row in answers], pa.list_(pa.int64()))
+        return label_lists(answers)
 
     @staticmethod
     def words(answer: np.ndarray, label_names: list[str]) -> str:

@@ -16,8 +16,8 @@ from finetune.rows.stored import texts_read, token_ids
 from finetune.scoring.intervals import SEED, share_interval
 
 
-class Answers(NamedTuple):
-    """The answers of a task, one entry per row: `of` logits, whether two of a row `differ`, and one in `words`."""
+class AnswerKind(NamedTuple):
+    """What the answers of a task are, one a row: those `of` logits, whether two of a row `differ`, and one in `words`."""
 
     of: Callable[[np.ndarray], np.ndarray]
     differ: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -80,7 +80,7 @@ def behaviour_of(
     tokenizer,
     rows: Dataset,
     predicted: np.ndarray,
-    answers: Answers,
+    answers: AnswerKind,
     form: Form,
     settings: Behaviour,
     flippable: np.ndarray | None = None,

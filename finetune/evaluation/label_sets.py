@@ -4,23 +4,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from datasets import Dataset
 from scipy.special import expit
 
 from finetune.base.files import write_csv
 from finetune.base.params_results import Decide, Evaluate
 from finetune.encoder.prediction import logits
-from finetune.evaluation.behaviour import Answers, behaviour_of
+from finetune.evaluation.behaviour import AnswerKind, behaviour_of
 from finetune.evaluation.calibration import selective_accuracy, selective_curve
 from finetune.evaluation.evaluated import Baselines, Evaluated
 from finetune.evaluation.headline import rows_digest
 from finetune.evaluation.plots import plot_name
 from finetune.evaluation.review_lists import doubtful_set_rows, duplicate_rows, wrong_set_rows
-from finetune.evaluation.set_probabilities import decisions, label_temperatures, probability_block, surest_sets
+from finetune.evaluation.set_probabilities import (
+    decision_scores,
+    decisions,
+    label_temperatures,
+    set_probability_intervals,
+    set_probability_scores,
+    surest_sets,
+)
 from finetune.evaluation.slices import slice_metrics, slice_names, slice_scores
 from finetune.evaluation.suspicious_labels import held_out_label_probabilities
 from finetune.rows.form import Form
+from finetune.rows.label_lists import label_lists
 from finetune.rows.stored import label_matrix, label_names, token_ids
 from finetune.scoring.curves import confidence_bins, precision_recall, roc
 from finetune.scoring.intervals import paired_gain
@@ -115,21 +122,23 @@ def score_label_sets(
         name: set_gains(block, set_block(truth, theirs, scores, names), ours, resampled_sets(truth, theirs, scores))
         for name, (scores, theirs) in answered.items()
     }
-    scores, intervals = probability_block(truth, before, after["test"], settings.bins)
     slices = set_slices(test, right, truth, settings)
-    how = Answers(fitted.answers, lambda one, other: (one != other).any(1), lambda answer: set_words(answer, names))
+    how = AnswerKind(fitted.answers, lambda one, other: (one != other).any(1), lambda answer: set_words(answer, names))
     rates, failures = behaviour_of(model, tokenizer, test, answers, how, form, settings.behaviour)
     held_out = held_out_label_probabilities(train["text"][:], label_matrix(train), train["group"][:])
     suspicious, suspicious_list = doubtful_set_rows(splits, {"train": held_out, **after})
     duplicates, duplicate_list = duplicate_rows(splits, settings.checks.similarity)
-    uncalibrated = scores.pop("uncalibrated")
     headline = {
         **block,
         "gain": paired_gain(right, (answered[baselines.best][1] == truth).all(1)),
         "gains": gains,
-        **scores,
-        "intervals": set_intervals(ours, block["interval"]) | intervals,
-        "calibration": {"temperatures": by_label(names, fitted.temperatures), "uncalibrated": uncalibrated},
+        **set_probability_scores(truth, after["test"], settings.bins),
+        "intervals": set_intervals(ours, block["interval"])
+        | set_probability_intervals(truth, after["test"], settings.bins),
+        "calibration": {
+            "temperatures": by_label(names, fitted.temperatures),
+            "uncalibrated": decision_scores(truth, before, settings.bins),
+        },
         "thresholds": by_label(names, thresholds),
         "selective": selective_accuracy(surest_sets(right, after["test"], thresholds)),
         "rows_digest": rows_digest(test["text"][:], [set_words(row, names) for row in truth]),
@@ -146,9 +155,8 @@ def score_label_sets(
         "near_duplicates": duplicate_list,
         "suspicious_labels": suspicious_list,
     }
-    predicted = pa.array([np.flatnonzero(row) for row in answers], pa.list_(pa.int64()))
     scaled = fitted.scaled(fitted.logits)
-    return Evaluated(scaled, before, after["test"], predicted, slices, metrics, tables)
+    return Evaluated(scaled, before, after["test"], label_lists(answers), slices, metrics, tables)
 
 
 def write_label_set_plots(folder: Path, test: Dataset, evaluated: Evaluated, bins: int):

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from finetune.base.params_results import Decide, Evaluate
 from finetune.encoder.prediction import logits
-from finetune.evaluation.behaviour import Answers, behaviour_of
+from finetune.evaluation.behaviour import AnswerKind, behaviour_of
 from finetune.evaluation.calibration import fit_temperature, scaled_probabilities
 from finetune.evaluation.decision_rules import decision, rule_line
 from finetune.evaluation.evaluated import Baselines, Evaluated
@@ -46,7 +46,7 @@ def score_one_label(
     slices = slices_of(test, predicted == labels, settings.slices)
     # A row that the model got wrong must not be negated: the flipped label would be right by accident.
     flippable = predicted == labels if settings.behaviour.negation_flips and len(names) == 2 else None
-    answers = Answers(lambda rows: rows.argmax(1), np.not_equal, names.__getitem__)
+    answers = AnswerKind(lambda rows: rows.argmax(1), np.not_equal, names.__getitem__)
     rates, failures = behaviour_of(model, tokenizer, test, predicted, answers, form, settings.behaviour, flippable)
     # The model was trained on the training rows and believes their labels, also the wrong ones.
     held_out = held_out_probabilities(train["text"][:], class_ids(train), train["group"][:], len(names))

@@ -6,7 +6,7 @@ import numpy as np
 
 from finetune.scoring.curves import one_vs_rest
 from finetune.scoring.intervals import CONFIDENCE, RESAMPLES, share_interval
-from finetune.scoring.resamples import group_counts, ratio, row_counts
+from finetune.scoring.resamples import ratio, resample_counts
 
 HIGHER_IS_BETTER = {  # headline scores in metrics/test.json
     "accuracy": True,
@@ -95,10 +95,14 @@ def resampled_scores(
     bin_count: int,
     groups: np.ndarray | None = None,
     resamples: int = RESAMPLES,
+    mean: Callable = mean_area,
 ) -> dict[str, np.ndarray]:
-    """Every headline score of every resample, each of shape [resamples]; of whole groups where they are given."""
-    drawn = row_counts(len(labels), resamples) if groups is None else group_counts(groups, resamples)
-    blocks = [scores(labels, probabilities, counts, bin_count) for counts in drawn]
+    """Every headline score of every resample, each of shape [resamples]; of whole groups where they are given.
+
+    For `mean` see `scores`.
+    """
+    drawn = resample_counts(len(labels), resamples, groups)
+    blocks = [scores(labels, probabilities, counts, bin_count, mean) for counts in drawn]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 

@@ -12,7 +12,7 @@ from finetune.evaluation.calibration import TEMPERATURES, probability_scores
 from finetune.evaluation.resampling import areas, resampled_scores, score_intervals
 from finetune.scoring.curves import confidence_bins, one_vs_rest
 from finetune.scoring.intervals import RESAMPLES
-from finetune.scoring.resamples import ends, group_counts, mean_of_known, row_counts
+from finetune.scoring.resamples import ends, mean_of_known, resample_counts
 
 OF_DECISIONS = ("log_loss", "brier", "ece")
 
@@ -42,34 +42,42 @@ def decisions(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray,
     return truth.ravel().astype(np.int64), np.column_stack([1 - flat, flat])
 
 
-def probability_block(truth: np.ndarray, before: np.ndarray, after: np.ndarray, bins: int) -> tuple[dict, dict]:
-    """Scores of the probabilities with those before calibration, and the intervals of the former, over whole rows."""
-    shipped, trained = decisions(truth, after), decisions(truth, before)
-    intervals = score_intervals(*shipped, bins, interval_rows(truth))
-    block = {
-        **probability_scores(*shipped, confidence_bins(*shipped, bins)),
-        "roc_auc": mean_area(truth, after),
-        "uncalibrated": probability_scores(*trained, confidence_bins(*trained, bins)),
-    }
-    return block, {name: intervals[name] for name in OF_DECISIONS} | {"roc_auc": ends(resampled_areas(truth, after))}
+def decision_scores(truth: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, float]:
+    """Log loss, Brier score and calibration error of all decisions."""
+    flat = decisions(truth, probabilities)
+    return probability_scores(*flat, confidence_bins(*flat, bins))
 
 
-def mean_area(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve, the mean over the labels."""
-    return float(np.mean([roc_auc_score(has, score) for has, score in one_vs_rest(truth, probabilities)]))
+def set_probability_scores(truth: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, float]:
+    """`decision_scores`, and the area under the ROC curve, which is the mean over the labels."""
+    areas_of = [roc_auc_score(has, score) for has, score in one_vs_rest(truth, probabilities)]
+    return decision_scores(truth, probabilities, bins) | {"roc_auc": float(np.mean(areas_of))}
 
 
-def interval_rows(truth: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """What is resampled with each decision as a whole: its row, or the group of its row."""
-    return np.repeat(np.arange(len(truth)) if groups is None else groups, truth.shape[1])
+def set_probability_intervals(
+    truth: np.ndarray, probabilities: np.ndarray, bins: int, groups: np.ndarray | None = None
+) -> dict[str, dict[str, float]]:
+    """Bootstrap interval of each of the `set_probability_scores`, over whole rows, or groups of rows where they are given."""
+    of_decisions = score_intervals(*decisions(truth, probabilities), bins, with_row(truth, groups))
+    area = ends(resampled_areas(truth, probabilities, groups=groups))
+    return {name: of_decisions[name] for name in OF_DECISIONS} | {"roc_auc": area}
+
+
+def with_row(truth: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """What each decision is resampled with: its row, or the group of its row."""
+    owners = groups if groups is not None else np.arange(len(truth))
+    return np.repeat(owners, truth.shape[1])
 
 
 def resampled_areas(
     truth: np.ndarray, probabilities: np.ndarray, resamples: int = RESAMPLES, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """`mean_area` of every resample of the rows, or of whole groups, over the labels that it has, of shape [resamples]."""
+    """Mean area over the labels of every resample of the rows, or of whole groups, of shape [resamples].
+
+    A label that a resample lacks does not count there.
+    """
     pairs = one_vs_rest(truth, probabilities)
-    drawn = row_counts(len(truth), resamples) if groups is None else group_counts(groups, resamples)
+    drawn = resample_counts(len(truth), resamples, groups)
     blocks = [[areas(counts, *pair) for pair in pairs] for counts in drawn]
     return mean_of_known(np.concatenate(blocks, axis=1))
 
@@ -78,7 +86,7 @@ def resampled_probability_scores(
     truth: np.ndarray, probabilities: np.ndarray, bins: int, resamples: int
 ) -> dict[str, np.ndarray]:
     """Log loss, Brier score, calibration error and area of every resample of the rows, each of shape [resamples]."""
-    of_decisions = resampled_scores(*decisions(truth, probabilities), bins, interval_rows(truth), resamples)
+    of_decisions = resampled_scores(*decisions(truth, probabilities), bins, with_row(truth), resamples)
     areas_of = {"roc_auc": resampled_areas(truth, probabilities, resamples)}
     return {name: of_decisions[name] for name in OF_DECISIONS} | areas_of
 

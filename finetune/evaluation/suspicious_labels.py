@@ -45,12 +45,17 @@ def held_out_label_probabilities(
 ) -> np.ndarray | None:
     """As `held_out_probabilities`, of each of several labels; `truth` (bool) and the result have the shape [rows, labels]."""
     features = term_weights(texts).fit_transform(texts)
-    columns = [held_out(features, has.astype(np.int64), groups, 2) for has in truth.T]
-    return None if any(column is None for column in columns) else np.column_stack([column[:, 1] for column in columns])
+    columns = []
+    for has in truth.T:
+        probabilities = held_out(features, has.astype(np.int64), groups, 2)
+        if probabilities is None:
+            return None
+        columns.append(probabilities[:, 1])
+    return np.column_stack(columns)
 
 
 def held_out(features, labels: np.ndarray, groups: Sequence[str | None], classes: int) -> np.ndarray | None:
-    """Probabilities of shape [rows, classes] from logistic regressions on the features of other rows; None if there are none."""
+    """Out-of-fold probabilities of a logistic regression, of shape [rows, classes]; None if the rows cannot be divided into folds."""
     parts = list(folds(labels, groups))
     probabilities = np.zeros((len(labels), classes))
     for fitted, held in parts:

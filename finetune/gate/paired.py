@@ -7,14 +7,13 @@ import pyarrow as pa
 from scipy.special import expit, softmax
 from scipy.stats import norm
 
-from finetune.evaluation.calibration import probability_scores
-from finetune.evaluation.resampling import HIGHER_IS_BETTER, NO_WIDTH, scores
-from finetune.evaluation.set_probabilities import decisions, mean_area, resampled_probability_scores
-from finetune.results.predictions import has_label_sets, logits_of, set_matrix
-from finetune.scoring.curves import confidence_bins
+from finetune.evaluation.resampling import NO_WIDTH, resampled_scores, scores
+from finetune.evaluation.set_probabilities import resampled_probability_scores, set_probability_scores
+from finetune.results.predictions import has_label_sets, logits_of
+from finetune.rows.label_lists import matrix_of
 from finetune.scoring.intervals import CONFIDENCE, paired_interval
 from finetune.scoring.label_sets import resampled_sets, set_block
-from finetune.scoring.resamples import mean_of_known, row_counts
+from finetune.scoring.resamples import mean_of_known
 
 RESAMPLES = 500  # give a standard error to within 3%
 
@@ -57,13 +56,11 @@ def of_one_label(base: pa.Table, head: pa.Table, bins: int) -> tuple[list, dict,
         {name: score[0] for name, score in scores(labels, side, whole, bins, mean_of_known).items()}
         for side in probabilities
     ]
-    drawn = {name: [] for name in HIGHER_IS_BETTER}
-    for counts in row_counts(len(labels), RESAMPLES):
-        theirs, ours = (scores(labels, side, counts, bins, mean_of_known) for side in probabilities)
-        for name in HIGHER_IS_BETTER:
-            drawn[name].append(ours[name] - theirs[name])
+    theirs, ours = (
+        resampled_scores(labels, side, bins, resamples=RESAMPLES, mean=mean_of_known) for side in probabilities
+    )
     right = [side.argmax(1) == labels for side in probabilities]
-    return values, {name: np.concatenate(parts) for name, parts in drawn.items()}, right
+    return values, {name: ours[name] - theirs[name] for name in ours}, right
 
 
 def of_label_sets(base: pa.Table, head: pa.Table, bins: int) -> tuple[list, dict, list]:
@@ -72,13 +69,10 @@ def of_label_sets(base: pa.Table, head: pa.Table, bins: int) -> tuple[list, dict
     for side in (base, head):
         probabilities = expit(logits_of(side))
         labels = probabilities.shape[1]
-        truth, answers = (set_matrix(side, column, labels) for column in ("label", "predicted"))
-        shown = decisions(truth, probabilities)
+        truth, answers = (matrix_of(side.column(name), labels) for name in ("label", "predicted"))
         names = [str(label) for label in range(labels)]
         values.append(
-            set_block(truth, answers, probabilities, names)
-            | probability_scores(*shown, confidence_bins(*shown, bins))
-            | {"roc_auc": mean_area(truth, probabilities)}
+            set_block(truth, answers, probabilities, names) | set_probability_scores(truth, probabilities, bins)
         )
         drawn.append(
             resampled_sets(truth, answers, probabilities, RESAMPLES)

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import expit, softmax
 
-from finetune.results.predictions import has_label_sets, logits_of, set_matrix
+from finetune.results.predictions import has_label_sets, logits_of
+from finetune.rows.label_lists import matrix_of
 from finetune.scoring.label_sets import set_words
 from finetune.wording.numbers import shortened
 
@@ -31,10 +32,9 @@ def outcomes(predictions: pa.Table, label_names: list[str]) -> dict[int, tuple[s
     columns = {name: predictions.column(name).to_pylist() for name in ("row", "label", "predicted")}
     if has_label_sets(predictions):
         probabilities = expit(logits_of(predictions))
-        answered = set_matrix(predictions, "predicted", len(label_names))
-        confidences = np.where(answered, probabilities, 1 - probabilities).min(1)
-        for name in ("label", "predicted"):
-            matrix = set_matrix(predictions, name, len(label_names))
+        matrices = {name: matrix_of(predictions.column(name), len(label_names)) for name in ("label", "predicted")}
+        confidences = np.where(matrices["predicted"], probabilities, 1 - probabilities).min(1)
+        for name, matrix in matrices.items():
             columns[name] = [set_words(has, label_names) for has in matrix]
     else:
         confidences = softmax(logits_of(predictions), axis=1).max(1)

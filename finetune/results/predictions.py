@@ -4,6 +4,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import log_softmax
 
+from finetune.rows.label_lists import matrix_of
+
 COLUMNS = {"row", "label", "predicted", "logits"}
 
 
@@ -17,14 +19,6 @@ def logits_of(predictions: pa.Table) -> np.ndarray:
     return np.array(predictions.column("logits").to_pylist(), float)
 
 
-def set_matrix(predictions: pa.Table, column: str, labels: int) -> np.ndarray:
-    """A column of lists of ids as bool of shape [rows, labels]."""
-    matrix = np.zeros((len(predictions), labels), bool)
-    for row, ids in enumerate(predictions.column(column).to_pylist()):
-        matrix[row, ids] = True
-    return matrix
-
-
 def scaled(predictions: pa.Table, temperature: float) -> pa.Table:
     """The predictions with their logits divided by the temperature."""
     logits = logits_of(predictions) / temperature
@@ -36,7 +30,7 @@ def log_loss(predictions: pa.Table) -> float:
     """Mean log loss of the rows, or of every label of every row."""
     logits = logits_of(predictions)
     if has_label_sets(predictions):
-        truth = set_matrix(predictions, "label", logits.shape[1])
+        truth = matrix_of(predictions.column("label"), logits.shape[1])
         return float(np.logaddexp(0, np.where(truth, -logits, logits)).mean())
     labels = predictions.column("label").to_numpy()
     return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())

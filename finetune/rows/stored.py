@@ -11,6 +11,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from finetune.base.params_data import Tokenize
 from finetune.rows.encoding import Encoder, cut, pair_rows
+from finetune.rows.label_lists import matrix_of
 from finetune.rows.pairs import Pair
 from finetune.rows.token_ids import TokenIds
 from finetune.rows.tokens import special_tokens
@@ -170,11 +171,7 @@ def has_label_sets(rows: Dataset) -> bool:
 
 def label_matrix(rows: Dataset) -> np.ndarray:
     """Whether each row has each label, bool of shape [rows, labels]."""
-    cells = column(rows, "label").combine_chunks()
-    row = np.repeat(np.arange(len(cells)), cells.value_lengths().to_numpy(zero_copy_only=False))
-    matrix = np.zeros((len(cells), len(label_names(rows))), bool)
-    matrix[row, cells.flatten().to_numpy()] = True
-    return matrix
+    return matrix_of(column(rows, "label"), len(label_names(rows)))
 
 
 def label_names(rows: Dataset) -> list[str]:

@@ -18,7 +18,7 @@ from sklearn.metrics import (
 )
 
 from finetune.scoring.intervals import RESAMPLES, share_interval
-from finetune.scoring.resamples import ends, group_counts, ratio, row_counts
+from finetune.scoring.resamples import ends, ratio, resample_counts
 
 NEUTRAL = 0.5  # the threshold of a label that validation says nothing about
 
@@ -120,7 +120,7 @@ def resampled_sets(
     sizes = truth.sum(1) + answers.sum(1)
     sample = np.where(sizes > 0, 2 * both.sum(1) / np.maximum(sizes, 1), 1.0)
     means = np.column_stack([right, sample, (truth != answers).mean(1), ranking_precision(truth, probabilities)])
-    drawn = row_counts(len(truth), resamples) if groups is None else group_counts(groups, resamples)
+    drawn = resample_counts(len(truth), resamples, groups)
     blocks = [block_scores(counts, truth, answers, probabilities, means) for counts in drawn]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 

@@ -30,6 +30,11 @@ def group_counts(groups: np.ndarray, resamples: int = RESAMPLES) -> Iterator[np.
         yield counts[:, group]
 
 
+def resample_counts(rows: int, resamples: int = RESAMPLES, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """`row_counts` of so many rows, or `group_counts` if the rows have groups."""
+    return group_counts(groups, resamples) if groups is not None else row_counts(rows, resamples)
+
+
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Part over whole, 0 where the whole is 0, as the score block counts it."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
