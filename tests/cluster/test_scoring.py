@@ -16,7 +16,7 @@ from tests.support.tiny import reviews, write_table
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402 (Ray may be missing)
 
-PARTS, ROWS = 12, 3_000  # enough that both nodes are at work when one of them is killed
+PARTS, ROWS = 12, 20_000  # half a second a part, so that both nodes are at work when one of them is killed
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_dead_node_and_a_stop_cost_no_part_and_change_no_byte(shipped, s3, clu
     assert 0 < done < PARTS
 
     running = started(shipped, cluster, "stopped")
-    wait_for_parts(s3, "stopped", running, done + 3)
+    wait_for_parts(s3, "stopped", running, done + 1)
     cluster.remove_node(cluster.second, allow_graceful=False)
     _, said = running.communicate(timeout=300)
     assert running.returncode == 0, said
