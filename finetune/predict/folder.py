@@ -32,9 +32,7 @@ def score_folder(options: Namespace):
     if output.holds(input) or input.holds(output):
         raise UserError(f"--output {output} and --input {input} lie in each other; choose a folder outside the input")
     parts = input_parts(input)
-    classifier = Classifier(options.model, threads=options.threads)
-    columns = chosen_columns(classifier, options.text_column)
-    files = contents(Path(options.model), classifier.files)
+    columns, files = columns_and_model(options)
     facts = {
         "model": digest(files),
         "options": {"text_column": columns[0] if len(columns) == 1 else columns, "prefix": options.prefix},
@@ -48,6 +46,15 @@ def score_folder(options: Namespace):
         remove_unfinished(output, parts)
         output.write(RECORD, record(parts, input, facts))
         report(results(missing), missing, parts, input, output)
+
+
+def columns_and_model(options: Namespace) -> tuple[list[str], dict[str, bytes]]:
+    """Columns to read, and the model's files by their names; raises UserError for a mistake in either.
+
+    The model is loaded only for that: whoever scores loads it again, and two would take twice the memory.
+    """
+    classifier = Classifier(options.model, threads=options.threads)
+    return chosen_columns(classifier, options.text_column), contents(Path(options.model), classifier.files)
 
 
 @contextlib.contextmanager
