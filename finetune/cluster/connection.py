@@ -19,6 +19,7 @@ from types import ModuleType
 from finetune.base.errors import UserError, one_line
 
 INSTALL = "`make cluster`, or `pip install -r requirements-cluster.txt -c constraints.txt`"
+TOKEN = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token to the token of the cluster"
 SECONDS = 5  # until an address that does not answer is given up
 # Read by Ray when it is imported. No statistics to its makers, no messages of its own on stderr: ours say more.
 SETTINGS = {
@@ -96,16 +97,20 @@ def checked(ray: ModuleType, address: str) -> str:
 
     Ray itself would try for minutes, and end the process without an exception.
     """
+    from ray._private.services import canonicalize_bootstrap_address
+
+    check_token(ray)
     if address == "auto":
-        return address
+        try:
+            address = canonicalize_bootstrap_address(address) or address
+        except (ConnectionError, ValueError):  # `ray.init` says that there is none
+            return address
     host, _, port = address.rpartition(":")
     if address.startswith("ray://") or not host or not port.isdecimal():
         raise UserError(
             f"--ray must be HOST:PORT, as `ray start` prints it, or auto, found {address}; a client address (ray://) is not "
             "taken: run the command on a machine of the cluster"
         )
-    from ray._private.services import canonicalize_bootstrap_address
-
     # Ray takes localhost for the machine's address in its network, at which a cluster on loopback does not listen.
     if not answers(canonicalize_bootstrap_address(address)):
         raise UserError(
@@ -125,6 +130,16 @@ def answers(address: str) -> bool:
     return True
 
 
+def check_token(ray: ModuleType):
+    """Raises UserError if Ray is set to show a token and has none: it would end the process without a word."""
+    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+
+    try:
+        ensure_token_if_auth_enabled(create_token_if_missing=False)
+    except (RuntimeError, ray.exceptions.RayError):
+        raise UserError(f"RAY_AUTH_MODE is token, and there is no token; {TOKEN}") from None
+
+
 def check_versions(ray: ModuleType, address: str):
     """Raises UserError if what answers at the address is not Ray, or a Ray or Python of another version."""
     # Not public, but Ray has no other way to ask without starting work; its version is pinned.
@@ -134,6 +149,8 @@ def check_versions(ray: ModuleType, address: str):
         with quiet():
             found = GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster")
         facts = json.loads(found)
+    except ray.exceptions.AuthenticationError:
+        raise UserError(f"Ray at {address} wants a token and got none, or another one; {TOKEN}") from None
     except (ray.exceptions.RayError, TypeError, ValueError) as error:
         raise UserError(
             f"what answers at {address} is no Ray ({one_line(error)[:200]}); correct --ray to the address that `ray start` prints"
