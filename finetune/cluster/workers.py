@@ -49,7 +49,7 @@ class Workers:
                 self.running[actor.work.remote(piece)] = actor, piece
             if not again and self.idle and all(piece is None for _, piece in self.running.values()):
                 return
-            done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=PATIENCE)
+            done = self.next_done()
             if not done:
                 if not reported and all(piece is None for _, piece in self.running.values()):
                     say("waiting for room in the cluster", sys.stderr)
@@ -72,6 +72,14 @@ class Workers:
             self.idle.append(actor)
             if piece is not None:
                 yield piece, result
+
+    def next_done(self) -> list:
+        """The call that ends next; empty if none does in PATIENCE seconds."""
+        try:
+            return self.ray.wait(list(self.running), num_returns=1, timeout=PATIENCE)[0]
+        except SystemError as error:
+            # What a signal handler raises while Ray's compiled code waits, such as Stopped on SIGTERM.
+            raise (error.__cause__ or error) from None
 
     def replace(self, actor, piece, error: Exception):
         """Another actor for a dead one; raises UserError for a piece, or a start, that has ended too many."""
