@@ -144,13 +144,6 @@ def become(streams: list[int], command: list):
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0:1] = [folder, *environment["PYTHONPATH"].split(os.pathsep)]
-
-    def _done():
-        a = os.times()
-        with open("/tmp/w/procs.log", "a") as f:
-            f.write(f"wend\t{a.user + a.system:.2f}\t{[module, *arguments][:3]}\n")
-
-    atexit.register(_done)
     sys.argv = [module, *arguments]
     if module == "-c":
         sys.argv = ["-c", *arguments[1:]]
