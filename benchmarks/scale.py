@@ -32,7 +32,7 @@ from finetune.base.files import read_json
 ROWS, FEWER, STEPS = 1_000_000, 100_000, 50
 SEED = 42
 SHARE = 0.75  # of a second text's words: texts of 27 tokens give ones of 45
-STAGES = ("download", "tokenize", "baseline_eval", "train", "evaluate", "export")
+STAGES = ("download", "tokenize", "baseline_eval", "teach", "train", "evaluate", "export")
 MOST_GROWTH = {"train": 1.3}  # of the peak memory, for ten times the rows
 OTHERS_GROWTH = 1.5
 POLL = 0.05  # seconds

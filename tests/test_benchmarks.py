@@ -8,12 +8,12 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from benchmarks import side_by_side, training
+from benchmarks import scale, side_by_side, training
 from benchmarks.measure import Ratio, median_seconds, table
 from benchmarks.repro import trivial_repository
-from benchmarks.scale import recombined
 from benchmarks.serving import percentile
 from finetune.base.errors import UserError
+from finetune.base.yaml_file import parse_yaml
 from tests.conftest import ROOT
 from tests.stages.test_tokenize import review_rows, write_raw
 from tests.support.project import PARAMS, Project
@@ -56,11 +56,15 @@ def test_memory_on_many_rows_is_compared_with_that_on_fewer_for_each_stage(bench
         assert 0.7 < shown_ratio(output, f"peak memory of {stage}, 600 rows beside 300") < 1.4
 
 
+def test_the_benchmark_of_many_rows_knows_every_stage_in_its_order():
+    assert list(scale.STAGES) == list(parse_yaml(ROOT / "dvc.yaml")["stages"])
+
+
 def test_recombined_texts_differ_and_keep_the_label_and_the_group_of_their_first_part():
     """Three quarters of two and of four words are two and three."""
     texts = np.array(["a b", "c d e f", "x y", "z w"], object)
     labels, groups = np.array(["0", "0", "1", "1"]), np.array(["one", None, "two", "two"], object)
-    rows = recombined(texts, labels, groups, 8).to_pylist()
+    rows = scale.recombined(texts, labels, groups, 8).to_pylist()
     assert sorted((row["text"], row["group"]) for row in rows if row["label"] == "0") == [
         ("a b a b", "one"),
         ("a b c d e", "one"),
@@ -69,7 +73,7 @@ def test_recombined_texts_differ_and_keep_the_label_and_the_group_of_their_first
     ]
     assert sum(row["label"] == "1" for row in rows) == 4
     with pytest.raises(UserError, match="--rows must be at most 8, the pairs of these texts, found 9"):
-        recombined(texts, labels, groups, 9)
+        scale.recombined(texts, labels, groups, 9)
 
 
 def test_a_no_op_repro_is_compared_with_plain_dvc_and_a_full_one_shows_its_stages(workdir):

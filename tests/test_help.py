@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-STAGES = tuple(f"stages.{name}" for name in ("download", "tokenize", "baseline_eval", "train", "evaluate", "export"))
+from tests.conftest import ROOT
+
+STAGES = tuple(f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("[!_]*.py")))
 WITHOUT_OPTIONS = (
     *STAGES,
     "finetune.preflight",
