@@ -15,11 +15,11 @@ from finetune.base.terminal import say
 from finetune.predict.parts import LOCK, RECORD, Part, input_parts, missing_parts, record, remove_unfinished
 from finetune.predict.scorer import Job, Scorer, contents, digest, library_versions
 from finetune.predict.storage import Folder, LocalFolder, folder_at
-from finetune.predict.table import Answered, chosen_columns, report_unlabelled
+from finetune.predict.table import AnsweredTable, chosen_columns, report_unlabelled
 from finetune.runtime.classifier import Classifier
 
 MOST_FAILED = 10  # parts with a mistake; then it is probably one of all parts
-Results = Iterator[tuple[Part, Answered | UserError]]
+Results = Iterator[tuple[Part, AnsweredTable | UserError]]
 
 
 def score_folder(options: Namespace):
@@ -139,7 +139,7 @@ def report(results: Results, missing: list[Part], parts: list[Part], input: Fold
         status = stop.status if isinstance(stop, Stopped) else 130
         message = f"stopped; {done:,} of {len(parts):,} parts are in {output}, and the same command makes the others"
         raise Stopped(message, status) from None
-    report_unlabelled(str(input), Answered(rows, blank, unsure, None))
+    report_unlabelled(str(input), AnsweredTable(rows, blank, unsure, None))
     if len(schemas) > 1:
         one, other = list(schemas.values())[:2]
         say(f"{input}: the parts have different columns or types, as {one} and {other}", sys.stderr)

@@ -57,7 +57,7 @@ def answer_values(classifier: Classifier, answered: Answers) -> list:
     return [answered.labels, *unsure, pa.array(answered.probability, from_pandas=True), *each]
 
 
-class Answered(NamedTuple):
+class AnsweredTable(NamedTuple):
     """A table after its answers are written: its rows, those without a text, those left unsure, and all its columns."""
 
     rows: int
@@ -110,7 +110,7 @@ def answer_table(
     columns: list[str] | None,
     prefix: str,
     step: Callable[[int], None] | None = None,
-) -> Answered:
+) -> AnsweredTable:
     """Writes the table with its answers, to stdout if `output` is None. Raises UserError before it writes anything.
 
     `columns` hold the texts; None means those of the training data. `step` gets the number of rows after each batch;
@@ -127,10 +127,10 @@ def answer_table(
             blank += answered.unsure.count(None)
             unsure += answered.unsure.count(True)
             (step or bar.update)(len(texts))
-    return Answered(rows, blank, unsure, whole)
+    return AnsweredTable(rows, blank, unsure, whole)
 
 
-def report_unlabelled(where: Path | str, found: Answered):
+def report_unlabelled(where: Path | str, found: AnsweredTable):
     """Says on stderr how many rows have no text, and how many the model's decision leaves unsure."""
     for count, reason in ((found.blank, "have no text and therefore"), (found.unsure, "are unsure and therefore have")):
         if count:

@@ -25,7 +25,7 @@ def label_ids(labels: dict[str, str]) -> dict[str, int]:
     return {value: ids[name] for value, name in labels.items()}
 
 
-def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, label_ids: dict[str, int]) -> RowKeys:
+def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, ids: dict[str, int]) -> RowKeys:
     """Keys of `count` rows, which come in batches of text, label and group, each with the split of its source."""
     keys = RowKeys(*(np.empty(count, kind) for kind in (np.int8, np.int32, np.uint64, np.uint64)))
     start = 0
@@ -34,7 +34,7 @@ def row_keys(batches: Iterable[tuple[int, pa.RecordBatch]], count: int, label_id
         texts, labels, groups = (batch.column(name).to_pylist() for name in ("text", "label", "group"))
         fields = batch.column("fields").to_pylist() if "fields" in batch.schema.names else None
         keys.source[rows] = part
-        keys.label[rows] = [label_ids.get(label, -1) for label in labels]
+        keys.label[rows] = [ids.get(label, -1) for label in labels]
         keys.text[rows] = [text_key(text) for text in texts] if fields is None else list(map(fields_key, fields))
         # A row without a group is a group by itself. No name of a group has a control character.
         hashes = {group: hash64(group) for group in set(groups) if group}
