@@ -17,6 +17,7 @@ from finetune.base.yaml_file import parse_yaml
 from tests.conftest import ROOT
 from tests.stages.test_tokenize import review_rows, write_raw
 from tests.support.project import PARAMS, Project
+from tests.support.warm import warm_spawns
 
 
 @pytest.fixture
@@ -116,7 +117,8 @@ def test_our_training_is_compared_with_the_tutorials_recipe_on_the_same_rows(bui
     """Speed on a few rows, then accuracy after a full training with one seed."""
     monkeypatch.chdir(built.folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    output = table(training.comparison("tiny", rows=16, rounds=1, length=None, target="") + training.accuracies(1))
+    with warm_spawns():  # both sides alike
+        output = table(training.comparison("tiny", rows=16, rounds=1, length=None, target="") + training.accuracies(1))
     assert shown_ratio(output, "training against the tutorials' recipe") > 0
     assert 0.3 < shown_ratio(output, "its peak memory") < 3
     assert shown_ratio(output, "its share of the matrix-product peak") < 1
@@ -152,7 +154,8 @@ def test_two_trainings_side_by_side_are_compared_with_one_alone(built, monkeypat
     """Real trainings give their seconds; the ratios are of medians: 9 of (8, 9, 30) over 5, and 5 over 4."""
     monkeypatch.chdir(built.folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    assert 0 < side_by_side.spent(2, rows=16, precision="fp32", environment={}) < 60
+    with warm_spawns():
+        assert 0 < side_by_side.spent(2, rows=16, precision="fp32", environment={}) < 60
     seconds = {(2, False): [30, 9, 8], (1, False): [5, 5, 1], (1, True): [4, 4, 4]}
     monkeypatch.setattr(
         side_by_side, "spent", lambda count, _rows, _precision, environment: seconds[count, bool(environment)].pop()

@@ -22,11 +22,12 @@ def names(project) -> list[str]:
 
 
 def stopped_after_a_fold(project):
-    """Runs the command until its first fold is done, then stops it as Ctrl-C does."""
+    """Runs the command until its first fold is done, then stops it as Ctrl-C does. Only what the command starts is warm."""
+    command = "import runpy; runpy.run_module('finetune.cross_validation', run_name='__main__')"
     process = subprocess.Popen(
-        [*COMMAND, "2"],
+        ["python", "-u", "-c", command, "2"],
         cwd=project.folder,
-        env=project.environment | {"PYTHONUNBUFFERED": "1"},
+        env=project.warm,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -65,7 +65,7 @@ def warm_python() -> str:
 
 @contextmanager
 def warm_spawns() -> Iterator[None]:
-    """Block in which the processes that `multiprocessing` spawns start warm."""
+    """Block in which processes that the code under test starts, also by `multiprocessing`, start warm."""
     path = os.pathsep.join([os.environ["PYTHONPATH"], str(STARTUP)])
     with patch.dict(os.environ, {"PYTHONPATH": path, "WARM_PYTHON": warm_python()}):
         yield

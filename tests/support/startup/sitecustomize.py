@@ -16,7 +16,7 @@ def warm_command() -> list[str] | None:
     first, *rest = (argument for argument in sys.orig_argv[1:] if argument != "-B")  # pytest passes it on
     if os.path.basename(first) == "dvc":
         return ["dvc", *rest]
-    if first == "-m" and (rest[0] == "dvc" or rest[0].startswith(("stages.", "finetune."))):
+    if first == "-m" and (rest[0] == "dvc" or rest[0].startswith(("stages.", "finetune.", "benchmarks."))):
         return rest
     return ["-c", *rest] if first == "-c" and rest[0].startswith("from multiprocessing.spawn import") else None
 
