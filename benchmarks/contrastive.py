@@ -25,6 +25,7 @@ from stages.download import BASE
 
 def accuracy(iterations: int, seed: int) -> float:
     """Accuracy on the test rows after training on the training rows."""
+    # Not at the top: neither is among the requirements, and `--help` works without them.
     from sentence_transformers import SentenceTransformer
     from setfit import SetFitModel, Trainer, TrainingArguments
 
@@ -33,12 +34,12 @@ def accuracy(iterations: int, seed: int) -> float:
     encoder.max_seq_length = read_params("tokenize").max_length
     model = SetFitModel(model_body=encoder, model_head=LogisticRegression(max_iter=1000))
     train, test = read_rows("train"), read_rows("test")
-    pairs = Dataset.from_dict({"text": train["text"][:], "label": class_ids(train)})
+    labelled = Dataset.from_dict({"text": train["text"][:], "label": class_ids(train)})
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
             output_dir=folder, num_iterations=iterations, seed=seed, report_to="none", save_strategy="no"
         )
-        Trainer(model, settings, train_dataset=pairs).train()
+        Trainer(model, settings, train_dataset=labelled).train()
     return float((model.predict(test["text"][:], use_labels=False, as_numpy=True) == class_ids(test)).mean())
 
 

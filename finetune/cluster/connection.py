@@ -103,7 +103,7 @@ def checked(ray: ModuleType, address: str) -> str:
     if address == "auto":
         try:
             address = canonicalize_bootstrap_address(address) or address
-        except (ConnectionError, ValueError):  # `ray.init` says that there is none
+        except (ConnectionError, ValueError):  # no Ray runs here, which `ray.init` reports
             return address
     host, _, port = address.rpartition(":")
     if address.startswith("ray://") or not host or not port.isdecimal():
