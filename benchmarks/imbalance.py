@@ -99,9 +99,10 @@ def trained(parts: dict[str, Dataset], strategy: str, weights, seed: int, folder
     """Logits of shape [epochs, rows, classes] of validation and test from one training."""
     changes = {"strategy": strategy, "class_weights": weights, "seed": seed}
     changes |= {"epochs": EPOCHS, "min_steps": 1} if strategy == "full" else {}
-    settings, _ = resolved(read_params("train").model_copy(update=changes), len(parts["train"]))
+    names = label_names(parts["train"])
+    settings, _ = resolved(read_params("train").model_copy(update=changes), len(parts["train"]), len(names))
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
-    model = fresh_classifier(BASE, label_names(parts["train"]), seed, settings.dropout)
+    model = fresh_classifier(BASE, names, seed, settings.dropout)
     precision = chosen_precision(settings.precision)
     with Interrupts() as interrupts, fast_fp32():
         common = (settings, precision, None, Checkpoints(f"{strategy} {weights} {seed}", folder), interrupts)

@@ -28,7 +28,7 @@ from finetune.rows.stored import TOKENIZED, class_ids, label_names, read_rows, r
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.fine_tune import fine_tune
-from finetune.training.settings import resolved
+from finetune.training.settings import PROBES, resolved
 from stages.download import BASE, RAW
 
 PARTS = {"train": 1_000, "validation": 200, "test": 500}  # documents
@@ -104,9 +104,9 @@ def main():
         rows = {name: tokenised(part, names, settings, encoder) for name, part in made.items()}
         for seed in arguments.seeds:
             changes = {"seed": seed, "strategy": arguments.strategy, "epochs": arguments.epochs, "min_steps": 1}
-            train, _ = resolved(read_params("train").model_copy(update=changes), len(rows["train"]))
+            train, _ = resolved(read_params("train").model_copy(update=changes), len(rows["train"]), len(names))
             precision = chosen_precision(train.precision)
-            model = fresh_classifier(BASE, names, seed, train.dropout, mean=train.strategy == "lp_ft")
+            model = fresh_classifier(BASE, names, seed, train.dropout, mean=train.strategy in PROBES)
             started = seconds()
             with tempfile.TemporaryDirectory() as folder:
                 found = Checkpoints("long", Path(folder))

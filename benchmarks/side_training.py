@@ -97,7 +97,7 @@ def main(recipe: str, rows=None, length=None, epochs=None, score=False, pad_to=N
     # The strategy of the default run, and no repeated epochs, also for a few rows.
     changes = {"strategy": "full", "min_steps": 1, "epochs": epochs or defaults.epochs} | (train or {})
     chosen = chosen_rows("train", rows, length)
-    settings, _ = resolved(Train(**defaults.model_dump() | changes), len(chosen))
+    settings, _ = resolved(Train(**defaults.model_dump() | changes), len(chosen), len(label_names(chosen)))
     # If only speed counts, hardly any validation: the tutorial's side has none.
     validation = chosen_rows("validation", None if score else 8, length)
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")

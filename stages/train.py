@@ -31,7 +31,7 @@ from finetune.training.distributed import launch, rank
 from finetune.training.fine_tune import fine_tune
 from finetune.training.outcome import outcome
 from finetune.training.probe import prompt_rows
-from finetune.training.settings import resolved
+from finetune.training.settings import PROBES, resolved
 from finetune.training.task import task_of
 
 BASE = Path("models/base")
@@ -47,9 +47,9 @@ def main():
     train, validation = (read_rows(name, ("label", "input_ids")) for name in ("train", "validation"))
     teacher, teacher_source = stored_teacher() if settings.teacher else (None, None)
     task = task_of(train)
-    settings, reason = resolved(settings, len(train), task.several)
+    settings, reason = resolved(settings, len(train), len(label_names(train)), task.several)
     tokenizer = load_tokenizer(TOKENIZED / "tokenizer")
-    probes = settings.strategy == "lp_ft"
+    probes = settings.strategy in PROBES
     prompts = prompt_rows(tokenizer, label_names(train), prompts) if probes else None
     model = fresh_classifier(BASE, label_names(train), settings.seed, settings.dropout, probes, task.problem_type)
     precision = chosen_precision(settings.precision)

@@ -73,14 +73,28 @@ def test_the_metrics_have_the_keys_of_the_design(built):
     assert metrics["test"]["accuracy"] > 0.8  # two words in each review give its label away
 
 
-def test_with_few_rows_auto_trains_lp_ft_into_a_model_that_exports_like_any_other(project, monkeypatch, capsys):
-    project.set_param("train.strategy", "auto")
+@pytest.mark.parametrize(
+    ("strategy", "taken", "why"),
+    [
+        (
+            "auto",
+            "lp_ft",
+            "auto: measured best for fewer than 150 training rows, found 92",
+        ),
+        ("contrastive", "contrastive", "set in params.yaml"),
+    ],
+)
+def test_a_strategy_for_few_rows_gives_a_model_that_exports_like_any_other(
+    project, monkeypatch, capsys, strategy, taken, why
+):
+    project.set_param("train.strategy", strategy)
     monkeypatch.chdir(project.folder)
     project.run_here("train", "evaluate", "export")
-    assert "train: lp_ft (auto: measured best for fewer than 1,000 training rows, found " in capsys.readouterr().out
+    assert f"train: {taken} ({why})" in capsys.readouterr().out
     metrics = read_metrics(project.folder / "metrics")
-    assert metrics["train"]["strategy"] == "lp_ft"
-    assert metrics["train"]["reason"] in project.read("models/export/README.md")
+    assert (metrics["train"]["strategy"], metrics["train"]["reason"]) == (taken, why)
+    assert f"The strategy was `{taken}`" in project.read("models/export/README.md")
+    assert (why in project.read("models/export/README.md")) == (strategy == "auto")
     assert metrics["export"]["reload"]["agreement"] == metrics["export"]["onnx"]["agreement"] == 1.0
     config = json.loads(project.read("models/export/config.json"))
     assert config["num_hidden_layers"] == json.loads(project.read("models/base/config.json"))["num_hidden_layers"] + 1

@@ -129,7 +129,12 @@ def check_params(values, source: str) -> Params:
 
 
 def check_task(params: Params, source: str):
-    """Raises UserError for a rule of `decide` with several labels per text, whose answers need none."""
+    """Raises UserError for what does not go with several labels per text: a rule of `decide`, and pairs of one label."""
+    if params.train.strategy == "contrastive" and params.data.task == "multi_label":
+        raise UserError(
+            f"{source}: train.strategy must not be contrastive with data.task: multi_label, because two sets of labels may be "
+            "the same in part; choose another strategy, such as full"
+        )
     for name, value in params.decide.model_dump().items():
         if value is not None and params.data.task == "multi_label":
             raise UserError(

@@ -61,7 +61,7 @@ def checked_weights(value):
 
 class Train(Section):
     engine: Literal["trainer", "loop"]
-    strategy: Literal["auto", "full", "lp_ft", "head", "gradual", "lora"]
+    strategy: Literal["auto", "full", "lp_ft", "contrastive", "head", "gradual", "lora"]
     lr: Annotated[float, Field(gt=0, le=1)] | None
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     head_factor: Annotated[float, Field(gt=0, le=100)]
@@ -93,4 +93,13 @@ class Train(Section):
         # Its default keeps it out of training.json, but dvc.yaml names it, and DVC wants a key that it names.
         if "teacher" not in self.model_fields_set:
             raise ValueError("must have the key teacher; add `teacher: null`")
+        return self
+
+    @model_validator(mode="after")
+    def pairs_have_no_teacher(self):
+        if self.strategy == "contrastive" and self.teacher is not None:
+            raise ValueError(
+                "must have no teacher with strategy contrastive, which learns from pairs of rows and not from "
+                f"probabilities, found {SHORT.repr(self.teacher)}; set train.teacher to null or choose another strategy"
+            )
         return self

@@ -105,3 +105,16 @@ def pooled(output, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Mean of the last hidden states over the tokens that the attention mask keeps, of shape [rows, hidden]."""
     mask = batch["attention_mask"].unsqueeze(-1)
     return (output.last_hidden_state * mask).sum(1) / mask.sum(1)
+
+
+def head_input(config) -> Callable:
+    """What the head of a classifier reads, as an `answer` of its encoder: the first token's last hidden state, or `pooled`.
+
+    The mean over the tokens is an option of ModernBERT.
+    """
+    return pooled if getattr(config, "classifier_pooling", "cls") == "mean" else first_token
+
+
+def first_token(output, _batch) -> torch.Tensor:
+    """Last hidden state of the first token of each row, of shape [rows, hidden]."""
+    return output.last_hidden_state[:, 0]

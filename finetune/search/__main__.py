@@ -44,7 +44,8 @@ class Search:
         self.ranges = check_space(self.values)
         if "data" not in (metrics := read_metrics()):
             raise UserError("metrics/data.json is missing; run `make repro` first")
-        self.start = start_values(params, self.ranges, metrics["data"]["rows"]["train"])
+        data = metrics["data"]
+        self.start = start_values(params, self.ranges, data["rows"]["train"], len(data["labels"]))
         self.checksums = study.sources()
         self.name = study.study_name(self.values, self.ranges, self.metric, self.checksums)
         self.study = study.opened(self.name, self.metric, self.start, self.seed)

@@ -69,12 +69,13 @@ def takes_fractions(values: dict, name: str, allowed: dict) -> bool:
     return True
 
 
-def start_values(params: Params, ranges: dict[str, list | dict], rows: int) -> dict:
-    """Values of the searched parameters in params.yaml, a null being what it stands for with this number of training rows.
+def start_values(params: Params, ranges: dict[str, list | dict], rows: int, labels: int) -> dict:
+    """Values of the searched parameters in params.yaml, a null being what it stands for with so many training rows and labels.
 
     Raises UserError if the space lacks one of them: the search starts from them, and its proposal compares with them.
     """
-    settled = params.model_copy(update={"train": resolved(params.train, rows)[0]})
+    several = params.data.task == "multi_label"
+    settled = params.model_copy(update={"train": resolved(params.train, rows, labels, several)[0]})
     values = {name: attrgetter(name)(settled) for name in ranges}
     for name, value in values.items():
         allowed = ranges[name]

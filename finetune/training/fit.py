@@ -1,5 +1,6 @@
 """One training as both engines see it: its model, batches, optimizer and schedule, and the work around each step."""
 
+import functools
 import math
 import sys
 import time
@@ -16,18 +17,20 @@ from finetune.base.errors import UserError
 from finetune.base.params_training import Train
 from finetune.base.terminal import say
 from finetune.encoder.batches import FeatureRows, TokenRows
+from finetune.encoder.models import output_layer
 from finetune.encoder.prediction import predict
 from finetune.rows.stored import token_ids
 from finetune.rows.windows import as_documents, pooled
 from finetune.training.adapters import with_adapters
 from finetune.training.checkpoints import FINISHED, Checkpoints
+from finetune.training.contrast import pair_loss, representations
 from finetune.training.distillation import distilled
 from finetune.training.distributed import check_same, from_all, from_first, leave, processes, rank, wait
 from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
 from finetune.training.layers import freeze, layer_schedule, parameter_groups
 from finetune.training.loader import EpochLoader, epoch_loader
-from finetune.training.order import LengthBatches
+from finetune.training.order import WINDOW, LengthBatches
 from finetune.training.probe import start_head
 from finetune.training.progress import Progress
 from finetune.training.task import OneLabel, SeveralLabels, task_of
@@ -42,10 +45,14 @@ PROGRESS, BEST = "progress.json", "best.safetensors"
 def part_loss(model, part: dict[str, torch.Tensor], settings: Train, task: OneLabel | SeveralLabels) -> torch.Tensor:
     """Contribution of a part to the mean loss over the rows of the global batch, weighted by class if asked for.
 
-    The loss of a row is that of the task, mixed with the divergence from the teacher if there is one.
+    The loss of a row is that of the task, mixed with the divergence from the teacher if there is one. The loss of `contrastive`
+    is that of the pairs within the part, which counts with the weights of the part's rows.
     Each process sees its share of the rows. The weights make the mean over processes equal to the mean over rows.
     """
     inputs = {name: part[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in part}
+    if settings.strategy == "contrastive":
+        texts = representations(model, model(**inputs, output_hidden_states=True), part)
+        return pair_loss(texts, part["labels"], part["weights"]) * part["weights"].sum()
     logits = model(**inputs).logits.float()
     losses = task.losses(logits, part["labels"])
     if "soft_labels" in part:
@@ -82,6 +89,7 @@ class Fit:
             )
         self.settings, self.precision, self.tokenizer = settings, precision, tokenizer
         self.checkpoints, self.interrupts = checkpoints, interrupts
+        self.pairs = settings.strategy == "contrastive"
         self.task = task_of(train, settings.class_weights)
         self.train_labels = torch.tensor(self.task.targets(train))
         self.targets = {"labels": self.train_labels}
@@ -100,18 +108,21 @@ class Fit:
             TokenRows(ids, tokenizer.pad_token_id) for ids in (train_ids, validation_ids)
         )
 
+        prompt_rows = prompts and TokenRows(prompts, tokenizer.pad_token_id)
+        labelled = (self.train_rows, self.targets["labels"].numpy()), (self.validation_rows, validation_labels)
+        self.fit_head = functools.partial(start_head, model, *labelled, prompt_rows, precision, self.task)
         if settings.strategy == "lp_ft":
-            prompt_rows = prompts and TokenRows(prompts, tokenizer.pad_token_id)
-            labelled = (self.train_rows, self.targets["labels"].numpy()), (self.validation_rows, validation_labels)
-            start_head(model, *labelled, prompt_rows, precision, self.task)
+            self.fit_head()
         self.model = self.frozen(model)
-        self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed)
+        # Sorted by length, a few hundred rows would be in much the same batches in each epoch, and so in the same pairs.
+        window = 1 if self.pairs else WINDOW
+        self.sampler = LengthBatches(self.train_rows.lengths, settings.batch_size, settings.seed, window)
         epochs = max(settings.epochs, math.ceil(settings.min_steps / len(self.sampler)))
         self.steps = min(len(self.sampler) * epochs, settings.max_steps or sys.maxsize)
         self.epochs = math.ceil(self.steps / len(self.sampler))
         self.validated_every = math.ceil(self.epochs / max(settings.epochs, VALIDATIONS))  # epochs
         self.layer_schedule = layer_schedule(self.model, self.steps, settings)
-        trained = {name: weights for name, weights in self.model.named_parameters() if weights.requires_grad}
+        trained = self.trained_weights()
         self.trained_count = sum(weights.numel() for weights in trained.values())
         rows = min(len(self.row_weights) * self.epochs, self.steps * settings.batch_size)
         # One validation is one chance to improve.
@@ -138,9 +149,21 @@ class Fit:
             model = with_adapters(model, self.settings)
         return model
 
+    def trained_weights(self) -> dict[str, torch.nn.Parameter]:
+        """Weights that the training changes, by name; the head of `contrastive` is frozen in its steps and fitted between them."""
+        fitted = ""
+        if self.pairs:
+            fitted = output_layer(self.model, self.model.config.num_labels).removesuffix("weight")
+        return {
+            name: weights
+            for name, weights in self.model.named_parameters()
+            if weights.requires_grad or (fitted and name.startswith(fitted))
+        }
+
     def loader(self) -> EpochLoader:
         """Batches of this process, in the order of the sampler."""
-        return epoch_loader(self.train_rows, self.targets, self.row_weights, self.sampler, self.settings.seed)
+        fewest = 2 if self.pairs else 1  # a part of one row has no pair
+        return epoch_loader(self.train_rows, self.targets, self.row_weights, self.sampler, self.settings.seed, fewest)
 
     def before_step(self):
         """Freezes and unfreezes layers as the schedule of the strategy says."""
@@ -168,6 +191,8 @@ class Fit:
         self.progress.epoch += 1
         if not due:
             return
+        if self.pairs:
+            self.fit_head()
         positions = list(range(len(self.validation_labels)))
         share = positions[rank() :: processes()]
         logits = np.empty((len(positions), self.model.config.num_labels), np.float32)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from finetune.encoder.batches import TokenRows
-from finetune.encoder.prediction import pooled, predict
+from finetune.encoder.prediction import head_input, predict
 
 
 class FeaturesAsEncoder(nn.Module):
@@ -49,13 +49,8 @@ def encoder_features(model: PreTrainedModel, rows: TokenRows, precision: str, fo
     if path.is_file():
         return load_file(path)["features"]
 
-    mean = getattr(model.config, "classifier_pooling", "cls") == "mean"  # an option of ModernBERT
-
-    def first_token(output, _):
-        return output.last_hidden_state[:, 0]
-
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        features = predict(model.base_model, rows, pooled if mean else first_token, desc="features")
+        features = predict(model.base_model, rows, head_input(model.config), desc="features")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
     save_file({"features": features}, scratch)

@@ -81,7 +81,8 @@ def layer_schedule(model: PreTrainedModel, steps: int, settings: Train) -> Layer
 
 
 def freeze(model: PreTrainedModel, settings: Train):
-    """Freezes the embeddings if `train.freeze_embeddings` asks for it."""
-    if settings.freeze_embeddings:
-        for weights in blocks(model)[0]:
-            weights.requires_grad_(False)
+    """Freezes the embeddings if `train.freeze_embeddings` asks for it, and the head of `contrastive`, which is no part of its loss."""
+    embeddings, *_, head = blocks(model)
+    frozen = embeddings if settings.freeze_embeddings else []
+    for weights in [*frozen, *(head if settings.strategy == "contrastive" else [])]:
+        weights.requires_grad_(False)

@@ -26,19 +26,21 @@ def epoch_loader(
     row_weights: np.ndarray,
     sampler: LengthBatches,
     seed: int,
+    fewest: int = 1,
 ) -> EpochLoader:
     """Batches of this process: its share of each global batch, so that all processes make the same steps.
 
     A batch is a list of parts whose gradients are to be added up, because a processor computes few tokens at a time
-    faster. A part holds `input_ids`, `attention_mask`, its rows of the `targets`, such as `labels`, and the `weights` of these
-    rows in the loss: a row's weight in `row_weights` over the sum of those of its global batch, as `torch.nn.CrossEntropyLoss`
-    divides by the weights of the targets, times the number of processes, over which gradients are averaged.
+    faster. All parts but the last have at least `fewest` rows. A part holds `input_ids`, `attention_mask`, its rows of the
+    `targets`, such as `labels`, and the `weights` of these rows in the loss: a row's weight in `row_weights` over the sum of
+    those of its global batch, as `torch.nn.CrossEntropyLoss` divides by the weights of the targets, times the number of
+    processes, over which gradients are averaged.
     """
     first, count = rank(), processes()
 
     def collate(positions: list[int]) -> list[dict[str, torch.Tensor]]:
         # The size of a part follows from the global batch, so that every process has the same number of parts.
-        size = rows_within(batch_tokens(), int(train_rows.lengths[positions].max()))
+        size = max(fewest, rows_within(batch_tokens(), int(train_rows.lengths[positions].max())))
         share = -(-len(positions) // count)
         mine = positions[first::count]
         total = row_weights[positions].sum()

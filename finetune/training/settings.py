@@ -23,33 +23,44 @@ MEASURED = {
     # One step costs next to nothing: the encoder runs once.
     "head": Measured(lr=3e-3, epochs=20, batch_size=256, min_steps=800),
     "lp_ft": Measured(lr=5e-5, epochs=2, batch_size=32, min_steps=200),
+    "contrastive": Measured(lr=2e-5, epochs=2, batch_size=32, min_steps=200),
 }
-ENOUGH_ROWS = 1_000  # training rows from which `auto` takes `full`, with fewer `lp_ft`
+PROBES = ("lp_ft", "contrastive")  # their head is a logistic regression on the mean over tokens
+PAIRS_ROWS = range(150, 3_000)  # training rows of two labels for which `auto` takes `contrastive`
+ENOUGH_ROWS = 1_000  # training rows from which it else takes `full`, with fewer `lp_ft`
 CHOSEN = "set in params.yaml"
 FAR = 3  # a learning rate this many times higher or lower than the measured one is a likely reason to learn nothing
 
 
-def resolved(settings: Train, rows: int, several: bool = False) -> tuple[Train, str]:
-    """Settings without nulls for this number of training rows, and why the strategy is what it is.
+def resolved(settings: Train, rows: int, labels: int, several: bool = False) -> tuple[Train, str]:
+    """Settings without nulls for this number of training rows and of labels, and why the strategy is what it is.
 
-    A batch size that is null is at most the number of rows. With `several` labels per text, `auto` is always `full`.
+    A batch size that is null is at most the number of rows. With `several` labels per text, `auto` is always `full`; with a
+    teacher it is never `contrastive`.
     """
     strategy, reason = settings.strategy, CHOSEN
-    if strategy == "auto" and several:
-        strategy, reason = "full", "auto: several labels per text"
-    elif strategy == "auto":
-        strategy = "lp_ft" if rows < ENOUGH_ROWS else "full"
-        bound = (
-            f"fewer than {ENOUGH_ROWS:,} training rows"
-            if rows < ENOUGH_ROWS
-            else f"{ENOUGH_ROWS:,} training rows or more"
-        )
-        reason = f"auto: measured best for {bound}, found {rows:,}"
+    if strategy == "auto":
+        strategy, reason = automatic(settings, rows, labels, several)
     values = settings.model_dump() | {"strategy": strategy}
     for name, value in asdict(MEASURED[strategy]).items():
         if values[name] is None:
             values[name] = min(value, rows) if name == "batch_size" else value
     return Train(**values), reason
+
+
+def automatic(settings: Train, rows: int, labels: int, several: bool) -> tuple[str, str]:
+    """The strategy that `auto` stands for, and why it is this one."""
+    if several:
+        return "full", "auto: several labels per text"
+    pairs = labels == 2 and settings.teacher is None
+    if pairs and rows in PAIRS_ROWS:
+        bound = f"{PAIRS_ROWS.start} to {PAIRS_ROWS[-1]:,} training rows of two labels"
+        return "contrastive", f"auto: measured best for {bound}, found {rows:,}"
+    if rows < ENOUGH_ROWS:
+        strategy, bound = "lp_ft", f"fewer than {PAIRS_ROWS.start if pairs else ENOUGH_ROWS:,} training rows"
+    else:
+        strategy, bound = "full", f"{PAIRS_ROWS.stop if pairs else ENOUGH_ROWS:,} training rows or more"
+    return strategy, f"auto: measured best for {bound}, found {rows:,}"
 
 
 def majority_warning(settings: Train, steps: int, scores: dict[str, float], majority: dict[str, float]) -> str | None:

@@ -71,7 +71,7 @@ def test_yaml_is_read_as_dvc_reads_it(text, value):
         (
             "train.strategy",
             "lorra",
-            r"train\.strategy must be 'auto', 'full', 'lp_ft', 'head', 'gradual' or 'lora', found 'lorra'",
+            r"train\.strategy must be 'auto', 'full', 'lp_ft', 'contrastive', 'head', 'gradual' or 'lora', found 'lorra'",
         ),
         ("train.precision", "fp16", r"train\.precision must be 'auto', 'bf16' or 'fp32', found 'fp16'"),
         ("split.test", 1.0, r"split\.test must be less than 1, found 1\.0"),
@@ -308,6 +308,13 @@ def test_a_teacher_reads_one_column_of_texts_without_windows():
             check_params(params, "params.yaml")
 
 
+def test_pairs_of_rows_take_no_teacher():
+    params = changed("train.teacher", "data/local/teacher")
+    params["train"]["strategy"] = "contrastive"
+    with pytest.raises(UserError, match="train must have no teacher with strategy contrastive, .*'data/local/teacher'"):
+        check_params(params, "test")
+
+
 def test_a_file_from_before_teachers_learns_which_key_to_add():
     params = copy.deepcopy(PARAMS)
     del params["train"]["teacher"]
@@ -453,6 +460,7 @@ def test_only_the_named_sections_come_back(tmp_path):
         ({"data.task": "multi_label", "data.label": ["a", "a"]}, "must name each column of its label once"),
         ({"data.task": "multi_label", "data.label": ["a", "text"]}, "must name another column as its label"),
         ({"data.task": "multi_label", "decide.min_accuracy": 0.9}, "decide.min_accuracy must be null with data.task"),
+        ({"data.task": "multi_label", "train.strategy": "contrastive"}, "train.strategy must not be contrastive with"),
     ],
 )
 def test_what_does_not_fit_the_number_of_labels_per_text_ends_in_one_line(values, message):

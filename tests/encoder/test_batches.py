@@ -43,3 +43,19 @@ def test_rows_are_padded_to_the_longest_row_of_their_batch():
     batch = padded([[5, 6, 7], [8]], pad_id=1)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_a_window_of_one_batch_brings_other_rows_together_in_each_epoch():
+    """40 rows of 40 lengths in batches of 8: sorted, each batch is the same five times; drawn, none is."""
+
+    def batches(**window) -> set[frozenset[int]]:
+        sampler, seen = LengthBatches(list(range(1, 41)), batch_size=8, seed=1, **window), []
+        for epoch in range(5):
+            sampler.set_epoch(epoch)
+            seen += [frozenset(batch) for batch in sampler]
+        assert len(seen) == 25
+        assert all(len(batch) == 8 for batch in seen)
+        return set(seen)
+
+    assert len(batches()) == 5
+    assert len(batches(window=1)) == 25

@@ -44,7 +44,7 @@ def test_the_ranges_are_those_of_params_yaml():
 
 def test_the_default_parameters_hold_a_valid_space_with_the_defaults_in_it():
     values = parse_yaml(ROOT / "docs/default_run/params.yaml")
-    start = start_values(check_params(values, "test"), check_space(values), rows=10_196)
+    start = start_values(check_params(values, "test"), check_space(values), rows=10_196, labels=2)
     assert start["train.lr"] == 1e-4
     assert start["train.epochs"] == 2
     assert start["train.batch_size"] == 32
@@ -108,7 +108,7 @@ REFUSED = {
     ),
     "train.strategy": (
         ["full", "fulll"],
-        "params.yaml: search.train.strategy holds 'fulll': train.strategy must be 'auto', 'full', 'lp_ft', 'head', 'gradual' or 'lora', found 'fulll'",
+        "params.yaml: search.train.strategy holds 'fulll': train.strategy must be 'auto', 'full', 'lp_ft', 'contrastive', 'head', 'gradual' or 'lora', found 'fulll'",
     ),
     "train.lrr": (
         [1, 2],
@@ -149,13 +149,15 @@ def test_the_defaults_must_lie_in_the_space():
     ):
         values = searched(**ranges)
         with pytest.raises(UserError, match=line):
-            start_values(check_params(values, "test"), check_space(values), rows=92)
+            start_values(check_params(values, "test"), check_space(values), rows=92, labels=2)
 
 
 def test_a_null_starts_from_what_it_stands_for():
-    """`auto` is `lp_ft` below 1,000 rows, whose rate is 5e-5."""
+    """`auto` is `lp_ft` with 92 rows of two labels, whose rate is 5e-5; with several labels per text it is `full`."""
     values = changed(searched(**{"train.lr": LR}), {"train.strategy": "auto", "train.lr": None})
-    assert start_values(check_params(values, "test"), check_space(values), rows=92) == {"train.lr": 5e-5}
+    assert start_values(check_params(values, "test"), check_space(values), rows=92, labels=2) == {"train.lr": 5e-5}
+    several = changed(values, {"data.task": "multi_label", "data.separator": ";"})
+    assert start_values(check_params(several, "test"), check_space(several), rows=92, labels=2) == {"train.lr": 1e-4}
 
 
 def test_values_are_short_stay_in_their_range_and_are_whole_where_the_parameter_is():

@@ -14,6 +14,7 @@ from finetune.rows.stored import label_names
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.fine_tune import fine_tune
+from finetune.training.settings import PROBES
 from tests.support.project import PARAMS
 from tests.support.rows import tokenised
 from tests.support.tiny import reviews
@@ -42,7 +43,7 @@ def fit(
     texts[:wrong] = [row | {"label": other[row["label"]]} for row in texts[:wrong]]
     data = tokenised(tokenizer, texts, ["bad", "good"])
     model = fresh_classifier(
-        checkpoint, label_names(data), settings.seed, settings.dropout, mean=settings.strategy == "lp_ft"
+        checkpoint, label_names(data), settings.seed, settings.dropout, mean=settings.strategy in PROBES
     )
     with Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
         checkpoints = Checkpoints(key, folder / "checkpoints")

@@ -56,6 +56,8 @@ def files(folder):
         ("loop", "lora", 1.0),
         ("trainer", "lp_ft", 0.3),
         ("loop", "lp_ft", 0.3),
+        ("trainer", "contrastive", 1.0),
+        ("loop", "contrastive", 1.0),
     ],
 )
 def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_one(

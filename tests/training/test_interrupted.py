@@ -225,8 +225,10 @@ def test_several_processes_report_a_mistake_once(project):
     assert "Traceback" not in failed.stderr
 
 
-def test_two_processes_stop_and_resume_together(training):
+@pytest.mark.parametrize("strategy", ["full", "contrastive"])
+def test_two_processes_stop_and_resume_together(training, strategy):
     training.set_param("train.processes", 2)
+    training.set_param("train.strategy", strategy)
     training.set_param("train.epochs", 2)
     stage = start(training, "python", "-m", "stages.train")
     wait_for(reaches(training, 5))

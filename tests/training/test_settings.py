@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from finetune.base.params_training import Train
-from finetune.training.settings import ENOUGH_ROWS, MEASURED, majority_warning, resolved
+from finetune.training.settings import MEASURED, majority_warning, resolved
 from finetune.training.task import OneLabel
 from tests.support.project import PARAMS
 
@@ -15,17 +15,34 @@ def settings(**changes) -> Train:
     return Train(**PARAMS["train"] | changes)
 
 
-def test_auto_takes_the_strategy_that_measured_best_for_the_number_of_rows():
-    few, why_few = resolved(settings(strategy="auto", **NULLS), ENOUGH_ROWS - 1)
-    many, why_many = resolved(settings(strategy="auto", **NULLS), ENOUGH_ROWS)
-    assert (few.strategy, many.strategy) == ("lp_ft", "full")
-    assert why_few == "auto: measured best for fewer than 1,000 training rows, found 999"
-    assert why_many == "auto: measured best for 1,000 training rows or more, found 1,000"
+@pytest.mark.parametrize(
+    ("rows", "labels", "teacher", "strategy", "why"),
+    [
+        (149, 2, None, "lp_ft", "fewer than 150 training rows"),
+        (150, 2, None, "contrastive", "150 to 2,999 training rows of two labels"),
+        (2_999, 2, None, "contrastive", "150 to 2,999 training rows of two labels"),
+        (3_000, 2, None, "full", "3,000 training rows or more"),
+        (999, 3, None, "lp_ft", "fewer than 1,000 training rows"),
+        (1_000, 3, None, "full", "1,000 training rows or more"),
+        (999, 2, "data/local/teacher", "lp_ft", "fewer than 1,000 training rows"),
+        (1_000, 2, "data/local/teacher", "full", "1,000 training rows or more"),
+    ],
+)
+def test_auto_takes_the_strategy_that_measured_best_for_the_numbers_of_rows_and_labels(
+    rows, labels, teacher, strategy, why
+):
+    """`contrastive` takes no teacher."""
+    run, reason = resolved(settings(strategy="auto", teacher=teacher, **NULLS), rows, labels)
+    assert run.strategy == strategy
+    assert reason == f"auto: measured best for {why}, found {rows:,}"
+    assert (
+        resolved(settings(strategy="auto", teacher=teacher, **NULLS), rows, labels, several=True)[0].strategy == "full"
+    )
 
 
 def test_the_default_run_trains_as_before_there_was_auto():
     """10,196 rows in batches of 32 are 319 steps an epoch, 638 in two: not fewer than the least number."""
-    run, _ = resolved(settings(strategy="auto", **NULLS), 10_196)
+    run, _ = resolved(settings(strategy="auto", **NULLS), 10_196, 2)
     assert (run.strategy, run.lr, run.epochs, run.batch_size) == ("full", 1e-4, 2, 32)
     assert run.min_steps <= 638
 
@@ -33,7 +50,7 @@ def test_the_default_run_trains_as_before_there_was_auto():
 @pytest.mark.parametrize("strategy", list(MEASURED))
 def test_a_null_takes_what_measured_best_for_the_strategy_and_a_number_stays(strategy):
     best = MEASURED[strategy]
-    run, why = resolved(settings(strategy=strategy, **NULLS), 10_000)
+    run, why = resolved(settings(strategy=strategy, **NULLS), 10_000, 2)
     assert (run.lr, run.epochs, run.batch_size, run.min_steps) == (
         best.lr,
         best.epochs,
@@ -41,7 +58,7 @@ def test_a_null_takes_what_measured_best_for_the_strategy_and_a_number_stays(str
         best.min_steps,
     )
     assert why == "set in params.yaml"
-    kept, _ = resolved(settings(strategy=strategy, **NULLS | {"lr": 0.5, "epochs": 7}), 10_000)
+    kept, _ = resolved(settings(strategy=strategy, **NULLS | {"lr": 0.5, "epochs": 7}), 10_000, 2)
     assert (kept.lr, kept.epochs, kept.batch_size) == (0.5, 7, best.batch_size)
 
 
@@ -51,7 +68,7 @@ def test_every_strategy_has_measured_settings():
 
 
 def test_a_batch_size_that_is_null_is_at_most_the_number_of_rows():
-    assert resolved(settings(strategy="head", **NULLS), 100)[0].batch_size == 100
+    assert resolved(settings(strategy="head", **NULLS), 100, 2)[0].batch_size == 100
 
 
 def test_the_majority_is_that_of_train_and_its_share_that_of_validation():
