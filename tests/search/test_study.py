@@ -40,7 +40,7 @@ def trainings(workdir, monkeypatch) -> Trainings:
     """A folder with the tiny project's parameters and metrics, in which trainings only pretend."""
     made = Trainings()
     (workdir / "metrics").mkdir()
-    (workdir / "metrics/data.json").write_text('{"rows": {"train": 92}}')
+    (workdir / "metrics/data.json").write_text('{"rows": {"train": 92}, "labels": {"negative": 46, "positive": 46}}')
     write(SPACE)
     monkeypatch.setattr(study, "sources", lambda: CHECKSUMS)
     monkeypatch.setattr(search, "ensure_experiment", made.ensure)
