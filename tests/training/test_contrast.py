@@ -81,13 +81,13 @@ def test_texts_with_the_same_label_move_together_and_others_apart(tiny_bert, tmp
 
 
 def test_the_engines_train_the_same_encoder_on_pairs(tiny_bert, tmp_path):
-    models = {}
+    results = {}
     for engine in ("trainer", "loop"):
         settings = {"engine": engine, "strategy": "contrastive", "class_weights": {"bad": 3.0, "good": 1.0}}
-        models[engine], training = fit(tmp_path / engine, tiny_bert, **settings)
-        models[engine] = losses(training), weights_of(models[engine])
-    assert np.abs(np.subtract(models["trainer"][0], models["loop"][0])).max() < 1e-4
-    assert (models["trainer"][1] - models["loop"][1]).abs().max() < 1e-2
+        model, training = fit(tmp_path / engine, tiny_bert, **settings)
+        results[engine] = losses(training), weights_of(model)
+    assert np.abs(np.subtract(results["trainer"][0], results["loop"][0])).max() < 1e-4
+    assert (results["trainer"][1] - results["loop"][1]).abs().max() < 1e-2
 
 
 def test_a_part_of_a_batch_has_a_pair_however_long_its_rows_are(tiny_bert, tmp_path, monkeypatch):
