@@ -28,6 +28,7 @@ from finetune.training.distillation import distilled
 from finetune.training.distributed import check_same, from_all, from_first, leave, processes, rank, wait
 from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
 from finetune.training.interrupts import Interrupts
+from finetune.training.labelled_rows import of_windows
 from finetune.training.layers import freeze, layer_schedule, parameter_groups
 from finetune.training.loader import EpochLoader, epoch_loader
 from finetune.training.order import WINDOW, LengthBatches
@@ -35,7 +36,6 @@ from finetune.training.probe import start_head
 from finetune.training.progress import Progress
 from finetune.training.task import OneLabel, SeveralLabels, task_of
 from finetune.training.watched import append_scores
-from finetune.training.window_rows import of_windows
 
 # Validations of a training that repeats its epochs to reach min_steps: each may cost more than the steps between them.
 VALIDATIONS = 5
