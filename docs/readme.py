@@ -44,6 +44,7 @@ DECISIONS = {  # for docs/code.md; a test checks that each name exists
     "the id of a set of labels": ["splitting/label_sets.py: LabelSets"],
     "the split of a row": ["splitting/splits.py: assign_splits"],
     "the strategy, and the settings that are null": ["training/settings.py: resolved"],
+    "what a strategy trains, and its loss": ["training/strategies.py: Strategy"],
     "the learning rate of each weight, and its schedule": [
         "training/layers.py: parameter_groups",
         "training/fit.py: Fit",

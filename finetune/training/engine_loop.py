@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, skip_first_batches
 from transformers import set_seed
 
-from finetune.training.fit import Fit, part_loss
+from finetune.training.fit import Fit
 
 
 def train_with_loop(fit: Fit):
@@ -39,7 +39,7 @@ def train_with_loop(fit: Fit):
             loss = torch.zeros((), device=accelerator.device)
             for part in batch:
                 moved = {name: value.to(accelerator.device) for name, value in part.items()}
-                added = part_loss(model, moved, fit.settings, fit.task)
+                added = fit.strategy.loss(model, moved)
                 accelerator.backward(added)
                 loss += added.detach()
             norm = accelerator.clip_grad_norm_(model.parameters(), fit.settings.max_grad_norm)

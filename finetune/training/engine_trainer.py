@@ -8,7 +8,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from finetune.training.distributed import processes
-from finetune.training.fit import Fit, part_loss
+from finetune.training.fit import Fit
 
 
 class Hooks(TrainerCallback):
@@ -59,7 +59,7 @@ class ClassifierTrainer(Trainer):
         super().__init__(
             model=fit.model,
             optimizers=(fit.optimizer, fit.schedule),
-            train_dataset=range(len(fit.row_weights)),
+            train_dataset=range(len(fit.rows.weights)),
             processing_class=fit.tokenizer,
             callbacks=[Hooks(fit)],
             **kwargs,
@@ -75,7 +75,7 @@ class ClassifierTrainer(Trainer):
         return sum(super(ClassifierTrainer, self).training_step(model, part) for part in inputs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> torch.Tensor:
-        return part_loss(model, inputs, self.fit.settings, self.fit.task)
+        return self.fit.strategy.loss(model, inputs)
 
     def floating_point_ops(self, inputs) -> int:
         return 0  # nobody reads it, and the Trainer's version expects one dictionary of inputs

@@ -1,9 +1,64 @@
-"""Documents as training rows: each window has its document's label, and all windows of a document have one weight in total."""
+"""The rows of a training with their targets: documents become windows, each with its document's label and a share of its weight."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from datasets import Dataset
 
-from finetune.rows.windows import Documents
+from finetune.encoder.batches import FeatureRows, TokenRows
+from finetune.rows.stored import token_ids
+from finetune.rows.windows import Documents, as_documents
+from finetune.training.task import OneLabel, SeveralLabels
+
+
+@dataclass
+class LabelledRows:
+    """What a training reads: the training rows and the validation rows, or the windows of both.
+
+    `targets` holds tensors of one entry for each training row: `labels`, and `soft_labels` from a teacher. `weights`, [training
+    rows], and `validation_targets`, [validation rows], are arrays. `prompts` has a row for each label that describes it, or is
+    None. `documents` are those that the validation rows are windows of, or None.
+    """
+
+    train: TokenRows | FeatureRows
+    targets: dict[str, torch.Tensor]
+    weights: np.ndarray
+    validation: TokenRows | FeatureRows
+    validation_targets: np.ndarray
+    prompts: TokenRows | None
+    documents: Documents | None
+
+
+def labelled_rows(
+    train: Dataset,
+    validation: Dataset,
+    task: OneLabel | SeveralLabels,
+    pad_id: int,
+    prompts: list[list[int]] | None = None,
+    soft_labels: torch.Tensor | None = None,
+) -> LabelledRows:
+    """Rows with the targets and weights that the task gives them; `soft_labels` are those of the training rows."""
+    labels, validation_targets = task.targets(train), task.targets(validation)
+    targets = {"labels": torch.tensor(labels)}
+    if soft_labels is not None:
+        targets["soft_labels"] = soft_labels
+    weights = task.row_weights(labels)
+    train_ids, validation_ids = token_ids(train), token_ids(validation)
+    documents = as_documents(validation_ids)
+    if documents is not None:
+        targets, weights = of_windows(train_ids, targets, weights)
+        validation_targets = validation_targets[documents.owners]
+        train_ids, validation_ids = train_ids.windows, validation_ids.windows
+    return LabelledRows(
+        TokenRows(train_ids, pad_id),
+        targets,
+        weights,
+        TokenRows(validation_ids, pad_id),
+        validation_targets,
+        prompts and TokenRows(prompts, pad_id),
+        documents,
+    )
 
 
 def of_windows(

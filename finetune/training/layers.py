@@ -1,9 +1,8 @@
-"""Which weights train, and how fast: the whole encoder, only the head, or layer by layer."""
+"""The layers of a classifier: the learning rate of each, and the steps in which it trains."""
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from finetune.base.params_training import Train
 from finetune.encoder.first_token import encoder_layers
 
 
@@ -22,20 +21,24 @@ def blocks(model: PreTrainedModel) -> list[list[nn.Parameter]]:
     return parts
 
 
-def parameter_groups(model: PreTrainedModel, settings: Train) -> list[dict]:
-    """Groups for AdamW: each layer with its own learning rate, biases and norms without weight decay.
+def layer_rates(
+    model: PreTrainedModel, lr: float, layer_decay: float, head_factor: float
+) -> list[tuple[list[nn.Parameter], float]]:
+    """Weights and their learning rate, from the layer below the head down; the head comes last.
 
     With `layer_decay` d, layer k below the head has the rate lr * d ** k (Howard & Ruder 2018 call it discriminative
-    fine-tuning; Clark et al. 2020 use this form). If the encoder trains too, the head, which is randomly initialised,
-    has the rate lr * `head_factor`. Its groups come last, because the curves show the rate of the first group. Frozen
-    parameters are left out.
+    fine-tuning; Clark et al. 2020 use this form). The head, which is randomly initialised, has the rate lr * `head_factor`.
     """
-    if settings.strategy == "lora":
-        rated = [(list(model.parameters()), settings.lr)]
-    else:
-        head, *encoder = reversed(blocks(model))
-        rated = [(part, settings.lr * settings.layer_decay**below) for below, part in enumerate(encoder, 1)]
-        rated.append((head, settings.lr * (1 if settings.strategy == "head" else settings.head_factor)))
+    head, *encoder = reversed(blocks(model))
+    rated = [(part, lr * layer_decay**below) for below, part in enumerate(encoder, 1)]
+    return [*rated, (head, lr * head_factor)]
+
+
+def parameter_groups(rated: list[tuple[list[nn.Parameter], float]], weight_decay: float) -> list[dict]:
+    """Groups for AdamW from weights and their learning rate: biases and norms have no weight decay.
+
+    The curves show the rate of the first group. Frozen parameters are left out.
+    """
     groups = []
     for part, rate in rated:
         trained = [weights for weights in part if weights.requires_grad]
@@ -43,7 +46,7 @@ def parameter_groups(model: PreTrainedModel, settings: Train) -> list[dict]:
             # Biases and the scales of norms are vectors, everything else has two axes.
             members = [weights for weights in trained if (weights.ndim > 1) == decays]
             if members:
-                groups.append({"params": members, "lr": rate, "weight_decay": settings.weight_decay if decays else 0.0})
+                groups.append({"params": members, "lr": rate, "weight_decay": weight_decay if decays else 0.0})
     return groups
 
 
@@ -69,20 +72,3 @@ class LayerSchedule:
         for start, end, part in zip(self.starts, self.ends, self.parts, strict=True):
             for weights in part:
                 weights.requires_grad_(start <= step < end)
-
-
-def layer_schedule(model: PreTrainedModel, steps: int, settings: Train) -> LayerSchedule | None:
-    """Schedule of the strategy; None if the same weights train in all steps."""
-    if settings.strategy == "gradual":
-        return LayerSchedule(model, steps, unfrozen_after=settings.unfrozen_after)
-    if settings.strategy in ("full", "lp_ft") and settings.frozen_from < 1:
-        return LayerSchedule(model, steps, frozen_from=settings.frozen_from)
-    return None
-
-
-def freeze(model: PreTrainedModel, settings: Train):
-    """Freezes the embeddings if `train.freeze_embeddings` asks for it, and the head of `contrastive`, which is no part of its loss."""
-    embeddings, *_, head = blocks(model)
-    frozen = embeddings if settings.freeze_embeddings else []
-    for weights in [*frozen, *(head if settings.strategy == "contrastive" else [])]:
-        weights.requires_grad_(False)

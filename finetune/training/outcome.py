@@ -15,7 +15,7 @@ def outcome(
     `reason` says why the strategy was chosen. `warning` is a line about a training that learnt nothing, else None.
     """
     best = fit.progress.best
-    majority = fit.task.majority(fit.train_labels.numpy(), fit.validation_labels)
+    majority = fit.task.majority(fit.train_targets, fit.validation_targets)
     weights = dict(zip(label_names, fit.task.class_weights, strict=True))
     return {
         "validation": best.scores,

@@ -1,4 +1,4 @@
-"""A head that starts as a logistic regression on what it reads: linear probing, then fine-tuning (Kumar et al. 2022)."""
+"""A head that is a logistic regression on what it reads: the linear probe of Kumar et al. 2022."""
 
 import math
 
@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
+from transformers import PreTrainedModel
 
 from finetune.base.params import check_prompts
 from finetune.encoder.batches import TokenRows
 from finetune.encoder.models import output_layer
 from finetune.encoder.prediction import predict
 from finetune.rows.tokens import encode, special_tokens, truncate
+from finetune.training.labelled_rows import LabelledRows
 from finetune.training.task import OneLabel, SeveralLabels
 
 # Relative to the inputs' variance, so that they suit any encoder and head.
@@ -68,38 +70,35 @@ def head_inputs(model, rows: TokenRows, desc: str) -> np.ndarray:
         setattr(owner, last, output)
 
 
-def start_head(
-    model,
-    train: tuple[TokenRows, np.ndarray],
-    validation: tuple[TokenRows, np.ndarray],
-    prompts: TokenRows | None,
-    precision: str,
-    task: OneLabel | SeveralLabels,
-):
-    """Sets the output layer to the logistic regression with the lowest loss on validation; both come as rows and targets.
+def fit_head(model: PreTrainedModel, rows: LabelledRows, precision: str, task: OneLabel | SeveralLabels) -> np.ndarray:
+    """Sets the output layer to the logistic regression with the lowest loss on validation.
 
-    With prompts, one for each label, the prior of a label's weights is the direction of its prompt, so that few rows move
-    the answers away from the zero-shot answers, and many rows far. The weights of the classes count in both losses.
+    Returns its logits of the validation rows, [rows, classes]. With prompts, one for each label, the prior of a label's weights
+    is the direction of its prompt, so that few rows move the answers away from the zero-shot answers, and many rows far. The
+    weights of the classes count in both losses.
     """
     classes = model.config.num_labels
+    targets = rows.targets["labels"].numpy()
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        inputs, shown = (head_inputs(model, rows, "probe") for rows, _ in (train, validation))
+        inputs, shown = (head_inputs(model, part, "probe") for part in (rows.train, rows.validation))
         directions = np.zeros((classes, inputs.shape[1]))
-        if prompts is not None:
-            directions = head_inputs(model, prompts, "probe")
+        if rows.prompts is not None:
+            directions = head_inputs(model, rows.prompts, "probe")
     # Around their mean, so that the size of the regression does not depend on what all texts have in common.
     centre = inputs.mean(0)
     inputs, shown = inputs - centre, shown - centre
     square = (inputs**2).sum(1).mean()
     best = math.inf
-    for pull in PULLS if prompts is not None else PULLS[:1]:
+    for pull in PULLS if rows.prompts is not None else PULLS[:1]:
         for strength in STRENGTHS:
-            weights, bias = regression(inputs, train[1], strength / square, pull * directions / square, task)
-            loss, _ = task.probe_loss(shown @ weights.T + bias, validation[1])
+            weights, bias = regression(inputs, targets, strength / square, pull * directions / square, task)
+            logits = shown @ weights.T + bias
+            loss, _ = task.probe_loss(logits, rows.validation_targets)
             if loss < best:
-                best, chosen = loss, (weights, bias - weights @ centre)
+                best, chosen, answers = loss, (weights, bias - weights @ centre), logits
     output = model.get_submodule(output_layer(model, classes).removesuffix(".weight"))
     with torch.no_grad():
         for parameter, values in zip((output.weight, output.bias), chosen, strict=True):
             if parameter is not None:
                 parameter.copy_(torch.as_tensor(values))
+    return answers.astype(np.float32)

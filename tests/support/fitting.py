@@ -1,6 +1,7 @@
 """Real trainings of tiny encoders that take about a second."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from finetune.rows.tokens import load_tokenizer
 from finetune.training.checkpoints import Checkpoints
 from finetune.training.fine_tune import fine_tune
 from finetune.training.settings import PROBES
+from finetune.training.strategies import STRATEGIES, Strategy
+from finetune.training.task import OneLabel, SeveralLabels
 from tests.support.project import PARAMS
 from tests.support.rows import tokenised
 from tests.support.tiny import reviews
@@ -28,11 +31,13 @@ def fit(
     key: str = "key",
     wrong: int = 0,
     teacher: np.ndarray | None = None,
+    windows: bool = False,
     **changes,
 ):
     """Fine-tuned model and its `Fit`: `rows` reviews to train on, 20 for validation, curves and checkpoints in `folder`.
 
-    The first `wrong` training rows have the other label; `teacher` holds a teacher's logits of the training rows.
+    The first `wrong` training rows have the other label; `teacher` holds a teacher's logits of the training rows. With
+    `windows`, each review has two.
     """
     # accelerate keeps the precision of a process's first training.
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -41,7 +46,7 @@ def fit(
     other = {"bad": "good", "good": "bad"}
     texts = reviews(rows + 20)
     texts[:wrong] = [row | {"label": other[row["label"]]} for row in texts[:wrong]]
-    data = tokenised(tokenizer, texts, ["bad", "good"])
+    data = tokenised(tokenizer, texts, ["bad", "good"], windows)
     model = fresh_classifier(
         checkpoint, label_names(data), settings.seed, settings.dropout, mean=settings.strategy in PROBES
     )
@@ -49,6 +54,12 @@ def fit(
         checkpoints = Checkpoints(key, folder / "checkpoints")
         split = data.select(range(rows)), data.select(range(rows, rows + 20))
         return fine_tune(model, tokenizer, *split, settings, precision, live, checkpoints, teacher=teacher)
+
+
+def strategy_with(task: OneLabel | SeveralLabels, **changes) -> Strategy:
+    """The strategy of changed settings, for a training in fp32 that keeps no features."""
+    settings = Train(**PARAMS["train"] | changes)
+    return STRATEGIES[settings.strategy](settings, task, "fp32", Path(os.devnull))
 
 
 def weights_of(model) -> torch.Tensor:

@@ -5,15 +5,13 @@ import pytest
 import torch
 
 from finetune.base.errors import UserError
-from finetune.base.params_training import Train
 from finetune.encoder.batches import TokenRows
 from finetune.training.class_weights import class_weights
-from finetune.training.fit import Fit, part_loss
+from finetune.training.fit import Fit
 from finetune.training.loader import epoch_loader
 from finetune.training.order import LengthBatches
 from finetune.training.task import OneLabel, SeveralLabels
-from tests.support.fitting import fit, losses, weights_of
-from tests.support.project import PARAMS
+from tests.support.fitting import fit, losses, strategy_with, weights_of
 
 BOTH = pytest.mark.parametrize("engine", ["trainer", "loop"])
 NAMES = ["common", "rare"]
@@ -64,7 +62,7 @@ def test_the_loss_of_several_labels_weighs_the_texts_with_a_label_as_torch_does(
         "labels": labels,
         "weights": torch.full((3,), 1 / 3),
     }
-    loss = part_loss(Scores(), part, Train(**PARAMS["train"]), SeveralLabels(weights))
+    loss = strategy_with(SeveralLabels(weights)).loss(Scores(), part)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -92,7 +90,7 @@ def test_the_loss_of_a_batch_in_parts_and_processes_is_that_of_torch(monkeypatch
         sampler = LengthBatches(np.full(7, 3), 7, seed=1)
         (batch,) = epoch_loader(TokenRows(ids, 0), {"labels": labels}, weights[labels.numpy()], sampler, seed=1)
         assert len(batch) == {1: 4, 2: 2, 3: 2}[count]  # 7, 4 or 3 rows, also where a process has one row fewer
-        total.append(sum(part_loss(Scores(), part, Train(**PARAMS["train"]), OneLabel()) for part in batch))
+        total.append(sum(strategy_with(OneLabel()).loss(Scores(), part) for part in batch))
     assert sum(total) / count == pytest.approx(expected.item(), abs=1e-6)
 
 

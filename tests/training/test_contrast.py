@@ -67,10 +67,21 @@ def test_every_family_trains_into_a_plain_classifier_whose_head_is_fitted_to_its
     assert not {name for name in moved if "embeddings" in name or "pooler" in name or "pre_classifier" in name}
     assert training.trained_count < sum(weights.numel() for weights in model.parameters())
     fitted = {name: value.clone() for name, value in model.state_dict().items()}
-    training.fit_head()  # the same regression on the same encoder
+    training.strategy.refit(training.model, training.rows)  # the same regression on the same encoder
     assert all(torch.equal(value, fitted[name]) for name, value in model.state_dict().items())
     save(model, load_tokenizer(base), tmp_path / "saved")
     assert np.abs(logits(trained_classifier(tmp_path / "saved"), ROWS, 0) - logits(model, ROWS, 0)).max() < 1e-5
+
+
+@pytest.mark.parametrize("windows", [False, True], ids=["rows", "windows"])
+def test_validation_scores_the_answers_of_the_classifier_that_is_kept(windows, tiny_bert, tmp_path):
+    """They come from the regression, which has the inputs of the head already; documents have the mean over their windows."""
+    model, training = fit(tmp_path, tiny_bert, strategy="contrastive", epochs=1, windows=windows)
+    assert training.model is model
+    shown = training.validation_logits(list(range(20)))
+    assert shown.shape == (20, 2)
+    scores = training.task.scores(training.validation_targets, shown)
+    assert training.progress.best.scores == pytest.approx(scores, abs=1e-3)
 
 
 def test_texts_with_the_same_label_move_together_and_others_apart(tiny_bert, tmp_path):

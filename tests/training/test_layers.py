@@ -12,8 +12,9 @@ from finetune.encoder.prediction import logits, predict
 from finetune.rows.tokens import load_tokenizer
 from finetune.training.adapters import with_adapters
 from finetune.training.frozen_encoder import FeaturesAsEncoder, encoder_features
-from finetune.training.layers import LayerSchedule, blocks, layer_schedule, parameter_groups
-from tests.support.fitting import fit
+from finetune.training.layers import LayerSchedule, blocks, parameter_groups
+from finetune.training.task import OneLabel
+from tests.support.fitting import fit, strategy_with
 from tests.support.project import PARAMS
 from tests.support.tiny import FAMILIES, tiny_checkpoint
 
@@ -46,7 +47,7 @@ def test_each_layer_has_the_rate_of_the_one_above_times_the_decay(tiny_bert):
     """lr 0.1, decay 0.5: head 0.1, layer 2 0.05, layer 1 0.025, embeddings 0.0125."""
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
     rates = {}
-    for group in parameter_groups(model, settings(lr=0.1, layer_decay=0.5)):
+    for group in parameter_groups(strategy_with(OneLabel(), lr=0.1, layer_decay=0.5).rates(model), 0.01):
         rates |= {id(weights): group["lr"] for weights in group["params"]}
     by_name = {name: rates[id(weights)] for name, weights in model.named_parameters()}
     assert by_name["classifier.weight"] == by_name["bert.pooler.dense.bias"] == 0.1
@@ -55,11 +56,11 @@ def test_each_layer_has_the_rate_of_the_one_above_times_the_decay(tiny_bert):
     assert by_name["bert.embeddings.word_embeddings.weight"] == 0.0125
 
 
-@pytest.mark.parametrize(("strategy", "expected"), [("full", 0.5), ("gradual", 0.5), ("head", 0.1), ("lora", 0.1)])
-def test_the_head_has_its_own_rate_if_the_encoder_trains_too(tiny_bert, strategy, expected):
+@pytest.mark.parametrize(("name", "expected"), [("full", 0.5), ("gradual", 0.5), ("head", 0.1), ("lora", 0.1)])
+def test_the_head_has_its_own_rate_if_the_encoder_trains_too(tiny_bert, name, expected):
     """lr 0.1, factor 5: head 0.5, layers 0.1, and the curves show the layers' rate. If the head trains alone, its rate is `lr`."""
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
-    groups = parameter_groups(model, settings(strategy=strategy, lr=0.1, head_factor=5.0))
+    groups = parameter_groups(strategy_with(OneLabel(), strategy=name, lr=0.1, head_factor=5.0).rates(model), 0.01)
     rates = {id(weights): group["lr"] for group in groups for weights in group["params"]}
     assert rates[id(model.classifier.weight)] == rates[id(model.bert.pooler.dense.bias)] == expected
     assert rates[id(model.bert.encoder.layer[1].output.dense.weight)] == 0.1
@@ -149,15 +150,15 @@ def test_layers_unfreeze_one_by_one_from_the_top(tiny_bert):
 def test_layers_freeze_one_by_one_from_the_bottom(tiny_bert):
     """4 blocks, 90 steps, the lowest frozen from half of them on, one more every 15 steps, the head never."""
     model = fresh_classifier(tiny_bert, ["a", "b"], 1)
-    schedule = layer_schedule(model, 90, settings(frozen_from=0.5))
+    schedule = strategy_with(OneLabel(), frozen_from=0.5).schedule(model, 90)
     assert schedule.starts == [0, 0, 0, 0]
     assert schedule.ends == [90, 75, 60, 45]
     assert trained_blocks(model, schedule, 44) == [True, True, True, True]
     assert trained_blocks(model, schedule, 45) == [False, True, True, True]
     assert trained_blocks(model, schedule, 74) == [False, False, True, True]
     assert trained_blocks(model, schedule, 89) == [False, False, False, True]
-    assert layer_schedule(model, 90, settings(frozen_from=1.0)) is None
-    assert layer_schedule(model, 90, settings(strategy="lora", frozen_from=0.5)) is None
+    assert strategy_with(OneLabel(), frozen_from=1.0).schedule(model, 90) is None
+    assert strategy_with(OneLabel(), strategy="lora", frozen_from=0.5).schedule(model, 90) is None
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -188,7 +188,7 @@ def test_out_of_memory_is_an_error_that_says_what_to_lower(tiny_bert, tmp_path, 
         # A real allocation that fails: no machine has 2**60 bytes.
         return torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr(f"finetune.training.engine_{engine}.part_loss", too_large)
+    monkeypatch.setattr("finetune.training.strategies.Strategy.loss", too_large)
     with pytest.raises(UserError, match=r"^out of memory with batches of 8 rows; lower train\.batch_size or"):
         fit(tmp_path, tiny_bert, engine=engine)
 
