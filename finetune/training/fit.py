@@ -65,8 +65,11 @@ class Fit:
         self.checkpoints, self.interrupts = checkpoints, interrupts
         self.task = task_of(train, settings.class_weights)
         self.train_targets, self.validation_targets = self.task.targets(train), self.task.targets(validation)
-        soft_labels = None if teacher is None else self.task.soft_labels(teacher, settings.teacher_temperature)
-        self.rows = labelled_rows(train, validation, self.task, tokenizer.pad_token_id, prompts, soft_labels)
+        targets = {"labels": torch.tensor(self.train_targets)}
+        if teacher is not None:
+            targets["soft_labels"] = self.task.soft_labels(teacher, settings.teacher_temperature)
+        weights, pad_id = self.task.row_weights(self.train_targets), tokenizer.pad_token_id
+        self.rows = labelled_rows(train, validation, targets, self.validation_targets, weights, pad_id, prompts)
         self.strategy = STRATEGIES[settings.strategy](settings, self.task, precision, checkpoints.features)
         self.model = self.strategy.start(model, self.rows)
         lengths = self.rows.train.lengths
@@ -206,6 +209,4 @@ class Fit:
         """Plain classifier with the weights of its best epoch: its own encoder again, adapters merged, no layer frozen."""
         self.model.load_state_dict(self.progress.best.weights, strict=False)
         model = self.strategy.finish(self.model)
-        for weights in model.parameters():
-            weights.requires_grad_(True)
-        return model
+        return model.requires_grad_(True)

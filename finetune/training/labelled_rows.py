@@ -9,7 +9,6 @@ from datasets import Dataset
 from finetune.encoder.batches import FeatureRows, TokenRows
 from finetune.rows.stored import token_ids
 from finetune.rows.windows import Documents, as_documents
-from finetune.training.task import OneLabel, SeveralLabels
 
 
 @dataclass
@@ -33,17 +32,13 @@ class LabelledRows:
 def labelled_rows(
     train: Dataset,
     validation: Dataset,
-    task: OneLabel | SeveralLabels,
+    targets: dict[str, torch.Tensor],
+    validation_targets: np.ndarray,
+    weights: np.ndarray,
     pad_id: int,
     prompts: list[list[int]] | None = None,
-    soft_labels: torch.Tensor | None = None,
 ) -> LabelledRows:
-    """Rows with the targets and weights that the task gives them; `soft_labels` are those of the training rows."""
-    labels, validation_targets = task.targets(train), task.targets(validation)
-    targets = {"labels": torch.tensor(labels)}
-    if soft_labels is not None:
-        targets["soft_labels"] = soft_labels
-    weights = task.row_weights(labels)
+    """What a training reads, from stored rows and from targets and weights that have an entry for each of them."""
     train_ids, validation_ids = token_ids(train), token_ids(validation)
     documents = as_documents(validation_ids)
     if documents is not None:

@@ -121,7 +121,14 @@ class Contrastive(Strategy):
         return super().trained(model) | output
 
 
-class Head(Strategy):
+class OneRate(Strategy):
+    """All weights that train have the rate `lr`."""
+
+    def rates(self, model: PreTrainedModel) -> list[tuple[list[nn.Parameter], float]]:
+        return [(list(model.parameters()), self.settings.lr)]
+
+
+class Head(OneRate):
     """The head alone, on features that the frozen encoder computes once."""
 
     def start(self, model: PreTrainedModel, rows: LabelledRows) -> PreTrainedModel:
@@ -133,23 +140,17 @@ class Head(Strategy):
         setattr(model, model.base_model_prefix, FeaturesAsEncoder(self.encoder))
         return model
 
-    def rates(self, model: PreTrainedModel) -> list[tuple[list[nn.Parameter], float]]:
-        return [(list(model.parameters()), self.settings.lr)]
-
     def finish(self, model: PreTrainedModel) -> PreTrainedModel:
         self.encoder.pooler = getattr(model, model.base_model_prefix).pooler
         setattr(model, model.base_model_prefix, self.encoder)
         return model
 
 
-class Lora(Strategy):
+class Lora(OneRate):
     """Low-rank adapters in the encoder, and the head (Hu et al. 2021)."""
 
     def start(self, model: PreTrainedModel, rows: LabelledRows) -> PreTrainedModel:  # noqa: ARG002
         return with_adapters(model, self.settings)
-
-    def rates(self, model: PreTrainedModel) -> list[tuple[list[nn.Parameter], float]]:
-        return [(list(model.parameters()), self.settings.lr)]
 
     def finish(self, model: PreTrainedModel) -> PreTrainedModel:
         return model.merge_and_unload()

@@ -68,8 +68,9 @@ def test_the_classifier_answers_as_the_regression_before_its_first_step(family, 
     tokenizer = load_tokenizer(base)
     rows = tokenised(tokenizer, reviews(120), ["bad", "good"])
     prompts = prompt_rows(tokenizer, ["bad", "good"], None)
-    task, pad_id = OneLabel(np.ones(2)), tokenizer.pad_token_id
-    labelled = labelled_rows(rows.select(range(90)), rows.select(range(90, 120)), task, pad_id, prompts)
+    task, pad_id, labels = OneLabel(np.ones(2)), tokenizer.pad_token_id, np.asarray(rows["label"][:])
+    parts, targets = (rows.select(range(90)), rows.select(range(90, 120))), {"labels": torch.tensor(labels[:90])}
+    labelled = labelled_rows(*parts, targets, labels[90:], np.ones(90), pad_id, prompts)
     model = fresh_classifier(base, ["bad", "good"], 1, 0.0, mean=True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     shown = fit_head(model, labelled, "fp32", task)

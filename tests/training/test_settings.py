@@ -5,6 +5,7 @@ import pytest
 
 from finetune.base.params_training import Train
 from finetune.training.settings import MEASURED, majority_warning, resolved
+from finetune.training.strategies import STRATEGIES
 from finetune.training.task import OneLabel
 from tests.support.project import PARAMS
 
@@ -64,7 +65,7 @@ def test_a_null_takes_what_measured_best_for_the_strategy_and_a_number_stays(str
 
 def test_every_strategy_has_measured_settings():
     strategies = set(Train.model_fields["strategy"].annotation.__args__)
-    assert set(MEASURED) == strategies - {"auto"}
+    assert set(MEASURED) == set(STRATEGIES) == strategies - {"auto"}
 
 
 def test_a_batch_size_that_is_null_is_at_most_the_number_of_rows():
